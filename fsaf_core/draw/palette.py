@@ -1,0 +1,87 @@
+"""One colour for each pyramid level, each kind of cell and each class: for colour-blind readers, for grey print, for dark pages.
+
+The levels' colours change their lightness from level to level in one direction, the kinds of cell differ in lightness and in
+hatch, and a class is always written beside its colour: no figure says anything by hue alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+FIRST_LEVEL = 3
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one kind of cell is drawn."""
+
+    fill: str  # "#rrggbb"
+    hatch: Literal["none", "solid", "diagonal", "cross"]  # solid: opaque; the others let an image below shine through
+    opacity: float  # of the fill, over an image
+    ink: str  # of the hatch's lines
+
+
+@dataclass(frozen=True)
+class Theme:
+    """All colours of a light or a dark page."""
+
+    name: str
+    paper: str  # background
+    ink: str  # text and axes
+    muted: str  # secondary text
+    grid: str  # lines between cells, grid of a chart
+    levels: tuple[str, ...]  # P3, P4, P5, P6, P7
+    regions: dict[str, Style]  # effective, ignoring, negative, lost (to a smaller instance)
+    classes: tuple[str, ...]  # of boxes, in turn
+
+    def level(self, level: int) -> str:
+        """The colour of pyramid level `level`, 3..7; "muted" for an instance without a level (-1)."""
+        return self.levels[level - FIRST_LEVEL] if level >= FIRST_LEVEL else self.muted
+
+    def label(self, label: int) -> str:
+        """The colour of class `label`, 0..K-1; the colours repeat."""
+        return self.classes[label % len(self.classes)]
+
+    def as_dict(self) -> dict:
+        """Everything as plain values, for JSON."""
+        return asdict(self)
+
+
+LIGHT = Theme(
+    name="light",
+    paper="#ffffff",
+    ink="#1b1d22",
+    muted="#636b78",
+    grid="#d5d9e0",
+    levels=("#c98900", "#0f7f90", "#b0203a", "#47308f", "#0e1330"),
+    regions={
+        "effective": Style("#0065a8", "solid", 0.85, "#0065a8"),
+        "ignoring": Style("#f2b56b", "diagonal", 0.55, "#8a4b00"),
+        "negative": Style("#eef0f4", "none", 0.35, "#eef0f4"),
+        "lost": Style("#ffffff", "cross", 0.65, "#b0203a"),
+    },
+    classes=("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#4d4d4d"),
+)
+
+DARK = Theme(
+    name="dark",
+    paper="#16181d",
+    ink="#eceef2",
+    muted="#9aa3b2",
+    grid="#3a3f4a",
+    levels=("#fff0bd", "#edbb45", "#2fb3c8", "#d95478", "#5f55d6"),
+    regions={
+        "effective": Style("#8fd0ff", "solid", 0.85, "#8fd0ff"),
+        "ignoring": Style("#9a5a12", "diagonal", 0.55, "#ffc98a"),
+        "negative": Style("#23262d", "none", 0.35, "#23262d"),
+        "lost": Style("#16181d", "cross", 0.65, "#ff8aa3"),
+    },
+    classes=("#56b4e9", "#ff8a3d", "#2fc79a", "#e39ac4", "#f5b942", "#9fd4f5", "#f0e442", "#d0d0d0"),
+)
+
+
+def on(color: str) -> str:
+    """Black or white, whichever reads better on `color` ("#rrggbb")."""
+    red, green, blue = (((int(color[i : i + 2], 16) / 255) ** 2.2) for i in (1, 3, 5))
+    return "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "#ffffff"
