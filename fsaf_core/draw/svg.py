@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fsaf_core.draw.palette import LIGHT, Style, Theme, on
+from .palette import LIGHT, Style, Theme, on
 
 REGION_NAMES = ("negative", "ignoring", "effective", "lost")  # a cell's code 0..3
 
@@ -76,7 +76,9 @@ class Svg:
         head = " ".join([f"<{tag}", *pairs])
         self.parts.append(f"{head}>{inside}</{tag}>" if inside else f"{head}/>")
 
-    def rect(self, x: float, y: float, width: float, height: float, fill: str = "none", title: str | None = None, **style) -> None:
+    def rect(
+        self, x: float, y: float, width: float, height: float, fill: str = "none", title: str | None = None, **style
+    ) -> None:
         """A rectangle; `style` as in `add`: stroke, stroke_width, stroke_dasharray, fill_opacity ..."""
         self.add("rect", x=x, y=y, width=width, height=height, fill=fill, title=title, **style)
 
@@ -93,7 +95,9 @@ class Svg:
         """A circle."""
         self.add("circle", cx=x, cy=y, r=radius, fill=fill, title=title, **style)
 
-    def text(self, x: float, y: float, text: str, size: float = 12, anchor: str = "start", fill: str | None = None, **style) -> None:
+    def text(
+        self, x: float, y: float, text: str, size: float = 12, anchor: str = "start", fill: str | None = None, **style
+    ) -> None:
         """`text` on the base line y; `anchor`: "start", "middle" or "end" of it lies at x."""
         self.add("text", text, x=x, y=y, font_size=size, text_anchor=anchor, fill=fill or self.theme.ink, **style)
 
@@ -133,7 +137,10 @@ class Svg:
             strokes = ((0, half, half, -half), (0, cell, cell, -cell), (half, cell, half, -half))
         elif style.hatch == "cross":
             inset = cell * 0.2
-            strokes = ((inset, inset, cell - 2 * inset, cell - 2 * inset), (inset, cell - inset, cell - 2 * inset, 2 * inset - cell))
+            strokes = (
+                (inset, inset, cell - 2 * inset, cell - 2 * inset),
+                (inset, cell - inset, cell - 2 * inset, 2 * inset - cell),
+            )
         else:
             return
         lines = (
@@ -253,7 +260,8 @@ def stored(data: bytes) -> bytes:
     """`data` as a zlib stream of stored blocks, written by hand (RFC 1950, 1951)."""
     blocks = [data[start : start + 65535] for start in range(0, len(data), 65535)]
     body = b"".join(
-        struct.pack("<BHH", index == len(blocks) - 1, len(block), 65535 - len(block)) + block for index, block in enumerate(blocks)
+        struct.pack("<BHH", index == len(blocks) - 1, len(block), 65535 - len(block)) + block
+        for index, block in enumerate(blocks)
     )
     return b"\x78\x01" + body + struct.pack(">I", zlib.adler32(data))
 
