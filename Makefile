@@ -1,0 +1,119 @@
+# FSAF, the course. Every target sets up what it needs, once. All paths are relative: the folder may have any name.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+# A set-up holds for these dependencies in this place: another pyproject.toml, or a moved folder, is set up again.
+KEY := $(shell { pwd; cat pyproject.toml; } | cksum | cut -d ' ' -f 1)
+READY := .venv/ready-$(KEY)
+READY_SITE := .venv/ready-site-$(KEY)
+# One quiet thread: the same sums everywhere, and no spinning threads on a busy machine.
+STEADY := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
+ROOT_USER := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab train test test-all test-oldest lint notebooks course-model site package clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  %s %-13s", $$1, $$2; $$1 = $$2 = ""; print }'
+
+setup: $(READY)  ## only the set-up: .venv with everything that the targets below need
+
+$(READY):
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
+		{ echo "This needs Python 3.10 or newer, and '$(PYTHON)' is not: install one, or name it: make PYTHON=python3.12 ..."; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "'$(PYTHON)' lacks venv or ensurepip: install them (Debian, Ubuntu: apt install python3-venv), then run this again."; exit 1; }
+	@echo "Set-up 1/3: making a virtual environment in .venv (seconds)."
+	@"$(PYTHON)" -m venv .venv
+	@echo "Set-up 2/3: installing PyTorch, JupyterLab and the rest into it (several minutes; on Linux about 6 GB, most of it PyTorch)."
+	@$(PY) -m pip install --disable-pip-version-check --progress-bar on -e ".[dev]"
+	@echo "Set-up 3/3: first start of PyTorch and of matplotlib, which looks for fonts (seconds)."
+	@$(PY) -c 'import matplotlib.pyplot, torchvision'
+	@rm -f .venv/ready-*
+	@touch $@
+
+lab: $(READY)  ## JupyterLab in your browser, at the first notebook
+	@echo "Starting JupyterLab (about 10 seconds); it listens on this machine only. Ctrl-C twice ends it."
+	$(PY) -m jupyterlab $(ROOT_USER) --ip=127.0.0.1 --ServerApp.root_dir=. \
+		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --LabApp.extension_manager=readonly \
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url= $(LAB_ARGS)
+
+train: $(READY)  ## the main job without a browser: scenes, training, evaluation, pictures, in runs/tiny
+	@echo "Making the scenes, then training, evaluating and drawing (about 8 minutes on two CPU cores)."
+	$(PY) -m fsaf_core train tiny
+
+test: $(READY)  ## ruff, the import contract, the tests and the notebooks, in one pytest run
+	@echo "Testing: code style, import contract, tests, then every notebook against its stored outputs (several minutes)."
+	$(STEADY) $(PY) -m pytest $(PYTEST_ARGS)
+
+test-all: $(READY)  ## the same with the slow tests
+	@echo "Testing everything, the slow tests too (this can take hours)."
+	$(STEADY) $(PY) -m pytest -m "slow or not slow" $(PYTEST_ARGS)
+
+# Only the package's own dependencies are held to their lower bounds; the tools around it may be new.
+test-oldest:  ## the tests with the oldest dependencies that pyproject.toml allows, in build/oldest
+	@mkdir -p build
+	@sed -n '/^dependencies/,/^]/ s/^ *"\([^>]*\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml > build/oldest.txt
+	@echo "Installing into build/oldest:" `cat build/oldest.txt`
+	@"$(PYTHON)" -m venv build/oldest
+	@build/oldest/bin/python -m pip install --disable-pip-version-check --progress-bar on -c build/oldest.txt -e ".[dev]"
+	$(STEADY) build/oldest/bin/python -m pytest tests $(PYTEST_ARGS)
+
+lint: $(READY)  ## ruff, the import contract, mypy
+	$(PY) -m ruff check .
+	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint(["--no-logo", "--no-cache"])'
+	$(PY) -m mypy
+
+notebooks: $(READY)  ## run all notebooks and store their outputs
+	@echo "Running every notebook and storing its outputs (about 10 minutes)."
+	$(STEADY) $(PY) tests/notebooks/make_notebooks.py
+
+course-model: $(READY)  ## train the course's own checkpoint again and store it beside the notebooks
+	@echo "Training the course's checkpoint again (about 10 minutes on two CPU cores)."
+	$(PY) tests/notebooks/make_course_model.py
+
+define SITE_CONF
+project = "FSAF, the course"
+extensions = ["myst_nb"]
+html_theme = "sphinx_book_theme"
+html_show_sphinx = False
+html_copy_source = False
+nb_execution_mode = "off"  # the notebooks carry their outputs
+nb_ipywidgets_js = {}  # no scripts from elsewhere: the stored outputs hold each widget's picture
+myst_enable_extensions = ["dollarmath", "amsmath"]
+suppress_warnings = ["mystnb.unknown_mime_type", "myst.xref_missing"]
+endef
+
+define SITE_INDEX
+# FSAF, the course
+
+```{toctree}
+:glob:
+
+notebooks/*
+```
+endef
+export SITE_CONF SITE_INDEX
+
+$(READY_SITE): $(READY)
+	@echo "Installing Sphinx for the site (a minute)."
+	@$(PY) -m pip install --disable-pip-version-check -q -e ".[site]"
+	@touch $@
+
+site: $(READY_SITE)  ## the notebooks as web pages, in site/index.html
+	@echo "Rendering the notebooks with their stored outputs (under a minute)."
+	@rm -rf build/site site && mkdir -p build/site && cp -R notebooks build/site/
+	@printf '%s\n' "$$SITE_CONF" > build/site/conf.py
+	@printf '%s\n' "$$SITE_INDEX" > build/site/index.md
+	$(PY) -m sphinx -q -b html -d build/site/.doctrees build/site site
+	@echo "Open site/index.html."
+
+package: $(READY)  ## source archive and wheel, checked, in dist/
+	@echo "Building and checking the packages (a minute)."
+	@$(PY) -m pip install --disable-pip-version-check -q -e ".[release]"
+	@rm -rf dist
+	$(PY) -m build
+	$(PY) -m twine check --strict dist/*
+
+clean:  ## remove all that these targets made, but not data/ and runs/
+	rm -rf .venv build dist site .ruff_cache .mypy_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info .coverage

@@ -1,0 +1,34 @@
+"""What every test stands on: shapes in signatures are enforced, one thread, no internet, a browser where there is one."""
+
+import os
+import runpy
+import shutil
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+OFFLINE = Path(__file__).parent / "offline"
+
+# Before torch is imported, here or in a child: sums then come out the same everywhere, and no idle thread spins.
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+# For this process, and for its children by the environment.
+runpy.run_path(str(OFFLINE / "sitecustomize.py"))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")]))
+
+# Must come before anything imports fsaf_core: from here on a wrong shape or type in a call is an error.
+install_import_hook("fsaf_core", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium or Chrome. Without one the test is skipped; where FSAF_REQUIRE_BROWSER is 1, it fails."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if found:
+        return found
+    missing = "no Chromium or Chrome found: install one, or name it in the environment variable CHROMIUM"
+    if os.environ.get("FSAF_REQUIRE_BROWSER") == "1":
+        pytest.fail(missing)
+    pytest.skip(missing)
