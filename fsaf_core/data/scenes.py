@@ -309,7 +309,7 @@ def make_scenes(config: SceneConfig, root: Path | str = "data") -> Path:
         with context.Pool(workers, *ignore_interrupt) if workers > 1 else contextlib.nullcontext() as pool:
             done = pool.imap(_write_scene, jobs, chunksize=20) if pool else map(_write_scene, jobs)
             bar = tqdm(done, f"making scenes in {folder}", len(jobs), unit=" scenes", mininterval=1, disable=len(jobs) < 50)
-            for (_, _, split, _), entry in zip(jobs, bar):
+            for entry, (_, _, split, _) in zip(bar, jobs):
                 entries[split].append(entry)
         for split, found in entries.items():
             (part / f"annotations_{split}.json").write_text(json.dumps(_coco_json(config, found)))

@@ -1,0 +1,200 @@
+"""Batches in an order that is a pure function of (seed, epoch, rank): resuming in the middle of an epoch needs no replay."""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ..config import Config, DataConfig, FSAFError
+from .coco import CocoDataset, Sample
+from .scenes import make_scenes
+from .transforms import eval_transform, train_transform
+
+MAX_FAULTY = 0.01  # share of a set's images that may be unreadable
+
+
+class Batch(NamedTuple):
+    """Images as uint8 (3, H, W) of their own sizes; for each its boxes, labels, ignored (pixels of that image) and `size`, the height and
+    width of the file's image; and the json's image ids."""
+
+    images: list[Tensor]
+    targets: list[dict]
+    ids: list[int]
+
+
+def open_dataset(data: DataConfig, split: Literal["train", "val"], training: bool | None = None) -> CocoDataset:
+    """The set that the configuration names; scenes are made if they are not there.
+
+    Args:
+        data: where images and boxes come from.
+        split: "train" or "val".
+        training: leave out what training cannot use; None: as the split says.
+
+    Raises:
+        FSAFError: "data/coco/annotations/instances_train2017.json: not there: get COCO with `fsaf data coco`, ...".
+    """
+    if data.source == "scenes":
+        folder = make_scenes(data.scenes, data.root)
+        json_path, images = folder / f"annotations_{split}.json", folder / split
+    elif data.source == "coco":
+        folder = Path(data.root) / "coco"
+        json_path, images = folder / "annotations" / f"instances_{split}2017.json", folder / f"{split}2017"
+        if not json_path.exists():
+            raise FSAFError(f"{json_path}: not there: get COCO with `fsaf data coco`, or say where your data lies with --data.source files.")
+    else:
+        json_path, images = (getattr(data, f"{split}_{what}") for what in ("json", "images"))
+        if not json_path or not images:
+            raise FSAFError(f"--data.source files needs --data.{split}_json and --data.{split}_images.")
+    return CocoDataset(json_path, images, train=split == "train" if training is None else training)
+
+
+def train_order(wide: np.ndarray, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> list[list[int]]:
+    """One rank's batches of an epoch: images shuffled, wide and high ones apart, and as many batches for every rank.
+
+    What does not fill a batch of its group goes into mixed batches at the end; what does not fill one of these waits for another epoch.
+
+    Args:
+        wide: (I,) bool, whether an image is at least as wide as high.
+        batch_size: images a batch of this rank.
+        seed, epoch: name the order.
+        rank, world: batches are dealt in turn, so that one process with `world` times the batch sees the same images in a step.
+    """
+    shuffled = np.random.default_rng([seed, epoch]).permutation(len(wide))
+    waiting: dict[bool, list[int]] = {True: [], False: []}
+    batches = []
+    for i in shuffled.tolist():
+        group = waiting[bool(wide[i])]
+        group.append(i)
+        if len(group) == batch_size:
+            batches.append(group.copy())
+            group.clear()
+    rest = waiting[True] + waiting[False]
+    batches += [rest[at : at + batch_size] for at in range(0, len(rest) - batch_size + 1, batch_size)]
+    return batches[: len(batches) // world * world][rank::world]
+
+
+def eval_order(wide: np.ndarray, batch_size: int, rank: int = 0, world: int = 1) -> list[list[int]]:
+    """One rank's batches of an evaluation: every image once over all ranks, wide ones first."""
+    order = np.argsort(~wide, kind="stable").tolist()
+    return [order[at : at + batch_size] for at in range(0, len(order), batch_size)][rank::world]
+
+
+class _Prepared(Dataset):
+    """The dataset with its transform, asked for (epoch, i); a faulty image says so instead of raising."""
+
+    def __init__(self, dataset: CocoDataset, config: Config, training: bool) -> None:
+        self.dataset, self.config, self.training = dataset, config, training
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Sample | None, dict[int, str]]:
+        epoch, first = key
+        faults: dict[int, str] = {}
+        for step in range(10):
+            i = (first + step) % len(self.dataset)
+            try:
+                sample = self.dataset[i]
+                break
+            except FSAFError as fault:
+                faults[i] = str(fault)
+                if not self.training:
+                    return None, faults
+        else:
+            return None, faults
+        if not self.training:
+            return eval_transform(sample, self.config.model), faults
+        rng = np.random.default_rng([self.config.train.seed, epoch, first])
+        return train_transform(sample, self.config.model, self.config.train, rng), faults
+
+
+class Loader:
+    """Batches of a dataset as the configuration says, loaded ahead by `data.workers` processes that live as long as this.
+
+    In training an image that cannot be read is named, counted, and its place taken by the next of the set; in evaluation it is left out.
+
+    Args:
+        dataset: images and boxes.
+        config: `model` for the size, `train` or `evaluate` for the batch, `data.workers`.
+        training: shuffle and augment; else every image once, as it is.
+        rank, world: this process among those that share the work.
+
+    Raises:
+        FSAFError: "a batch of 16 cannot be shared by ..."; "12 images are less than one batch of 16: ..."; while iterating,
+            "3 of 200 images cannot be read, more than 1 %: ...", "a loading process died ...".
+    """
+
+    def __init__(self, dataset: CocoDataset, config: Config, training: bool, rank: int = 0, world: int = 1) -> None:
+        self.dataset, self.config, self.training, self.rank, self.world = dataset, config, training, rank, world
+        self.batch_size = config.evaluate.batch_size
+        if training:
+            parts = world * config.train.accumulate
+            self.batch_size = config.train.batch_size // parts
+            if self.batch_size * parts != config.train.batch_size:
+                raise FSAFError(f"a batch of {config.train.batch_size} cannot be shared by {world} processes x {config.train.accumulate} "
+                                "micro-batches: set --train.batch_size to a multiple.")  # fmt: skip
+            if not self._order(0):
+                raise FSAFError(f"{len(dataset)} images are less than one batch of {config.train.batch_size}: set a smaller --train.batch_size.")
+        self.faulty: dict[int, str] = {}  # image index: what is wrong with it
+        self._todo: list[list[tuple[int, int]]] = []
+        self._length = len(self._order(0))
+        workers = config.data.workers
+        self._loader = DataLoader(
+            _Prepared(dataset, config, training),
+            batch_sampler=_Given(self),
+            num_workers=workers,
+            collate_fn=list,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+            generator=torch.Generator(),  # its own: the global one would move on with every epoch begun
+        )
+
+    def __len__(self) -> int:
+        """Batches an epoch of this rank."""
+        return self._length
+
+    def _order(self, epoch: int) -> list[list[int]]:
+        if self.training:
+            return train_order(self.dataset.wide, self.batch_size, self.config.train.seed, epoch, self.rank, self.world)
+        return eval_order(self.dataset.wide, self.batch_size, self.rank, self.world)
+
+    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from number `start` on."""
+        self._todo = [[(epoch, i) for i in batch] for batch in self._order(epoch)[start:]]
+        try:
+            for loaded in self._loader:
+                batch = self._batch(loaded)
+                if batch.images:
+                    yield batch
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise FSAFError(f"a loading process died ({str(error)[:80]}): it may have run out of memory; try fewer --data.workers.") from error
+
+    def _batch(self, loaded: list[tuple[Sample | None, dict[int, str]]]) -> Batch:
+        for _, faults in loaded:
+            for i in faults.keys() - self.faulty.keys():
+                self.faulty[i] = faults[i]
+                warnings.warn(f"skipped: {faults[i]}", stacklevel=3)
+        if len(self.faulty) > MAX_FAULTY * len(self.dataset):
+            raise FSAFError(f"{len(self.faulty)} of {len(self.dataset)} images cannot be read, more than 1 %: mend or remove them. "
+                            f"The last: {list(self.faulty.values())[-1]}")  # fmt: skip
+        samples = [sample for sample, _ in loaded if sample is not None]
+        targets = [{name: sample[name] for name in ("boxes", "labels", "ignored", "size")} for sample in samples]
+        return Batch([sample["image"] for sample in samples], targets, [sample["image_id"] for sample in samples])
+
+
+class _Given:
+    """The loader's current epoch as a batch sampler: asked anew at the start of every pass."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return iter(self._loader._todo)
+
+    def __len__(self) -> int:
+        return len(self._loader._todo)

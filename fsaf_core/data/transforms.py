@@ -1,0 +1,116 @@
+"""From a photograph to the network's size: the reference's resize, flips, multi-scale, and the tiny preset's zoom and crop.
+
+All work on uint8 images and boxes in their pixels; normalising and padding are the detector's. Chance comes from a generator that the
+caller derives from (seed, epoch, image), so that what happens to an image does not depend on what was loaded before it.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+
+from ..config import ModelConfig, TrainConfig
+from .coco import Sample
+
+ZOOM = (0.6, 1.6)  # the crop's magnification is log-uniform in here
+MIN_VISIBLE = 0.4  # of a box's area; with less of it left inside the crop it is left out
+MULTI_SCALE = 0.8  # of the short side: 640 of 800
+
+
+def resized_size(height: int, width: int, short: int, long: int) -> tuple[int, int]:
+    """Height and width after resizing: as large as fits, the short side at most `short`, the long one at most `long`.
+
+    Source: the reference, factor = min(long / max(h, w), short / min(h, w)), size = int(x * factor + 0.5).
+    """
+    factor = min(long / max(height, width), short / min(height, width))
+    return int(height * factor + 0.5), int(width * factor + 0.5)
+
+
+def resize(image: UInt8[Tensor, "3 H W"], short: int = 800, long: int = 1333) -> UInt8[Tensor, "3 h w"]:
+    """The image at `resized_size`: bilinear in float, **without antialiasing**, rounded.
+
+    Differs: torchvision's default antialiases, which is off by up to 91 grey levels where a large photo is made smaller.
+    """
+    size = resized_size(image.shape[1], image.shape[2], short, long)
+    if size == tuple(image.shape[1:]):
+        return image
+    out = F.interpolate(image[None].float(), size, mode="bilinear", align_corners=False, antialias=False)[0]
+    return out.add_(0.5).clamp_(0, 255).to(torch.uint8)
+
+
+def _scaled(sample: Sample, short: int, long: int) -> Sample:
+    """The sample resized, boxes scaled by each axis's own factor."""
+    before = sample["image"]
+    image = resize(before, short, long)
+    if image is before:
+        return sample
+    scale = torch.tensor([image.shape[2] / before.shape[2], image.shape[1] / before.shape[1]]).repeat(2)
+    return {**sample, "image": image, "boxes": sample["boxes"] * scale, "ignored": sample["ignored"] * scale}
+
+
+def flip(sample: Sample) -> Sample:
+    """The sample mirrored left to right."""
+    width = sample["image"].shape[2]
+
+    def mirrored(boxes: Float32[Tensor, "N 4"]) -> Float32[Tensor, "N 4"]:
+        return torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], dim=1)
+
+    return {**sample, "image": sample["image"].flip(2), "boxes": mirrored(sample["boxes"]), "ignored": mirrored(sample["ignored"])}
+
+
+def zoom_crop(sample: Sample, fill: tuple[float, float, float], rng: np.random.Generator) -> Sample:
+    """The sample seen through a random window, its image of the same size as before.
+
+    A window larger than the image (zooming out) shows `fill` around it. Boxes are cut at the window; those whose centre is outside or of
+    which less than 40 % is left are dropped. Crowds are cut and kept. A window without any box is drawn again.
+
+    Args:
+        sample: image and boxes.
+        fill: grey levels 0..255 for what lies outside the image.
+        rng: the source of chance.
+    """
+    image, boxes = sample["image"], sample["boxes"]
+    height, width = image.shape[1:]
+    limit = torch.tensor([width, height, width, height], dtype=torch.float32)
+    for _ in range(10):
+        zoom = float(np.exp(rng.uniform(*np.log(ZOOM))))
+        w, h = max(1, round(width / zoom)), max(1, round(height / zoom))
+        x, y = (int(rng.integers(min(0, room), max(0, room) + 1)) for room in (width - w, height - h))
+        shift, scale = torch.tensor([x, y, x, y]), torch.tensor([width / w, height / h]).repeat(2)
+        moved = (boxes - shift) * scale
+        cut = moved.clamp(min=torch.zeros(4), max=limit)
+        centre, sides, left = (moved[:, :2] + moved[:, 2:]) / 2, moved[:, 2:] - moved[:, :2], cut[:, 2:] - cut[:, :2]
+        inside = ((centre > 0) & (centre < limit[:2])).all(1) & (left.prod(1) >= MIN_VISIBLE * sides.prod(1)) & (left >= 2).all(1)
+        if inside.any() or not len(boxes):
+            break
+    else:
+        return sample
+    window = torch.tensor(fill).round().to(torch.uint8)[:, None, None].repeat(1, h, w)
+    x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
+    window[:, y1 - y : y2 - y, x1 - x : x2 - x] = image[:, y1:y2, x1:x2]
+    seen = F.interpolate(window[None].float(), (height, width), mode="bilinear", align_corners=False)[0].add_(0.5).to(torch.uint8)
+    ignored = ((sample["ignored"] - shift) * scale).clamp(min=torch.zeros(4), max=limit)
+    ignored = ignored[(ignored[:, 2:] > ignored[:, :2]).all(1)]
+    return {**sample, "image": seen, "boxes": cut[inside], "labels": sample["labels"][inside], "ignored": ignored}
+
+
+def train_transform(sample: Sample, model: ModelConfig, train: TrainConfig, rng: np.random.Generator) -> Sample:
+    """Zoom and crop, resize (to a random short side if `train.ms`), flip: each by chance, as the recipe says.
+
+    Args:
+        sample: image and boxes as the dataset gives them.
+        model: `short_side`, `long_side`, and the mean that fills what lies outside.
+        train: `crop` and `flip` are probabilities; `ms`.
+        rng: derived from (seed, epoch, image).
+    """
+    if rng.random() < train.crop:
+        sample = zoom_crop(sample, tuple(255 * m for m in model.image_mean), rng)
+    short = int(rng.integers(round(MULTI_SCALE * model.short_side), model.short_side + 1)) if train.ms else model.short_side
+    sample = _scaled(sample, short, model.long_side)
+    return flip(sample) if rng.random() < train.flip else sample
+
+
+def eval_transform(sample: Sample, model: ModelConfig) -> Sample:
+    """The reference's resize and nothing else."""
+    return _scaled(sample, model.short_side, model.long_side)
