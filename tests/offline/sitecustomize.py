@@ -1,4 +1,4 @@
-"""Python runs a file of this name at its start: with this folder on PYTHONPATH, no test and no child of one leaves this machine."""
+"""Python runs a file of this name at its start: with its folder on PYTHONPATH, no test and no child of one leaves the machine."""
 
 import ipaddress
 import socket
