@@ -36,7 +36,8 @@ lab: $(READY)  ## JupyterLab in your browser, at the first notebook
 	@echo "Starting JupyterLab (about 10 seconds); it listens on this machine only. Ctrl-C twice ends it."
 	$(PY) -m jupyterlab $(ROOT_USER) --ip=127.0.0.1 --ServerApp.root_dir=. \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --LabApp.extension_manager=readonly \
-		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url= $(LAB_ARGS)
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url= \
+		--LanguageServerManager.autodetect=False $(LAB_ARGS)
 
 train: $(READY)  ## the main job without a browser: scenes, training, evaluation, pictures, in runs/tiny
 	@echo "Making the scenes, then training, evaluating and drawing (about 8 minutes on two CPU cores)."

@@ -20,7 +20,7 @@ LARGEST_FILE = 1_000_000  # bytes
 OPT_OUT_TAGS = {"nbval-ignore-output", "nbval-skip", "pytest-validate-ignore-output"}
 OPT_OUT_COMMENT = re.compile(r"^\s*#+\s*(NBVAL_IGNORE_OUTPUT|NBVAL_SKIP|PYTEST_VALIDATE_IGNORE_OUTPUT)\s*$", re.MULTILINE)
 NO_ALT = re.compile(r"<img(?![^>]*\balt=[\"'][^\"'])")
-ENGLISH = set("a an and are as at be by for from has in is it its not of on or that the there this to what which with you".split())
+ENGLISH = set("a an and are as at be by for from in is it its not of on or that the there this to what which with you".split())
 
 
 def faults(notebook: NotebookNode) -> list[str]:
@@ -33,7 +33,7 @@ def faults(notebook: NotebookNode) -> list[str]:
         found.append("widget state is stored")
     if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
         found.append("cells were not executed once each from top to bottom")
-    unchecked = [cell for cell in code if OPT_OUT_TAGS & set(cell.metadata.get("tags", [])) or OPT_OUT_COMMENT.search(cell.source)]
+    unchecked = [cell for cell in code if OPT_OUT_TAGS & {*cell.metadata.get("tags", [])} or OPT_OUT_COMMENT.search(cell.source)]
     if len(unchecked) > MOST_OPT_OUTS:
         found.append(f"{len(unchecked)} cells are not compared")
     for count, cell in enumerate(code, 1):
