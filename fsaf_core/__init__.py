@@ -1,1 +1,19 @@
-"""FSAF."""
+"""FSAF, the course: the Feature Selective Anchor-Free module for single-shot object detection, to understand, see and train.
+
+>>> import fsaf_core as fsaf
+>>> config = fsaf.presets.get("tiny")
+>>> detector = fsaf.build_detector(config.model)
+
+Paper: Zhu, He, Savvides, Feature Selective Anchor-Free Module for Single-Shot Object Detection, CVPR 2019.
+"""
+
+from importlib.metadata import version
+
+from . import presets
+from .checkpoint import load, save
+from .config import Config, FSAFError, ModelConfig
+from .detector import Detector, build_detector
+from .mmdet import load_mmdet, to_mmdet
+
+__version__ = version("fsaf-core")
+__all__ = ["Config", "Detector", "FSAFError", "ModelConfig", "build_detector", "load", "load_mmdet", "presets", "save", "to_mmdet"]

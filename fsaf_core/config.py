@@ -97,8 +97,8 @@ class ModelConfig:
             raise FSAFError(
                 f"ignoring_scale is {self.rules.ignoring_scale}: it must lie between effective_scale ({self.effective_scale}) and 1."
             )
-        if not 3 <= self.first_level <= self.last_level <= 7:
-            raise FSAFError(f"levels {self.first_level}..{self.last_level}: they must lie in 3..7, the first not above the last.")
+        if not 3 <= self.first_level <= 5 <= self.last_level <= 7:
+            raise FSAFError(f"levels {self.first_level}..{self.last_level}: the first must be 3, 4 or 5, the last 5, 6 or 7.")
 
     @property
     def num_classes(self) -> int:

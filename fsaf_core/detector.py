@@ -1,0 +1,242 @@
+"""The whole detector: images to losses in training, to detections in inference. Each stage can be called alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import batched_nms
+
+from . import targets as af
+from .anchors import AnchorBased
+from .boxes import Grid, decode, make_grid
+from .config import FSAFError, ModelConfig
+from .data.coco import load_image
+from .data.transforms import resize
+from .network import Network
+from .regions import Slots, make_slots
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Normalised images, padded with zeros at the right and bottom to one size."""
+
+    tensor: Float[Tensor, "B 3 H W"]
+    sizes: list[tuple[int, int]]  # height, width of each image before padding
+
+
+@dataclass(frozen=True)
+class HeadOutputs:
+    """The network's outputs, a list over the levels each; lists of a missing branch are empty."""
+
+    cls_logits: list[Float[Tensor, "B K _ _"]]
+    box_offsets: list[Float[Tensor, "B 4 _ _"]]  # l t r b >= 0, in units of S * stride
+    ab_cls: list[Float[Tensor, "B _ _ _"]] = field(default_factory=list)  # 9 anchors x K
+    ab_box: list[Float[Tensor, "B _ _ _"]] = field(default_factory=list)  # 9 anchors x 4
+
+
+class Detector(nn.Module):
+    """FSAF on RetinaNet; made by `build_detector`. `config` is the model's configuration."""
+
+    def __init__(self, config: ModelConfig, pretrained_backbone: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.network = Network(config, AnchorBased.per_cell, pretrained_backbone)
+        self.anchor_based = AnchorBased(config.strides) if config.branches != "anchor_free" else None
+        self.sync_normalizer = False  # divide by the mean of all processes' positives
+        self.register_buffer("mean", 255 * torch.tensor(config.image_mean)[:, None, None], persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(config.image_std)[:, None, None], persistent=False)
+
+    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        """Training: named losses, their sum is the total. Inference: detections.
+
+        Args:
+            images: (3, H, W) each, RGB, uint8 or float in 0..1.
+            targets: training only; for each image `boxes` (N, 4) x1 y1 x2 y2 pixels, `labels` (N,) 0..K-1, and if there are crowds
+                `ignored` (M, 4). N = 0 is normal.
+
+        Returns:
+            Training: {"af_cls", "af_box", "ab_cls", "ab_box"} as the branches say, scalars, lambda applied.
+            Inference: for each image `boxes` (D, 4) in the image's pixels, `scores` (D,), `labels` (D,), best first.
+        """
+        batch = self.preprocess(images)
+        outputs = self.head_outputs(batch.tensor)
+        if not self.training:
+            return self.postprocess(outputs, batch.sizes)
+        if targets is None:
+            raise FSAFError("the detector is in training mode and got no targets: pass them, or call .eval() first.")
+        instances = af.pack_targets(targets, batch.tensor.device)
+        assignment = self._assign(outputs, instances, batch.sizes)
+        return self._losses(outputs, assignment, instances)
+
+    def preprocess(self, images: Sequence[Tensor]) -> Batch:
+        """Normalises, then pads with zeros to a common size, a multiple of `size_divisor`.
+
+        Source: reference, rule 16.
+        """
+        sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
+        step = self.config.size_divisor
+        height, width = (-(-max(size[axis] for size in sizes) // step) * step for axis in (0, 1))
+        padded = []
+        for image, (h, w) in zip(images, sizes):
+            image = image.to(self.mean.device)
+            image = image.float() if image.dtype == torch.uint8 else image * 255
+            padded.append(F.pad((image - self.mean) / self.std, (0, width - w, 0, height - h)))
+        return Batch(torch.stack(padded), sizes)
+
+    def head_outputs(self, tensor: Float[Tensor, "B 3 H W"]) -> HeadOutputs:
+        """Body, pyramid, towers, outputs."""
+        return HeadOutputs(*self.network(tensor))
+
+    def assign(
+        self, outputs: HeadOutputs, targets: list[dict[str, Tensor]], sizes: list[tuple[int, int]] | None = None
+    ) -> af.Assignment | None:
+        """Which level and which cells learn each instance; None without an anchor-free branch.
+
+        Args:
+            sizes: height, width of each image before padding; None: every image fills the tensor.
+        """
+        device = (outputs.cls_logits or outputs.ab_cls)[0].device
+        return self._assign(outputs, af.pack_targets(targets, device), sizes)
+
+    def losses(
+        self, outputs: HeadOutputs, assignment: af.Assignment | None, targets: list[dict[str, Tensor]]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The named losses of an assignment; differentiable in `outputs`."""
+        device = (outputs.cls_logits or outputs.ab_cls)[0].device
+        return self._losses(outputs, assignment, af.pack_targets(targets, device) if self.anchor_based else None)
+
+    def _grid(self, maps: list[Tensor]) -> tuple[Grid, Slots]:
+        grid = make_grid(tuple((int(m.shape[-2]), int(m.shape[-1])) for m in maps), self.config.strides, self.config.rules.cell_center, maps[0])
+        return grid, make_slots(grid, self.config.effective_scale, self.config.rules.ignoring_scale, maps[0])
+
+    def _assign(self, outputs: HeadOutputs, instances: af.Instances, sizes: list[tuple[int, int]] | None) -> af.Assignment | None:
+        if not outputs.cls_logits:
+            return None
+        grid, slots = self._grid(outputs.cls_logits)
+        extent, valid = self._extent(grid, sizes, outputs.cls_logits[0])
+        blocks, offsets = self._flat(outputs)
+        return af.assign(blocks, offsets, instances, extent, valid, grid, slots, self.config)
+
+    def _losses(self, outputs: HeadOutputs, assignment: af.Assignment | None, instances: af.Instances | None) -> dict[str, Tensor]:
+        losses = {}
+        if assignment is not None:
+            normalizer = af.loss_normalizer(assignment, self.config)
+            if self.sync_normalizer and torch.distributed.is_initialized():
+                torch.distributed.all_reduce(normalizer)
+                normalizer = normalizer / torch.distributed.get_world_size()
+            losses |= af.anchor_free_losses(*self._flat(outputs), assignment, normalizer, self.config)
+        if self.anchor_based is not None and instances is not None:
+            height, width = (side * self.config.strides[0] for side in outputs.ab_cls[0].shape[-2:])
+            losses |= self.anchor_based.losses(outputs.ab_cls, outputs.ab_box, instances, height, width)
+        return losses
+
+    def _flat(self, outputs: HeadOutputs) -> tuple[list[Tensor], Float[Tensor, "B R 4"]]:
+        return af.level_blocks(outputs.cls_logits), torch.cat([m.flatten(2).float() for m in outputs.box_offsets], 2).mT
+
+    def _extent(self, grid: Grid, sizes: list[tuple[int, int]] | None, like: Tensor) -> tuple[Int64[Tensor, "B L 2"], Tensor | None]:
+        """Columns and rows of each image (padded to its own multiple of `size_divisor`) at each level; the cells inside it, None = all."""
+        full = [[[w, h] for h, w in grid.shapes]] * len(like)
+        extent = full
+        if sizes is not None:
+            own = [[-(-side // self.config.size_divisor) * self.config.size_divisor for side in size] for size in sizes]
+            extent = [
+                [[min(-(-w // s), columns), min(-(-h // s), rows)] for s, (rows, columns) in zip(grid.strides, grid.shapes)] for h, w in own
+            ]
+        tensor = torch.tensor(extent, device=like.device)
+        if extent == full:
+            return tensor, None
+        return tensor, (grid.row_column < tensor.flip(2)[:, grid.level]).all(2)
+
+    @torch.no_grad()
+    def postprocess(
+        self, outputs: HeadOutputs, sizes: list[tuple[int, int]], scales: list[tuple[float, float]] | None = None
+    ) -> list[dict[str, Tensor]]:
+        """Detections of each image: threshold, best candidates of each level, decode, clip, class-wise NMS, the best 100.
+
+        Args:
+            sizes: height, width of each image in the input tensor, padding aside.
+            scales: factors (x, y) by which each image had been resized: boxes come back in the pixels before that.
+
+        Source: paper, section 3.3 (inference); reference, rule 17.
+        """
+        anchors = []
+        if self.anchor_based is not None:
+            height, width = (side * self.config.strides[0] for side in outputs.ab_cls[0].shape[-2:])
+            anchors = self.anchor_based.anchors(outputs.ab_cls, height, width)
+        grid = self._grid(outputs.cls_logits)[0] if outputs.cls_logits else None
+        found = []
+        for index, (height, width) in enumerate(sizes):
+            parts = []
+            for level, (logits, offsets) in enumerate(zip(outputs.cls_logits, outputs.box_offsets)):
+                start, count = grid.starts[level], grid.sizes[level]
+                kept = self._best(logits[index].permute(1, 2, 0).flatten(0, 1))
+                cells = kept[0] + start
+                distance = offsets[index].permute(1, 2, 0).reshape(count, 4)[kept[0]].float()
+                parts.append((decode(distance, grid.centers[cells], self.config.offset_normalizer * grid.stride[cells]), *kept[1:]))
+            for cls, box, own in zip(outputs.ab_cls, outputs.ab_box, anchors):
+                logits, boxes = self.anchor_based.candidates(cls[index].float(), box[index].float(), own)
+                kept = self._best(logits)
+                parts.append((boxes[kept[0]], *kept[1:]))
+            boxes, scores, labels = (torch.cat(part) for part in zip(*parts))
+            limit = boxes.new_tensor([width, height, width, height])
+            boxes = torch.minimum(boxes.clamp(min=0), limit)
+            if scales is not None:
+                boxes = boxes / boxes.new_tensor(scales[index] * 2)
+            solid = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
+            boxes, scores, labels = boxes[solid], scores[solid], labels[solid]
+            keep = batched_nms(boxes, scores, labels, self.config.nms_thresh)[: self.config.detections_per_img]
+            found.append({"boxes": boxes[keep], "scores": scores[keep], "labels": labels[keep]})
+        return found
+
+    def _best(self, logits: Float[Tensor, "A K"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Cell, score and label of the candidates of one level: above the threshold and among the best `topk_candidates`."""
+        scores = logits.float().sigmoid()
+        if self.config.rules.topk == "cells":  # paper: the best cells by their best class, with all their classes
+            best = scores.amax(1)
+            cells = best.topk(min(self.config.topk_candidates, len(best))).indices
+            cell, label = torch.nonzero(scores[cells] > self.config.score_thresh, as_tuple=True)
+            return cells[cell], scores[cells[cell], label], label
+        above = torch.nonzero(scores > self.config.score_thresh)
+        value = scores[above[:, 0], above[:, 1]]
+        value, order = value.sort(descending=True)
+        cell, label = above[order[: self.config.topk_candidates]].unbind(1)
+        return cell, value[: self.config.topk_candidates], label
+
+    @torch.inference_mode()
+    def predict(self, source: "str | Path | Image.Image | np.ndarray | Sequence") -> "dict | list[dict]":
+        """Detections of an image file, PIL image or uint8 (H, W, 3) array, or of a list of them, one at a time.
+
+        Returns:
+            `boxes` (D, 4) in the image's own pixels (EXIF orientation applied), `scores`, `labels` and `names`, the class names; best first.
+        """
+        if isinstance(source, (list, tuple)):
+            return [self.predict(one) for one in source]
+        if isinstance(source, np.ndarray):
+            source = Image.fromarray(source)
+        picture = ImageOps.exif_transpose(source).convert("RGB") if isinstance(source, Image.Image) else load_image(source)
+        image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+        small = resize(image, self.config.short_side, self.config.long_side)
+        was_training = self.training
+        self.eval()
+        try:
+            batch = self.preprocess([small])
+            scale = (small.shape[2] / image.shape[2], small.shape[1] / image.shape[1])
+            found = self.postprocess(self.head_outputs(batch.tensor), batch.sizes, [scale])[0]
+        finally:
+            self.train(was_training)
+        return {**found, "names": [self.config.class_names[label] for label in found["labels"].tolist()]}
+
+
+def build_detector(config: ModelConfig, pretrained_backbone: bool = False) -> Detector:
+    """A detector with fresh weights.
+
+    Args:
+        pretrained_backbone: the body from torchvision's IMAGENET1K_V1 weights (downloaded when not there yet).
+    """
+    return Detector(config, pretrained_backbone)
