@@ -181,7 +181,7 @@ class TrainConfig:
     milestones: tuple[float, ...] = (8 / 12, 11 / 12)  # shares of the run after which the rate falls to a tenth
     clip_norm: float | None = None
     flip: float = 0.5  # probability of a horizontal flip
-    ms: bool = False  # multi-scale: short side drawn from 640..800, 18 epochs
+    ms: bool = False  # multi-scale: short side drawn from 640..800, and half as many epochs again (18)
     crop: float = 0.0  # probability of a random zoom and crop (tiny's augmentation)
     amp: Literal["none", "bf16", "fp16"] = "none"
     channels_last: bool = False
@@ -190,7 +190,9 @@ class TrainConfig:
     snapshots: int = 0  # log-spaced copies of the weights, for the explorer's time slider
     log_every: int = 20  # steps
     validate_every: int | None = None  # steps; None: at the end of each epoch
+    checkpoint_every: int = 500  # steps; one is also written after each validation
     keep: int = 2  # last checkpoints kept, beside the best
+    pretrained_backbone: bool = True  # torchvision's IMAGENET1K_V1, where the body has them and no --from is given
     seed: int = 0
 
 

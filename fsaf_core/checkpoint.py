@@ -1,0 +1,254 @@
+"""Files that never lose work: a detector's weights and configuration in one safetensors file, and the whole state of a training.
+
+Every file is written beside its place, flushed to the disk and then renamed: at any moment the old or the new one is there, whole.
+Nothing is read that could run code: safetensors hold only tensors, and a training's state is read with `weights_only=True`.
+"""
+
+import errno
+import io
+import json
+import os
+import pickle
+import random
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from .config import FSAFError, ModelConfig
+from .detector import build_detector
+
+HEADER = "fsaf"  # the key of our entry in a safetensors header
+
+
+def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> None:
+    """Puts a whole file in its place, or leaves what was there: temporary file in the same folder, fsync, rename, fsync of the folder.
+
+    Raises:
+        FSAFError: "runs/x/model.safetensors needs 3.1 MB and the disk has 0.2 MB left; ..."; the old file survives.
+    """
+    path = Path(path)
+    payload = payload.encode() if isinstance(payload, str) else payload
+    temporary = path.with_name(f".{path.name}.tmp")  # one name: what a killed process left behind is overwritten by the next
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        if os.name == "posix":  # the rename itself lies in the folder
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as error:
+        if temporary.is_file():
+            temporary.unlink()
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            need, left = len(payload) / 1e6, shutil.disk_usage(path.parent).free / 1e6
+            raise FSAFError(
+                f"{path} needs {need:.1f} MB and the disk has {left:.1f} MB left; "
+                "what was there before is untouched: make room and give the same command again."
+            ) from error
+        raise FSAFError(f"{path} cannot be written ({error.strerror}): check the folder, or take another --out.") from error
+
+
+def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
+    """A `ModelConfig` from what JSON made of one; fields that are missing keep their defaults.
+
+    Raises:
+        FSAFError: "x.safetensors has a model field 'foo' that this version does not know: update fsaf-core."
+    """
+    unknown = values.keys() - {field.name for field in fields(ModelConfig)}
+    if unknown:
+        raise FSAFError(f"{where} has a model field {sorted(unknown)[0]!r} that this version does not know: update fsaf-core.")
+    return ModelConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def save(detector: nn.Module, path: str | Path, half: bool = False) -> None:
+    """Writes weights and configuration into one file: a safetensors with the `ModelConfig` as JSON in its header.
+
+    Args:
+        detector: what `build_detector` made, with `detector.config`.
+        path: the file; replaced whole if it exists.
+        half: floating weights in half precision, half the size.
+    """
+    state = {
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        for name, tensor in detector.state_dict().items()
+    }
+    header = {HEADER: json.dumps({"model": asdict(detector.config), "versions": versions()})}
+    write_atomically(path, to_safetensors(state, header))
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
+    """The detector that `save` wrote, in inference mode.
+
+    Raises:
+        FSAFError: one sentence for a missing, damaged or foreign file, or for tensors that do not fit the configuration.
+    """
+    tensors, config = read_weights(path)
+    if config is None:
+        raise FSAFError(f"{path} holds weights but no FSAF configuration: it was not written by fsaf.save.")
+    detector = build_detector(config, pretrained_backbone=False)
+    wrong = misfits(detector, tensors)
+    if wrong:
+        raise FSAFError(f"{path} does not fit its own configuration: {named(wrong)}; it was changed after it was written.")
+    detector.load_state_dict(tensors)
+    return detector.to(device).eval()
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig | None]:
+    """The tensors of a safetensors file, or of a training's checkpoint, and the configuration they were written with."""
+    path = Path(path)
+    if path.is_dir():
+        raise FSAFError(f"{path} is a folder: give the file, such as {path / 'model.safetensors'}.")
+    if not path.is_file():
+        raise FSAFError(f"{path} does not exist: give a file that fsaf.save or fsaf train wrote.")
+    if path.suffix == ".pt":
+        state = read_training(path)
+        return state["model"], model_config(state["config"]["model"], str(path))
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            header = (file.metadata() or {}).get(HEADER)
+    except (SafetensorError, OSError) as error:
+        raise FSAFError(f"{path} is no readable safetensors file ({error}): it is damaged, or of another kind.") from error
+    try:
+        return tensors, None if header is None else model_config(json.loads(header)["model"], str(path))
+    except (ValueError, KeyError, TypeError) as error:
+        raise FSAFError(f"{path} has a damaged FSAF header ({error}): take another copy of the file.") from error
+
+
+def misfits(detector: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names of tensors that do not fit the detector, each with what is wrong."""
+    own = detector.state_dict()
+    wrong = {name: "missing" for name in own.keys() - tensors.keys()}
+    wrong |= {name: "not of this model" for name in tensors.keys() - own.keys()}
+    for name in own.keys() & tensors.keys():
+        if own[name].shape != tensors[name].shape:
+            wrong[name] = f"{tuple(tensors[name].shape)} in the file, {tuple(own[name].shape)} in the model"
+    return dict(sorted(wrong.items()))
+
+
+def named(wrong: Mapping[str, str], most: int = 4) -> str:
+    """The first few misfits as part of a sentence."""
+    shown = [f"{name} ({what})" for name, what in list(wrong.items())[:most]]
+    return ", ".join(shown) + (f" and {len(wrong) - most} more tensors" if len(wrong) > most else "")
+
+
+def load_weights(detector: nn.Module, source: str | Path | Mapping[str, Tensor]) -> list[str]:
+    """Loads weights for a new training; those of another number of classes into all but the class layer.
+
+    Args:
+        detector: takes the weights, in place.
+        source: a file of `save`, a training's checkpoint, or a state dict.
+
+    Returns:
+        Names of the class layer's tensors that were left as they were; empty when all fitted.
+
+    Raises:
+        FSAFError: "x.safetensors does not fit this model: ...", naming the tensors, whatever else differs.
+    """
+    tensors = dict(source) if isinstance(source, Mapping) else read_weights(source)[0]
+    where = "The state dict" if isinstance(source, Mapping) else source
+    wrong, own = misfits(detector, tensors), detector.state_dict()
+    # The class layer is the one whose outputs are counted in classes: only its first dimension follows K.
+    classes = detector.config.num_classes
+    fresh = [
+        name
+        for name in wrong
+        if "cls" in name and {name} <= tensors.keys() & own.keys() and own[name].shape[1:] == tensors[name].shape[1:]
+        and own[name].shape[0] % classes == 0
+    ]
+    if len(fresh) < len(wrong):
+        others = {name: what for name, what in wrong.items() if name not in fresh}
+        raise FSAFError(f"{where} does not fit this model: {named(others)}; take the model fields it was trained with.")
+    detector.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in fresh}, strict=False)
+    return fresh
+
+
+# The state of a training
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result may depend on."""
+    return {"torch": str(torch.__version__), "numpy": str(np.__version__)}
+
+
+def random_states() -> dict[str, Any]:
+    """The state of every random generator, as tensors and plain containers."""
+    name, keys, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (name, keys.tolist(), position, has_gauss, gauss),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_states(states: Mapping[str, Any]) -> None:
+    """Puts the random generators where `random_states` saw them."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(states["torch"])
+    if len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def save_training(folder: str | Path, state: Mapping[str, Any], keep: int) -> Path:
+    """Writes `step_<number>.pt` (of `state["step"]`) and removes all but the last `keep`; the new one is safe before an old one goes."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    path = Path(folder) / f"step_{state['step']:09d}.pt"
+    write_atomically(path, buffer.getbuffer())
+    for old in training_files(folder)[: -max(1, keep)]:
+        old.unlink()
+    return path
+
+
+def training_files(folder: str | Path) -> list[Path]:
+    """The checkpoints in a folder, the oldest first."""
+    return sorted(Path(folder).glob("step_*.pt"))
+
+
+def read_training(path: str | Path) -> dict[str, Any]:
+    """The state that `save_training` wrote, on the CPU, read with `weights_only=True`.
+
+    Raises:
+        FSAFError: "x.pt is no readable checkpoint ...: delete it, and the one before it is used."
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or not {"model", "config", "step"} <= state.keys():
+            raise ValueError("it is of another kind")
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).split("\n")[0].split(". ")[0]
+        raise FSAFError(f"{path} is no readable checkpoint ({reason}): delete it, and the one before it is used.") from error
+    return state
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Fields in which two configurations (as `dataclasses.asdict` gives them) differ, e.g. "train.lr: 0.01 -> 0.02"."""
+    found = []
+    for name in dict.fromkeys([*old, *new]):
+        a, b = old.get(name), new.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{name}.")
+        elif (list(a) if isinstance(a, tuple) else a) != (list(b) if isinstance(b, tuple) else b):
+            found.append(f"{prefix}{name}: {shortly(a)} -> {shortly(b)}")
+    return found
+
+
+def shortly(value: Any) -> str:
+    """A value in one short line; long tuples by their length."""
+    return f"{len(value)} entries" if isinstance(value, (list, tuple)) and len(value) > 6 else str(value)
