@@ -16,6 +16,7 @@ from ..config import FSAFError
 from .index import CocoIndex, open_index
 
 MIN_SIDE = 32  # pixels; training leaves out images with a shorter side, as the reference does
+MAX_PIXELS = 89_478_485  # of a picture, Pillow's own limit; a small file can claim any number
 CACHE_BYTES = 256 * 2**20  # sets whose decoded images need no more than this are decoded once
 
 
@@ -38,7 +39,7 @@ def load_image(path: Path | str) -> Image.Image:
     """
     try:
         with Image.open(path) as picture:
-            if picture.width * picture.height > Image.MAX_IMAGE_PIXELS:
+            if picture.width * picture.height > MAX_PIXELS:
                 raise FSAFError(f"{path}: {picture.width} x {picture.height} pixels are more than are read: make it smaller.")
             ImageOps.exif_transpose(picture, in_place=True)
             if picture.mode[0] in "IF":  # one channel of 16 or 32 bits
@@ -58,8 +59,8 @@ def load_image(path: Path | str) -> Image.Image:
 class CocoDataset(Dataset):
     """Images and boxes of a COCO-format json.
 
-    In training, images without any box and images with a side under 32 px are left out. Small sets are decoded once: their images are kept in
-    memory that processes started by fork share.
+    In training, images without any box and images with a side under 32 px are left out. Small sets are decoded once: their images
+    are kept in memory that processes started by fork share.
 
     Args:
         json_path: a COCO-format json.
@@ -74,7 +75,7 @@ class CocoDataset(Dataset):
 
     def __init__(self, json_path: Path | str, images: Path | str, train: bool, keep_empty: bool = False) -> None:
         self.index: CocoIndex = open_index(json_path)
-        self.root = Path(images)
+        self.json_path, self.root = Path(json_path), Path(images)
         if not self.root.is_dir():
             raise FSAFError(f"{images}: no such folder: give the folder of the images of {json_path}.")
         index = self.index
@@ -88,19 +89,19 @@ class CocoDataset(Dataset):
         self.missing = int((~there).sum())
         self.left_out = len(index) - self.missing - len(self.kept)
         if not there.any():
-            raise FSAFError(f"none of the {len(index)} images of {json_path} lies in {images}: give the folder its file names start from.")
+            raise FSAFError(f"none of the {len(index)} images of {json_path} lies in {images}: give the folder of its files.")
         if not len(self.kept):
             raise FSAFError(f"{json_path}: no image is left to train on: {index.summary()}.")
         pixels = 3 * index.widths[self.kept].astype(np.int64) * index.heights[self.kept]
         self._starts = np.concatenate([[0], np.cumsum(pixels)])
-        self._cache, self._cached = None, None
+        self._cache = self._cached = np.zeros(0, np.uint8)
         if self._starts[-1] <= CACHE_BYTES:
-            # Anonymous shared memory: workers started by fork fill one cache together, and containers' small /dev/shm is not touched.
+            # Anonymous shared memory: workers started by fork fill one cache together; containers' small /dev/shm is not touched.
             self._cache = np.frombuffer(mmap.mmap(-1, int(self._starts[-1])), np.uint8)
             self._cached = np.frombuffer(mmap.mmap(-1, len(self.kept)), np.uint8)
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_cache": None, "_cached": None}
+        return {**self.__dict__, "_cache": np.zeros(0, np.uint8), "_cached": np.zeros(0, np.uint8)}
 
     def _present(self) -> np.ndarray:
         """(I,) whether each image's file exists; one listing a folder, as a question a file takes minutes on a network disk."""
@@ -143,12 +144,13 @@ class CocoDataset(Dataset):
     def _image(self, i: int) -> UInt8[Tensor, "3 H W"]:
         k = self.kept[i]
         w, h = int(self.index.widths[k]), int(self.index.heights[k])
-        place = self._cache[self._starts[i] : self._starts[i + 1]].reshape(3, h, w) if self._cache is not None else None
+        place = self._cache[self._starts[i] : self._starts[i + 1]].reshape(3, h, w) if len(self._cache) else None
         if place is not None and self._cached[i]:
             return torch.tensor(place)
         picture = load_image(self.path(i))
         if picture.size != (w, h):
-            raise FSAFError(f"{self.path(i)}: {picture.width} x {picture.height} pixels, but the json says {w} x {h}: its boxes would lie elsewhere.")
+            real = f"{picture.width} x {picture.height}"
+            raise FSAFError(f"{self.path(i)}: {real} pixels, but the json says {w} x {h}: its boxes would lie elsewhere.")
         pixels = np.asarray(picture).transpose(2, 0, 1)
         if place is not None:
             place[:] = pixels

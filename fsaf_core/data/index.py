@@ -1,4 +1,4 @@
-"""A COCO-format json as flat arrays, at COCO's scale: parsed once, kept beside the json, mapped into memory, so that workers share it."""
+"""A COCO-format json as flat arrays, at COCO's scale: parsed once, kept beside it, mapped into memory that all workers share."""
 
 import hashlib
 import json
@@ -8,45 +8,43 @@ import shutil
 import tempfile
 from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
 from ..config import FSAFError
 
 VERSION = 1  # of the arrays' layout: an index of another version is made anew
 _OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
 _SPACE = re.compile(r"[ \t\n\r]*")
-_ARRAYS = {  # name: type of its entries
-    "image_ids": np.int64, "widths": np.int32, "heights": np.int32, "names": np.uint8, "name_ends": np.int64,
-    "box_ends": np.int64, "boxes": np.float32, "labels": np.int32, "iscrowd": np.bool_, "areas": np.float32, "annotation_ids": np.int64,
-}  # fmt: skip
 
 
+@dataclass(frozen=True, eq=False)
 class CocoIndex:
-    """A COCO json as flat arrays. `I` images, `A` annotations that are left, grouped by image in the json's order.
+    """A COCO json as flat arrays: `I` images in the json's order, the `A` annotations left grouped by image, `K` categories."""
 
-    Attributes:
-        image_ids, widths, heights: (I,).
-        boxes: (A, 4) float32, x1 y1 x2 y2 in pixels, inside the image.
-        labels: (A,) 0..K-1, categories in ascending order of their ids.
-        iscrowd, areas, annotation_ids: (A,).
-        class_names, category_ids: K of each.
-        counts: what was found and left out, by name.
-    """
-
-    def __init__(self, arrays: dict[str, np.ndarray], facts: dict, folder: Path | None) -> None:
-        for name in _ARRAYS:
-            setattr(self, name, arrays[name])
-        self.class_names: tuple[str, ...] = tuple(facts["class_names"])
-        self.category_ids: tuple[int, ...] = tuple(facts["category_ids"])
-        self.counts: dict[str, int] = facts["counts"]
-        self._folder = folder
+    image_ids: Int64[np.ndarray, " I"]
+    widths: Int32[np.ndarray, " I"]
+    heights: Int32[np.ndarray, " I"]
+    names: UInt8[np.ndarray, " bytes"]  # all file names, one after the other
+    name_ends: Int64[np.ndarray, " I+1"]
+    box_ends: Int64[np.ndarray, " I+1"]  # where an image's annotations begin and end
+    boxes: Float32[np.ndarray, "A 4"]  # x1 y1 x2 y2, pixels, cut at the image's border
+    labels: Int32[np.ndarray, " A"]  # 0..K-1, by ascending category id
+    iscrowd: Bool[np.ndarray, " A"]
+    areas: Float32[np.ndarray, " A"]  # the json's own, in pixels (of the segmentation, in COCO)
+    annotation_ids: Int64[np.ndarray, " A"]
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    counts: dict[str, int]  # what was found odd or left out
+    folder: Path | None = None  # where it is kept
 
     def __reduce__(self):  # a worker that is started afresh maps the same files instead of getting a copy
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
-        facts = {"class_names": self.class_names, "category_ids": self.category_ids, "counts": self.counts}
-        return (CocoIndex, (arrays, facts, None)) if self._folder is None else (_load, (self._folder,))
+        values = tuple(getattr(self, field.name) for field in fields(self))
+        return (CocoIndex, values) if self.folder is None else (_load, (self.folder,))
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -65,142 +63,191 @@ class CocoIndex:
         return ", ".join(said + [f"{count:,} {what}" for what, count in self.counts.items() if count])
 
 
-def _members(text: str, path: Path) -> Iterator[tuple[str, dict]]:
-    """(key, element) for the elements of the json's top-level lists, one at a time: the whole as objects would need gigabytes."""
+_ARRAYS: dict[str, type] = {
+    "image_ids": np.int64, "widths": np.int32, "heights": np.int32, "names": np.uint8, "name_ends": np.int64,
+    "box_ends": np.int64, "boxes": np.float32, "labels": np.int32, "iscrowd": np.bool_, "areas": np.float32,
+    "annotation_ids": np.int64,
+}  # fmt: skip
+
+
+def _members(text: str) -> Iterator[tuple[str, dict]]:
+    """(key, element) of the json's top-level lists, one at a time: all as objects at once would take gigabytes."""
     decode = json.JSONDecoder().raw_decode
-    skip = lambda at: _SPACE.match(text, at).end()  # noqa: E731
-    try:
-        at = skip(0)
-        if text[at] != "{":
-            raise FSAFError(f"{path}: not a COCO json: it must be an object with images, annotations and categories.")
-        at = skip(at + 1)
-        while text[at] != "}":
-            key, at = decode(text, at)
-            at = skip(at)
-            if text[at] != ":":
-                raise json.JSONDecodeError("Expecting ':'", text, at)
-            at = skip(at + 1)
-            if text[at] == "[":
-                at = skip(at + 1)
-                while text[at] != "]":
-                    element, at = decode(text, at)
-                    yield key, element
-                    at = skip(at)
-                    if text[at] == ",":
-                        at = skip(at + 1)
-                    elif text[at] != "]":
-                        raise json.JSONDecodeError("Expecting ',' or ']'", text, at)
-                at += 1
-            else:
-                _, at = decode(text, at)
-            at = skip(at)
-            if text[at] == ",":
-                at = skip(at + 1)
-            elif text[at] != "}":
-                raise json.JSONDecodeError("Expecting ',' or '}'", text, at)
-    except IndexError:
-        raise FSAFError(f"{path}: malformed json: it ends too early, as after a broken download.") from None
-    except json.JSONDecodeError as error:
-        raise FSAFError(f"{path}: malformed json: {error.msg} at line {error.lineno}, column {error.colno}.") from None
+
+    def space(at: int) -> int:
+        return _SPACE.match(text, at).end()  # type: ignore[union-attr]
+
+    def token(at: int, allowed: str) -> int:
+        at = space(at)
+        if text[at] not in allowed:
+            raise json.JSONDecodeError(f"expected {' or '.join(allowed)}", text, at)
+        return at
+
+    at = token(0, "{")
+    while text[at] != "}":
+        key, at = decode(text, space(at + 1))
+        at = space(token(at, ":") + 1)
+        if text[at] == "[":
+            if text[space(at + 1)] == "]":
+                at = space(at + 1)
+            while text[at] != "]":
+                element, at = decode(text, space(at + 1))
+                yield key, element
+                at = token(at, ",]")
+            at += 1
+        else:
+            _, at = decode(text, at)
+        at = token(at, ",}")
 
 
-def _parse(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """Read the json; clip, sort and count. Returns the arrays and the facts."""
-    ids, widths, heights, names, ends = array("q"), array("q"), array("q"), bytearray(), array("q", [0])
-    annotations = {"image": array("q"), "category": array("q"), "id": array("q"), "crowd": array("b"), "area": array("d")}
-    boxes, categories, seen = array("d"), {}, set()
-    found, element = set(), None
-    counts = dict.fromkeys(
-        ("crowds", "without a box", "boxes clipped", "degenerate boxes dropped", "boxes outside the image dropped", "duplicate images dropped",
-         "duplicate annotations dropped", "annotations of no image dropped", "annotations of no category dropped"), 0)  # fmt: skip
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FSAFError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}): give the path of a COCO-format json.") from None
-    try:
-        for key, element in _members(text, path):
-            found.add(key)
-            if key == "annotations":
-                box = element.get("bbox") or (0, 0, 0, 0)
-                x, y, w, h = box
-                boxes.extend((x, y, w, h))
-                annotations["image"].append(element["image_id"])
-                annotations["category"].append(element["category_id"])
-                annotations["id"].append(element.get("id", len(annotations["id"])))
-                annotations["crowd"].append(int(element.get("iscrowd", 0)))
-                annotations["area"].append(element.get("area", w * h))
-            elif key == "images":
-                if element["id"] in seen:
-                    counts["duplicate images dropped"] += 1
-                    continue
-                if _OUTSIDE.search(element["file_name"]):
-                    raise FSAFError(f"{path}: file_name {element['file_name']!r} leads outside the images' folder: such a file is not read.")
-                if min(element["width"], element["height"]) < 1:
-                    raise ValueError("its width or height is below 1")
-                seen.add(element["id"])
-                ids.append(element["id"])
-                widths.append(element["width"])
-                heights.append(element["height"])
-                names += element["file_name"].encode()
-                ends.append(len(names))
-            elif key == "categories":
-                categories[int(element["id"])] = str(element["name"])
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        what = f"has no {error}" if isinstance(error, KeyError) else f"cannot be used ({error})"
-        raise FSAFError(f"{path}: an entry of {key!r} {what}: {str(element)[:100]}") from None
-    del text
-    missing = {"images", "categories"} - found
-    if missing:
-        raise FSAFError(f"{path}: not a COCO json: it has no {' and no '.join(sorted(missing))}.")
-    category_ids = sorted(categories)
+class _Flat:
+    """What is taken from the json while it is read: numbers in typed arrays, nothing in objects."""
 
-    image_ids, sizes = np.array(ids, np.int64), np.array([widths, heights], np.float64)
-    xywh, area = np.array(boxes, np.float64).reshape(-1, 4), np.array(annotations["area"], np.float64)
-    of_image, of_category, own_id, crowd = (np.array(annotations[k], np.int64) for k in ("image", "category", "id", "crowd"))
-    order = np.argsort(image_ids, kind="stable")
-    slot = np.clip(np.searchsorted(image_ids, of_image, sorter=order), 0, len(ids) - 1)
-    image = order[slot] if len(ids) else slot
-    keep = np.ones(len(xywh), bool)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.image_ids, self.widths, self.heights = array("q"), array("q"), array("q")
+        self.names, self.name_ends = bytearray(), array("q", [0])
+        self.image, self.category, self.id, self.crowd = array("q"), array("q"), array("q"), array("b")
+        self.boxes, self.area = array("d"), array("d")
+        self.categories: dict[int, str] = {}
+        self.seen: set[int] = set()
+        self.duplicate_images = 0
 
-    def drop(wrong: np.ndarray, what: str) -> None:
-        counts[what] += int((keep & wrong).sum())
+    def images(self, entry: dict) -> None:
+        if entry["id"] in self.seen:
+            self.duplicate_images += 1
+            return
+        if _OUTSIDE.search(entry["file_name"]):
+            raise FSAFError(f"{self.path}: file_name {entry['file_name']!r} leads outside the images' folder: mend the json.")
+        if min(entry["width"], entry["height"]) < 1:
+            raise ValueError("its width or height is below 1")
+        self.seen.add(entry["id"])
+        self.image_ids.append(entry["id"])
+        self.widths.append(entry["width"])
+        self.heights.append(entry["height"])
+        self.names += entry["file_name"].encode()
+        self.name_ends.append(len(self.names))
+
+    def annotations(self, entry: dict) -> None:
+        x, y, w, h = entry.get("bbox") or (0, 0, 0, 0)
+        self.boxes.extend((x, y, w, h))
+        self.area.append(entry.get("area", w * h))
+        self.image.append(entry["image_id"])
+        self.category.append(entry["category_id"])
+        self.id.append(entry.get("id", len(self.id)))
+        self.crowd.append(int(entry.get("iscrowd", 0)))
+
+    def read(self) -> None:
+        """Go through the file once."""
+        take = {"images": self.images, "annotations": self.annotations}
+        take["categories"] = lambda entry: self.categories.update({int(entry["id"]): str(entry["name"])})
+        key, entry = "", None
+        try:
+            text = self.path.read_text(encoding="utf-8")
+            for key, entry in _members(text):
+                take.get(key, bool)(entry)
+        except (IndexError, RecursionError):
+            raise FSAFError(f"{self.path}: malformed json: it ends too early, as after a broken download.") from None
+        except json.JSONDecodeError as error:
+            where = f"line {error.lineno}, column {error.colno}"
+            raise FSAFError(f"{self.path}: malformed json: {error.msg} at {where}: get or write it anew.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise FSAFError(f"{self.path}: cannot be read ({error}): give the path of a COCO-format json.") from None
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            what = f"has no {error}" if isinstance(error, KeyError) else f"cannot be used ({error})"
+            raise FSAFError(f"{self.path}: an entry of {key!r} {what}: {str(entry)[:100]}") from None
+        if not len(self.image_ids) or not self.categories:
+            what = "categories" if len(self.image_ids) else "images"
+            raise FSAFError(f"{self.path}: not a COCO json: it lists no {what}.")
+
+
+def _parse(path: Path) -> CocoIndex:
+    """Read the json; drop, clip, sort by image and count."""
+    flat = _Flat(path)
+    flat.read()
+    counts: dict[str, int] = {}
+    image_ids, sizes = np.array(flat.image_ids), np.array([flat.widths, flat.heights], np.float64)
+    of_image, of_category, own_id = np.array(flat.image), np.array(flat.category), np.array(flat.id)
+    xywh, area, crowd = np.array(flat.boxes).reshape(-1, 4), np.array(flat.area), np.array(flat.crowd, np.bool_)
+    category_ids = sorted(flat.categories)
+    order = np.argsort(image_ids)
+    image = order[np.searchsorted(image_ids, of_image, sorter=order).clip(0, len(image_ids) - 1)]
+    keep = np.ones(len(xywh), np.bool_)
+
+    def drop(wrong: Any, what: str) -> None:
+        counts[what] = int((keep & wrong).sum())
         keep[wrong] = False
 
-    drop(image_ids[image] != of_image if len(ids) else ~keep, "annotations of no image dropped")
+    drop(image_ids[image] != of_image, "annotations of no image dropped")
     drop(~np.isin(of_category, category_ids), "annotations of no category dropped")
-    if len(np.unique(own_id)) < len(own_id):
+    again = np.zeros(len(keep), np.bool_)
+    if len(np.unique(own_id)) < len(own_id):  # the same id twice: a duplicate only if all else is equal, too
         rows = np.column_stack([own_id, of_image, of_category, xywh])
-        by_content = np.lexsort(rows.T[::-1])  # stable: of equal annotations the first comes first
-        again = np.zeros(len(rows), bool)
+        by_content = np.lexsort(rows.T)  # stable: of equals, the first comes first
         again[by_content[1:]] = (rows[by_content[1:]] == rows[by_content[:-1]]).all(1)
-        drop(again, "duplicate annotations dropped")
+    drop(again, "duplicate annotations dropped")
+    # Source: the reference's rule.
     drop(~((area > 0) & (xywh[:, 2:] >= 1).all(1) & np.isfinite(xywh).all(1)), "degenerate boxes dropped")
     corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-    limits = np.tile(sizes[:, image].T, 2) if len(ids) else corners
-    with np.errstate(invalid="ignore"):
-        clipped = np.clip(corners, 0, limits)
+    clipped = corners.clip(0, np.tile(sizes[:, image].T, 2))
     drop((clipped[:, 2:] <= clipped[:, :2]).any(1), "boxes outside the image dropped")
-    # Half a pixel over the border is rounding in the json, not worth a count.
-    counts["boxes clipped"] = int((np.abs(clipped - corners).max(1) > 0.5)[keep].sum()) if len(corners) else 0
-
+    beyond = np.abs(clipped - corners, where=keep[:, None], out=np.zeros_like(corners))
     kept = np.flatnonzero(keep)
     kept = kept[np.argsort(image[kept], kind="stable")]
-    per_image = np.bincount(image[kept], minlength=len(ids))
-    counts["without a box"] = int((per_image == 0).sum())
+    per_image = np.bincount(image[kept], minlength=len(image_ids))
+    counts["boxes clipped"] = int((beyond > 0.5).any(1).sum())  # less than that is rounding in the json
+    counts["duplicate images dropped"] = flat.duplicate_images
     counts["crowds"] = int(crowd[kept].sum())
-    arrays = {
-        "image_ids": image_ids, "widths": sizes[0], "heights": sizes[1], "names": np.frombuffer(bytes(names), np.uint8), "name_ends": np.array(ends),
-        "box_ends": np.concatenate([[0], np.cumsum(per_image)]), "boxes": clipped[kept], "labels": np.searchsorted(category_ids, of_category[kept]),
-        "iscrowd": crowd[kept], "areas": area[kept], "annotation_ids": own_id[kept],
-    }  # fmt: skip
-    facts = {"class_names": [categories[c] for c in category_ids], "category_ids": category_ids, "counts": counts}
-    return {name: np.ascontiguousarray(arrays[name], dtype=kind) for name, kind in _ARRAYS.items()}, facts
+    counts["images without a box"] = int((per_image == 0).sum())
+    values = (
+        image_ids, sizes[0], sizes[1], np.frombuffer(bytes(flat.names), np.uint8), np.array(flat.name_ends),
+        np.concatenate([[0], np.cumsum(per_image)]), clipped[kept], np.searchsorted(category_ids, of_category[kept]),
+        crowd[kept], area[kept], own_id[kept],
+    )  # fmt: skip
+    arrays: dict[str, Any] = {name: np.ascontiguousarray(value, dtype=_ARRAYS[name]) for name, value in zip(_ARRAYS, values)}
+    names = tuple(flat.categories[c] for c in category_ids)
+    return CocoIndex(**arrays, class_names=names, category_ids=tuple(category_ids), counts=counts)
 
 
-def _load(folder: Path) -> CocoIndex:
-    """Map an index that was written before."""
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-    return CocoIndex(arrays, json.loads((folder / "facts.json").read_text()), folder)
+def open_index(json_path: Path | str) -> CocoIndex:
+    """The index of a COCO json: mapped if it was made before, else parsed and kept in `<json>.fsaf-index/`.
+
+    Where that folder cannot be written it is kept in the user's cache folder. An index is taken for the json's own when size and
+    modification time agree, or else when size and SHA-256 do.
+
+    Raises:
+        FSAFError: "x.json: malformed json: ..."; "x.json: not a COCO json: it lists no images."; "... leads outside the ...".
+    """
+    path = Path(json_path).resolve()
+    try:
+        status = path.stat()
+    except OSError:
+        raise FSAFError(f"{json_path}: no such file: give the path of a COCO-format json.") from None
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fsaf"
+    short = hashlib.sha256(str(path).encode()).hexdigest()[:16]
+    folders = [path.with_name(f"{path.name}.fsaf-index"), cache / f"{short}.fsaf-index"]
+    digest = ""
+    for folder in folders:
+        try:
+            key = json.loads((folder / "key.json").read_text())
+            if (key["version"], key["size"]) != (VERSION, status.st_size):
+                continue
+            if key["mtime_ns"] == status.st_mtime_ns:
+                return _load(folder)
+            digest = digest or _sha256(path)
+            if key["sha256"] == digest:
+                _write_json(folder / "key.json", {**key, "mtime_ns": status.st_mtime_ns})
+                return _load(folder)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # none there, or damaged: made anew
+    index = _parse(path)
+    key = {"version": VERSION, "size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest or _sha256(path)}
+    for folder in folders:
+        try:
+            return _keep(folder, index, key)
+        except OSError:
+            continue
+    return index
 
 
 def _sha256(path: Path) -> str:
@@ -211,64 +258,35 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def open_index(json_path: Path | str) -> CocoIndex:
-    """The index of a COCO json: mapped if it was made before, else parsed and kept in `<json>.fsaf-index/`.
-
-    Where that folder cannot be written it is kept in the user's cache folder. An index is taken for the json's own when size and
-    modification time agree, or else when size and SHA-256 do.
-
-    Raises:
-        FSAFError: "x.json: malformed json: ..."; "x.json: not a COCO json: it has no images."; "... leads outside the images' folder".
-    """
-    path = Path(json_path).resolve()
-    try:
-        status = path.stat()
-    except OSError:
-        raise FSAFError(f"{json_path}: no such file: give the path of a COCO-format json.") from None
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fsaf"
-    folders = [path.with_name(path.name + ".fsaf-index"), cache / f"{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.fsaf-index"]
-    for folder in folders:
-        try:
-            key = json.loads((folder / "key.json").read_text())
-            if key["version"] == VERSION and key["size"] == status.st_size:
-                if key["mtime_ns"] == status.st_mtime_ns:
-                    return _load(folder)
-                if key["sha256"] == _sha256(path):
-                    _write_key(folder, {**key, "mtime_ns": status.st_mtime_ns})
-                    return _load(folder)
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # none there, or damaged: made anew
-    arrays, facts = _parse(path)
-    key = {"version": VERSION, "size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": _sha256(path)}
-    for folder in folders:
-        try:
-            return _keep(folder, arrays, facts, key)
-        except OSError:
-            continue
-    return CocoIndex(arrays, facts, None)
+def _write_json(path: Path, value: dict) -> None:
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
+        json.dump(value, file)
+    os.replace(file.name, path)
 
 
-def _write_key(folder: Path, key: dict) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".part", delete=False) as file:
-        json.dump(key, file)
-    os.replace(file.name, folder / "key.json")
+def _load(folder: Path) -> CocoIndex:
+    """Map an index that was written before."""
+    facts = json.loads((folder / "facts.json").read_text())
+    arrays: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+    names, ids = tuple(facts["class_names"]), tuple(facts["category_ids"])
+    return CocoIndex(**arrays, class_names=names, category_ids=ids, counts=facts["counts"], folder=folder)
 
 
-def _keep(folder: Path, arrays: dict[str, np.ndarray], facts: dict, key: dict) -> CocoIndex:
+def _keep(folder: Path, index: CocoIndex, key: dict) -> CocoIndex:
     """Write the index beside its place, rename it and map it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         part.chmod(0o755)
-        for name, values in arrays.items():
-            np.save(part / f"{name}.npy", values)
-        (part / "facts.json").write_text(json.dumps(facts))
-        _write_key(part, key)
+        for name in _ARRAYS:
+            np.save(part / f"{name}.npy", getattr(index, name))
+        _write_json(part / "facts.json", {name: getattr(index, name) for name in ("class_names", "category_ids", "counts")})
+        _write_json(part / "key.json", key)
         shutil.rmtree(folder, ignore_errors=True)
         try:
             part.rename(folder)
         except OSError:
-            if not (folder / "key.json").exists():  # another process that parsed the same json was quicker
+            if not (folder / "key.json").exists():  # else another process that parsed the same json was quicker
                 raise
     finally:
         shutil.rmtree(part, ignore_errors=True)

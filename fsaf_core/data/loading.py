@@ -19,8 +19,10 @@ MAX_FAULTY = 0.01  # share of a set's images that may be unreadable
 
 
 class Batch(NamedTuple):
-    """Images as uint8 (3, H, W) of their own sizes; for each its boxes, labels, ignored (pixels of that image) and `size`, the height and
-    width of the file's image; and the json's image ids."""
+    """Images as uint8 (3, H, W), each of its own size; for each its targets; and the json's image ids.
+
+    Targets are dicts of `boxes`, `labels`, `ignored` (pixels of that image) and `size`, (height, width) of the file's image.
+    """
 
     images: list[Tensor]
     targets: list[dict]
@@ -45,7 +47,7 @@ def open_dataset(data: DataConfig, split: Literal["train", "val"], training: boo
         folder = Path(data.root) / "coco"
         json_path, images = folder / "annotations" / f"instances_{split}2017.json", folder / f"{split}2017"
         if not json_path.exists():
-            raise FSAFError(f"{json_path}: not there: get COCO with `fsaf data coco`, or say where your data lies with --data.source files.")
+            raise FSAFError(f"{json_path}: not there: get COCO with `fsaf data coco`, or set --data.source files.")
     else:
         json_path, images = (getattr(data, f"{split}_{what}") for what in ("json", "images"))
         if not json_path or not images:
@@ -56,7 +58,7 @@ def open_dataset(data: DataConfig, split: Literal["train", "val"], training: boo
 def train_order(wide: np.ndarray, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> list[list[int]]:
     """One rank's batches of an epoch: images shuffled, wide and high ones apart, and as many batches for every rank.
 
-    What does not fill a batch of its group goes into mixed batches at the end; what does not fill one of these waits for another epoch.
+    What does not fill a batch of its group goes into mixed batches at the end; what does not fill one of these is left out.
 
     Args:
         wide: (I,) bool, whether an image is at least as wide as high.
@@ -113,7 +115,7 @@ class _Prepared(Dataset):
 class Loader:
     """Batches of a dataset as the configuration says, loaded ahead by `data.workers` processes that live as long as this.
 
-    In training an image that cannot be read is named, counted, and its place taken by the next of the set; in evaluation it is left out.
+    An image that cannot be read is named and counted; in training the next of the set takes its place.
 
     Args:
         dataset: images and boxes.
@@ -133,10 +135,11 @@ class Loader:
             parts = world * config.train.accumulate
             self.batch_size = config.train.batch_size // parts
             if self.batch_size * parts != config.train.batch_size:
-                raise FSAFError(f"a batch of {config.train.batch_size} cannot be shared by {world} processes x {config.train.accumulate} "
-                                "micro-batches: set --train.batch_size to a multiple.")  # fmt: skip
+                shared = f"{world} processes x {config.train.accumulate} micro-batches"
+                raise FSAFError(f"a batch of {config.train.batch_size} cannot be shared by {shared}: change --train.batch_size.")
             if not self._order(0):
-                raise FSAFError(f"{len(dataset)} images are less than one batch of {config.train.batch_size}: set a smaller --train.batch_size.")
+                short = f"{len(dataset)} images are less than a batch of {self.batch_size} for each of {world} processes"
+                raise FSAFError(f"{short}: set a smaller --train.batch_size.")
         self.faulty: dict[int, str] = {}  # image index: what is wrong with it
         self._todo: list[list[tuple[int, int]]] = []
         self._length = len(self._order(0))
@@ -172,7 +175,8 @@ class Loader:
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
-            raise FSAFError(f"a loading process died ({str(error)[:80]}): it may have run out of memory; try fewer --data.workers.") from error
+            died = f"a loading process died ({str(error)[:80]})"
+            raise FSAFError(f"{died}: it may have run out of memory; try fewer --data.workers.") from error
 
     def _batch(self, loaded: list[tuple[Sample | None, dict[int, str]]]) -> Batch:
         for _, faults in loaded:
@@ -180,8 +184,8 @@ class Loader:
                 self.faulty[i] = faults[i]
                 warnings.warn(f"skipped: {faults[i]}", stacklevel=3)
         if len(self.faulty) > MAX_FAULTY * len(self.dataset):
-            raise FSAFError(f"{len(self.faulty)} of {len(self.dataset)} images cannot be read, more than 1 %: mend or remove them. "
-                            f"The last: {list(self.faulty.values())[-1]}")  # fmt: skip
+            share = f"{len(self.faulty)} of {len(self.dataset)} images cannot be read, more than 1 %"
+            raise FSAFError(f"{share}: mend or remove them. The last: {list(self.faulty.values())[-1]}")
         samples = [sample for sample, _ in loaded if sample is not None]
         targets = [{name: sample[name] for name in ("boxes", "labels", "ignored", "size")} for sample in samples]
         return Batch([sample["image"] for sample in samples], targets, [sample["image_id"] for sample in samples])

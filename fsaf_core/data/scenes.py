@@ -1,8 +1,4 @@
-"""Generated scenes: a small world with known boxes, made on the spot and written as any COCO-format set is.
-
-Six classes told by shape, each with a hue range that overlaps its neighbours'; shape alone is too hard to learn from scratch. A scene
-is a pure function of (config, split, index), so the same dials give the same bytes, and a notebook can draw one scene without the rest.
-"""
+"""Generated scenes as files: made on the spot, once, and written as any COCO-format set is."""
 
 import contextlib
 import dataclasses
@@ -15,228 +11,39 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
 
-import numpy as np
-from jaxtyping import Float
-from PIL import Image, ImageDraw, ImageFilter
 from tqdm.auto import tqdm
 
 from ..config import SCENE_CLASSES, FSAFError, SceneConfig
+from .world import WORLD, SceneObject, Split, render_scene
 
-WORLD = 1  # the world's version: part of the folder's name, so that scenes of an older world are never taken for today's
-SUPERSAMPLE = 4  # shapes are drawn this much larger and averaged, which gives smooth edges
-HUE_SPREAD = 40.0  # degrees either side of a class's own hue; the classes' hues lie 60 apart
-CROWD = (5, 12)  # objects of one class in a crowd
-TRIES = 30  # places tried for an object before it is left out
+__all__ = ["SceneObject", "config_hash", "make_scenes", "render_scene"]
 
 
-class SceneObject(NamedTuple):
-    """One object of a scene: its class, its tight box (whole shape, also where hidden; cut at the border), what is seen of it."""
-
-    label: int  # 0..5, SCENE_CLASSES
-    box: tuple[float, float, float, float]  # x1 y1 x2 y2, pixels
-    visible: float  # share of its pixels that no later object hides
-    kind: Literal["plain", "fine", "coarse"] = "plain"  # where its class shows; see SceneConfig.detail
-
-
-def _polygon(radii: list[float], turn: float = 0.0) -> Float[np.ndarray, "P 2"]:
-    """Corners at these distances from the origin, at equal angles."""
-    angles = turn + np.arange(len(radii)) * (2 * np.pi / len(radii))
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.array(radii)[:, None]
-
-
-_ARM = 0.34  # half the width of a cross's bar
-_CORNER = np.array([[1, -_ARM], [1, _ARM], [_ARM, _ARM]])
-OUTLINES: dict[str, list[np.ndarray]] = {  # outline, then the hole if there is one
-    "circle": [_polygon([1.0] * 40)],
-    "square": [_polygon([1.0] * 4)],
-    "triangle": [_polygon([1.0] * 3)],
-    "star": [_polygon([1.0, 0.42] * 5)],
-    "cross": [np.concatenate([_CORNER @ np.array([[c, s], [-s, c]]) for c, s in [(1, 0), (0, 1), (-1, 0), (0, -1)]])],
-    "ring": [_polygon([1.0] * 40), _polygon([0.55] * 40)],
-}
-
-
-def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
-    """Hue in degrees, the others 0..1, to RGB 0..255."""
-    k = (np.array([5.0, 3.0, 1.0]) + hue / 60) % 6
-    return 255 * value * (1 - saturation * np.clip(np.minimum(k, 4 - k), 0, 1))
-
-
-def _background(rng: np.random.Generator, size: int, clutter: int) -> np.ndarray:
-    """A greyish texture of two low frequencies, with up to `clutter` grey strokes and blobs; float32 (size, size, 3)."""
-    light = np.full((size, size), rng.uniform(70, 175), dtype=np.float32)
-    for cells, swing in ((4, 28), (14, 14)):
-        grid = Image.fromarray(rng.integers(0, 256, (cells, cells), dtype=np.uint8))
-        light += np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32) * (swing / 128) - swing
-    canvas = np.clip(light[..., None] + rng.normal(0, 5, 3), 0, 255).astype(np.uint8)
-
-    overlay = Image.new("RGBA", (2 * size, 2 * size))
-    draw = ImageDraw.Draw(overlay)
-    for _ in range(rng.integers(0, clutter + 1)):
-        tone = _rgb(rng.uniform(0, 360), rng.uniform(0, 0.2), rng.uniform(0.15, 0.9))
-        fill = (*(int(t) for t in tone), int(rng.integers(90, 220)))
-        at = rng.uniform(0, 2 * size, 2)
-        if rng.random() < 0.6:  # a bent stroke
-            way = at + np.cumsum(rng.normal(0, 0.25 * size, (4, 2)), axis=0)
-            draw.line([tuple(p) for p in way], fill=fill, width=int(rng.integers(2, 2 + size // 25)), joint="curve")
-        else:  # a lump with no shape of its own
-            lump = at + _polygon(list(rng.uniform(0.4, 1.0, 9)), rng.uniform(0, 7)) * rng.uniform(0.03, 0.22, 2) * 2 * size
-            draw.polygon([tuple(p) for p in lump], fill=fill)
-    overlay = overlay.resize((size, size), Image.Resampling.BOX)
-    return np.asarray(Image.alpha_composite(Image.fromarray(canvas).convert("RGBA"), overlay).convert("RGB"), dtype=np.float32)
-
-
-class _Shape(NamedTuple):
-    """A shape put somewhere: its cover of a window of the image."""
-
-    box: tuple[float, float, float, float]  # tight, cut at the border
-    window: tuple[slice, slice]  # rows, columns
-    cover: np.ndarray  # (rows, columns), 0..1
-    whole: float  # pixels of the shape, also outside the image
-
-
-def _place(outlines: list[np.ndarray], corner: np.ndarray, sides: np.ndarray, size: int) -> _Shape | None:
-    """Stretch the outlines so that their tight box has this upper left corner and these sides, and draw the part in the image."""
-    low, high = outlines[0].min(0), outlines[0].max(0)
-    rings = [(ring - low) / (high - low) * sides + corner for ring in outlines]
-    x1, y1 = (max(0, math.floor(c)) for c in corner)
-    x2, y2 = (min(size, math.ceil(c)) for c in corner + sides)
-    if x2 - x1 < 3 or y2 - y1 < 3:
-        return None
-    mask = Image.new("L", ((x2 - x1) * SUPERSAMPLE, (y2 - y1) * SUPERSAMPLE))
-    draw = ImageDraw.Draw(mask)
-    for ring, fill in zip(rings, (255, 0)):
-        draw.polygon([tuple(p) for p in (ring - (x1, y1)) * SUPERSAMPLE - 0.5], fill=fill)
-    seen = mask.getbbox()
-    if seen is None:
-        return None
-    # The sides are known exactly; only where the border cuts the shape does what is drawn say where it ends.
-    low = np.maximum(corner, np.array(seen[:2]) / SUPERSAMPLE + (x1, y1))
-    high = np.minimum(corner + sides, np.array(seen[2:]) / SUPERSAMPLE + (x1, y1))
-    cover = np.asarray(mask.resize((x2 - x1, y2 - y1), Image.Resampling.BOX), dtype=np.float32) / 255
-    x, y = rings[0].T  # shoelace formula
-    whole = abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
-    return _Shape((*low, *high), (slice(y1, y2), slice(x1, x2)), cover, whole)
-
-
-def _paint(rng: np.random.Generator, canvas: np.ndarray, shape: _Shape, label: int, kind: str) -> None:
-    """Lay a shaded colour over the canvas where the shape is."""
-    rows, columns = shape.cover.shape
-    hue = 60 * label + rng.uniform(-HUE_SPREAD, HUE_SPREAD) if kind == "plain" else rng.uniform(0, 360)
-    own = _rgb(hue % 360, rng.uniform(0.45, 0.9), rng.uniform(0.5, 0.95))
-    colour = np.broadcast_to(own, (rows, columns, 3))
-    cover = shape.cover
-    if kind == "fine":  # a grey disc; only the small glyphs all over it, 8 px whatever its size, tell the class
-        tile = Image.new("L", (32, 32))
-        for ring, fill in zip(OUTLINES[SCENE_CLASSES[label]], (255, 0)):
-            ImageDraw.Draw(tile).polygon([tuple(p) for p in ring * 15 + 15.5], fill=fill)
-        glyph = np.asarray(tile.resize((8, 8), Image.Resampling.BOX), dtype=np.float32) / 255
-        glyphs = np.tile(np.pad(glyph, ((0, 1), (0, 1))), (rows // 9 + 1, columns // 9 + 1))[:rows, :columns, None]
-        colour = glyphs * own + (1 - glyphs) * rng.uniform(90, 170)
-    elif kind == "coarse":  # soft edges; only the silhouette tells the class
-        blurred = Image.fromarray((cover * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.05 * min(rows, columns)))
-        cover = np.asarray(blurred, dtype=np.float32) / 255
-    turn = rng.uniform(0, 2 * np.pi)
-    ramp = np.linspace(-1, 1, columns) * np.cos(turn) + np.linspace(-1, 1, rows)[:, None] * np.sin(turn)
-    shaded = colour * (1 + rng.uniform(0.05, 0.3) * ramp[..., None])
-    canvas[shape.window] += cover[..., None] * (shaded - canvas[shape.window])
-
-
-def _wishes(rng: np.random.Generator, config: SceneConfig) -> Iterator[tuple[int, float, np.ndarray | None]]:
-    """The objects that a scene shall have: label, size sqrt(w h) in pixels, and where it is wanted (None: anywhere)."""
-    largest = config.max_size * config.image_size
-    draw = rng.random()
-    if draw < config.empty_share:
-        return
-    count = rng.integers(config.min_objects, config.max_objects + 1)
-    if draw > 1 - config.crowd_share:
-        label, middle = int(rng.integers(len(SCENE_CLASSES))), rng.uniform(0.25, 0.75, 2) * config.image_size
-        size = min(config.min_size * math.exp(rng.uniform(0, math.log(2.5))), largest)
-        for _ in range(rng.integers(CROWD[0], CROWD[1] + 1)):
-            yield label, min(max(size * rng.uniform(0.8, 1.25), config.min_size), largest), middle + rng.normal(0, 2 * size, 2)
-        count = rng.integers(0, 3)
-    for _ in range(count):
-        size = math.exp(rng.uniform(math.log(min(config.min_size, largest)), math.log(largest)))
-        yield int(rng.integers(len(SCENE_CLASSES))), size, None
-
-
-def render_scene(config: SceneConfig, index: int, split: Literal["train", "val"] = "train") -> tuple[Image.Image, list[SceneObject]]:
-    """One scene: a square RGB image and its objects, earlier ones below later ones.
-
-    Args:
-        config: the dials; `num_train` and `num_val` have no influence.
-        index: number of the scene in its split, from 0.
-        split: "train" or "val"; the two never share a scene.
-    """
-    rng = np.random.default_rng([config.seed, int(split == "val"), index])
-    size = config.image_size
-    canvas = _background(rng, size, config.clutter)
-    top = np.full((size, size), -1)  # which object is seen at a pixel
-    shapes: list[_Shape] = []
-    told: list[tuple[int, str]] = []
-    areas = np.zeros(0)  # pixels of each object with nothing before it
-    seen = np.zeros(0)  # ... and of what is left of it
-    for label, target, middle in _wishes(rng, config):
-        kind = str(rng.choice(["fine", "coarse"])) if rng.random() < config.detail else "plain"
-        widest = min(math.log(config.max_aspect), max(0.0, 2 * math.log(0.98 * size / target)))
-        sides = target * np.exp(np.array([0.5, -0.5]) * rng.uniform(-widest, widest))
-        turn = rng.uniform(0, 2 * np.pi)
-        spin = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-        outlines = [ring @ spin for ring in OUTLINES["circle" if kind == "fine" else SCENE_CLASSES[label]]]
-        cut = rng.random() < 0.12  # may reach over the border, by up to 40 % of a side
-        for _ in range(TRIES):
-            slack = 0.4 * sides if cut else 0.0 * sides
-            corner = rng.uniform(-slack, size - sides + slack)
-            if middle is not None:
-                corner = np.clip(middle + rng.normal(0, target, 2) - sides / 2, 0, size - sides)
-            shape = _place(outlines, corner, sides, size)
-            if shape is None or shape.cover.sum() < 0.3 * (shape.whole if len(outlines) == 1 else 0.7 * shape.whole):
-                continue
-            solid = shape.cover > 0.5
-            below = top[shape.window][solid]
-            left = seen - np.bincount(below[below >= 0], minlength=len(seen))
-            if (left < (1 - config.max_overlap) * areas).any():
-                continue
-            top[shape.window][solid] = len(shapes)
-            shapes.append(shape)
-            told.append((label, kind))
-            areas, seen = np.append(areas, solid.sum()), np.append(left, solid.sum())
-            _paint(rng, canvas, shape, label, kind)
-            break
-    canvas += rng.normal(0, rng.uniform(0, config.noise), canvas.shape)
-    objects = [
-        SceneObject(label, tuple(round(float(c), 2) for c in shape.box), round(float(s / a), 3), kind)
-        for shape, (label, kind), s, a in zip(shapes, told, seen, areas)
-    ]
-    return Image.fromarray(np.clip(canvas + 0.5, 0, 255).astype(np.uint8)), objects
-
-
-def _write_scene(job: tuple[SceneConfig, Path, str, int]) -> dict:
+def _write_scene(job: tuple[SceneConfig, Path, Split, int]) -> dict:
     """Draw one scene into its file (each tenth a PNG, else JPEG); returns its entry for the json."""
     config, folder, split, index = job
     picture, objects = render_scene(config, index, split)
     name = f"{index + 1:06d}.{'png' if index % 10 == 9 else 'jpg'}"
     # Full colour resolution: a shape of 8 px has a hue of only 4 px in the usual JPEG.
-    picture.save(folder / split / name, **({} if name.endswith("png") else {"quality": 90, "subsampling": 0}))
+    picture.save(folder / split / name, quality=90, subsampling=0)
     return {"file_name": name, "objects": objects}
 
 
 def _coco_json(config: SceneConfig, entries: list[dict]) -> dict:
     """The scenes of one split as COCO writes them: boxes x y w h, ids from 1."""
-    annotations = []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for image_id, entry in enumerate(entries, start=1):
+        images.append({"id": image_id, "file_name": entry["file_name"], "width": config.image_size, "height": config.image_size})
         for label, (x1, y1, x2, y2), _, _ in entry["objects"]:
             w, h = round(x2 - x1, 2), round(y2 - y1, 2)
             annotation = {"id": len(annotations) + 1, "image_id": image_id, "category_id": label + 1, "bbox": [x1, y1, w, h]}
             annotations.append({**annotation, "area": round(w * h, 2), "iscrowd": 0})
-    side = config.image_size
     return {
         "info": {"description": "generated scenes", "world": WORLD},
-        "images": [{"id": i, "file_name": e["file_name"], "width": side, "height": side} for i, e in enumerate(entries, start=1)],
+        "images": images,
         "annotations": annotations,
         "categories": [{"id": i, "name": name} for i, name in enumerate(SCENE_CLASSES, start=1)],
     }
@@ -250,76 +57,75 @@ def config_hash(config: SceneConfig) -> str:
 
 def _check(config: SceneConfig) -> None:
     """Refuse dials of which no scene can be made."""
-    shares = {name: getattr(config, name) for name in ("empty_share", "crowd_share", "max_overlap", "detail", "max_size")}
-    wrong = next((f"{name} is {value}: it must lie in 0..1" for name, value in shares.items() if not 0 <= value <= 1), None)
-    if config.image_size < 32:
-        wrong = f"image_size is {config.image_size}: it must be at least 32 pixels"
-    elif not 3 <= config.min_size <= config.max_size * config.image_size:
-        wrong = f"min_size is {config.min_size}: it must lie between 3 pixels and max_size * image_size"
-    elif not 0 <= config.min_objects <= config.max_objects:
-        wrong = f"min_objects is {config.min_objects}: it must lie in 0..max_objects ({config.max_objects})"
-    elif not 1 <= config.max_aspect <= 8:
-        wrong = f"max_aspect is {config.max_aspect}: it must lie in 1..8"
-    elif min(config.num_train, config.num_val, config.clutter, config.noise) < 0:
-        wrong = "num_train, num_val, clutter and noise cannot be negative"
-    if wrong:
-        raise FSAFError(f"scenes: {wrong}.")
+    largest = config.max_size * config.image_size
+    limits: dict[str, tuple[float, float]] = {"image_size": (32, 4096), "min_size": (3, largest), "max_aspect": (1, 8)}
+    limits |= dict.fromkeys(("empty_share", "crowd_share", "max_overlap", "detail", "max_size"), (0, 1))
+    limits |= dict.fromkeys(("num_train", "num_val", "max_objects", "clutter", "noise", "seed"), (0, math.inf))
+    limits["min_objects"] = (0, config.max_objects)
+    for name, (low, high) in limits.items():
+        if not low <= getattr(config, name) <= high:
+            raise FSAFError(f"scenes: {name} is {getattr(config, name)}: it must lie in {low:g}..{high:g}.")
 
 
 def _is_complete(folder: Path, config: SceneConfig) -> bool:
     """Whether the folder holds all that these dials ask for."""
     try:
         told = json.loads((folder / "config.json").read_text())
-        count = {split: len(os.listdir(folder / split)) for split in ("train", "val")}
-        both = all((folder / f"annotations_{split}.json").stat().st_size for split in count)
+        counts = [len(os.listdir(folder / split)) for split in ("train", "val")]
     except (OSError, ValueError):
         return False
-    return both and told == dataclasses.asdict(config) and count == {"train": config.num_train, "val": config.num_val}
+    jsons = all((folder / f"annotations_{split}.json").exists() for split in ("train", "val"))
+    return jsons and told == dataclasses.asdict(config) and counts == [config.num_train, config.num_val]
 
 
 def make_scenes(config: SceneConfig, root: Path | str = "data") -> Path:
     """The folder of these scenes, made if it is not there: `root/scenes/<config_hash>`.
 
-    It holds `train/` and `val/` with the images, `annotations_train.json` and `annotations_val.json` in COCO's format (category ids
-    1..6), and `config.json`. Made beside its place and renamed when done: what lies under the name is complete.
+    It holds `train/` and `val/` with the images, `annotations_train.json` and `annotations_val.json` in COCO's format (category
+    ids 1..6), and `config.json`. Made beside its place and renamed when done: what lies under the name is complete.
 
     Raises:
-        FSAFError: "scenes: min_size is 200: ..." and the like; "scenes: cannot write into ...".
+        FSAFError: "scenes: min_size is 200: it must lie in 3..102.4."; "scenes: cannot write into ...".
     """
     _check(config)
     folder = Path(root) / "scenes" / config_hash(config)
     if _is_complete(folder, config):
         return folder
+    part = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         part.chmod(0o755)
-    except OSError as error:
-        raise FSAFError(f"scenes: cannot write into {folder.parent} ({error.strerror}): choose another root.") from None
-    try:
-        jobs = []
-        for split, count in (("train", config.num_train), ("val", config.num_val)):
-            (part / split).mkdir()
-            jobs += [(config, part, split, index) for index in range(count)]
-        entries: dict[str, list[dict]] = {"train": [], "val": []}
-        # Only by fork do processes start without importing everything anew, which costs as much as they would save.
-        workers = min(os.cpu_count() or 1, 8) if sys.platform == "linux" and len(jobs) > 200 else 1
-        context = multiprocessing.get_context("fork" if workers > 1 else None)
-        ignore_interrupt = (signal.signal, (signal.SIGINT, signal.SIG_IGN))  # Ctrl-C is the parent's to handle: it ends the workers
-        with context.Pool(workers, *ignore_interrupt) if workers > 1 else contextlib.nullcontext() as pool:
-            done = pool.imap(_write_scene, jobs, chunksize=20) if pool else map(_write_scene, jobs)
-            bar = tqdm(done, f"making scenes in {folder}", len(jobs), unit=" scenes", mininterval=1, disable=len(jobs) < 50)
-            for entry, (_, _, split, _) in zip(bar, jobs):
-                entries[split].append(entry)
-        for split, found in entries.items():
-            (part / f"annotations_{split}.json").write_text(json.dumps(_coco_json(config, found)))
-        (part / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=1))
+        _fill(part, config, folder)
         if folder.exists() and not _is_complete(folder, config):
             shutil.rmtree(folder)
         if not folder.exists():  # else another process was quicker
             part.rename(folder)
     except OSError as error:
-        raise FSAFError(f"scenes: cannot write into {part.parent} ({error.strerror}): free some space or choose another root.") from None
+        why = f"cannot write into {folder.parent} ({error.strerror})"
+        raise FSAFError(f"scenes: {why}: free some space or choose another --data.root.") from None
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
     return folder
+
+
+def _fill(part: Path, config: SceneConfig, folder: Path) -> None:
+    """Draw all scenes into `part`, several at a time, and write the jsons."""
+    jobs: list[tuple[SceneConfig, Path, Split, int]] = []
+    counts: dict[Split, int] = {"train": config.num_train, "val": config.num_val}
+    for split, count in counts.items():
+        (part / split).mkdir()
+        jobs += [(config, part, split, index) for index in range(count)]
+    # Only by fork do processes start without importing everything anew, which costs as much as they would save.
+    workers = min(os.cpu_count() or 1, 8) if sys.platform == "linux" and len(jobs) > 200 else 1
+    pool = None
+    if workers > 1:  # Ctrl-C is for the parent, which ends them
+        pool = multiprocessing.get_context("fork").Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    with pool or contextlib.nullcontext():
+        done = pool.imap(_write_scene, jobs, chunksize=20) if pool else map(_write_scene, jobs)
+        bar = tqdm(done, f"making scenes in {folder}", len(jobs), unit=" scenes", mininterval=1, disable=len(jobs) < 50)
+        entries = list(bar)
+    for split, found in (("train", entries[: config.num_train]), ("val", entries[config.num_train :])):
+        (part / f"annotations_{split}.json").write_text(json.dumps(_coco_json(config, found)))
+    (part / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=1))

@@ -1,7 +1,7 @@
 """From a photograph to the network's size: the reference's resize, flips, multi-scale, and the tiny preset's zoom and crop.
 
-All work on uint8 images and boxes in their pixels; normalising and padding are the detector's. Chance comes from a generator that the
-caller derives from (seed, epoch, image), so that what happens to an image does not depend on what was loaded before it.
+All work on uint8 images and boxes in their pixels; normalising and padding are the detector's. Chance comes from a generator that
+the caller derives from (seed, epoch, image), so that what happens to an image does not depend on what was loaded before it.
 """
 
 import numpy as np
@@ -56,18 +56,19 @@ def flip(sample: Sample) -> Sample:
     def mirrored(boxes: Float32[Tensor, "N 4"]) -> Float32[Tensor, "N 4"]:
         return torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], dim=1)
 
-    return {**sample, "image": sample["image"].flip(2), "boxes": mirrored(sample["boxes"]), "ignored": mirrored(sample["ignored"])}
+    boxes, ignored = mirrored(sample["boxes"]), mirrored(sample["ignored"])
+    return {**sample, "image": sample["image"].flip(2), "boxes": boxes, "ignored": ignored}
 
 
 def zoom_crop(sample: Sample, fill: tuple[float, float, float], rng: np.random.Generator) -> Sample:
     """The sample seen through a random window, its image of the same size as before.
 
-    A window larger than the image (zooming out) shows `fill` around it. Boxes are cut at the window; those whose centre is outside or of
-    which less than 40 % is left are dropped. Crowds are cut and kept. A window without any box is drawn again.
+    A window larger than the image (zooming out) shows `fill` around it. Boxes are cut at the window; those whose centre is
+    outside or of which less than 40 % is left are dropped. A window without any box is drawn again.
 
     Args:
         sample: image and boxes.
-        fill: grey levels 0..255 for what lies outside the image.
+        fill: RGB, 0..1, of what lies outside the image.
         rng: the source of chance.
     """
     image, boxes = sample["image"], sample["boxes"]
@@ -86,7 +87,7 @@ def zoom_crop(sample: Sample, fill: tuple[float, float, float], rng: np.random.G
             break
     else:
         return sample
-    window = torch.tensor(fill).round().to(torch.uint8)[:, None, None].repeat(1, h, w)
+    window = torch.tensor(fill).mul(255).round().to(torch.uint8)[:, None, None].repeat(1, h, w)
     x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
     window[:, y1 - y : y2 - y, x1 - x : x2 - x] = image[:, y1:y2, x1:x2]
     seen = F.interpolate(window[None].float(), (height, width), mode="bilinear", align_corners=False)[0].add_(0.5).to(torch.uint8)
@@ -105,7 +106,7 @@ def train_transform(sample: Sample, model: ModelConfig, train: TrainConfig, rng:
         rng: derived from (seed, epoch, image).
     """
     if rng.random() < train.crop:
-        sample = zoom_crop(sample, tuple(255 * m for m in model.image_mean), rng)
+        sample = zoom_crop(sample, model.image_mean, rng)
     short = int(rng.integers(round(MULTI_SCALE * model.short_side), model.short_side + 1)) if train.ms else model.short_side
     sample = _scaled(sample, short, model.long_side)
     return flip(sample) if rng.random() < train.flip else sample
