@@ -7,7 +7,7 @@ in a run's folder. The alt text of a figure travels in its PNG as "Description".
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from .palette import FIRST_LEVEL, LIGHT, on
+from .svg import Number
 
 DPI = 90
 MISS_HATCHES = ("", "//", "\\\\", "xx", "..", "--", "++")
@@ -26,9 +27,9 @@ MISS_HATCHES = ("", "//", "\\\\", "xx", "..", "--", "++")
 
 def draw_boxes(
     image: Image.Image,
-    boxes: Sequence[Sequence[float]],
-    labels: Sequence[int],
-    scores: Sequence[float] | None,
+    boxes: Iterable,
+    labels: Iterable,
+    scores: Iterable | None,
     class_names: Sequence[str],
     side: int | None = None,
 ) -> Image.Image:
@@ -36,13 +37,18 @@ def draw_boxes(
 
     Args:
         image: any mode; drawn in RGB.
-        boxes: (N,4) x1 y1 x2 y2 in the image's pixels.
+        boxes: (N,4), a list, array or tensor: x1 y1 x2 y2 in the image's pixels.
         labels: (N,) 0..K-1.
         scores: (N,) 0..1, drawn highest on top, or None for ground truth.
         class_names: K names.
         side: pixels of the result's longer side; None: the image's own, times the whole number that brings it to 480 or more.
     """
-    image = image.convert("RGB")
+    image, boxes, labels = (
+        image.convert("RGB"),
+        [[float(edge) for edge in box] for box in boxes],
+        [int(label) for label in labels],
+    )
+    scores = None if scores is None else [float(score) for score in scores]
     longer = max(image.size)
     scale = side / longer if side else max(1, -(-480 // longer))
     if scale != 1:
@@ -52,12 +58,12 @@ def draw_boxes(
     draw, font = ImageDraw.Draw(image), _font(max(11, round(max(image.size) / 48)))
     thick = max(2, round(max(image.size) / 320))
     for index in order:
-        x1, y1, x2, y2 = (float(value) * scale for value in boxes[index])
+        x1, y1, x2, y2 = (edge * scale for edge in boxes[index])
         draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=LIGHT.label(labels[index]), width=thick)
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[tuple[Number, Number, Number, Number]] = []
     for index in reversed(order):  # the best one's name finds its place first
         name = class_names[labels[index]] + ("" if scores is None else f" {scores[index]:.2f}")
-        place = _place(draw.textbbox((0, 0), name, font=font), [value * scale for value in boxes[index]], taken, image.size)
+        place = _place(draw.textbbox((0, 0), name, font=font), [edge * scale for edge in boxes[index]], taken, image.size)
         taken.append(place)
         color = LIGHT.label(labels[index])
         draw.rectangle(place, fill=color)
@@ -71,7 +77,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
 
 
-def _place(text, box, taken, size) -> tuple[float, float, float, float]:
+def _place(text, box, taken, size) -> tuple[Number, Number, Number, Number]:
     """The first free of: above the box, below it, inside it at the top, at the bottom; else above. Always inside the image."""
     width, height = text[2] + 4, text[3] + 3
     left = max(0, min(box[0], size[0] - width))
@@ -82,7 +88,7 @@ def _place(text, box, taken, size) -> tuple[float, float, float, float]:
 
 
 def detections_beside_truth(
-    pictures: Sequence[Mapping], class_names: Sequence[str], score_thresh: float = 0.3, side: int = 300
+    pictures: Sequence[Mapping], class_names: Sequence[str], score_thresh: Number = 0.3, side: int = 300
 ) -> Image.Image:
     """One sheet: each image with its ground truth on the left and the detections above `score_thresh` on the right, two a row.
 
@@ -122,8 +128,8 @@ def loss_curves(log: Sequence[Mapping]) -> Figure:
     """Four charts of a training log: losses, validation AP, levels chosen, and what should stay small (dead outputs, waiting).
 
     Args:
-        log: lines of `log.jsonl`. A training line has `step`, the loss parts, `total`, `lr`, `levels` (instances a level, the finest
-            first), `dead`, `data_wait` (shares 0..1); a validation line has `step` and `val` ({"AP": ..}).
+        log: lines of `log.jsonl`. A training line has `step`, the loss parts, `total`, `lr`, `levels` (instances a level,
+            the finest first), `dead`, `data_wait` (shares 0..1); a validation line has `step` and `val` ({"AP": ..}).
     """
     train, val = [line for line in log if "total" in line], [line for line in log if "val" in line]
     figure, axes = _figure(2, 2, (11, 6.4))
@@ -162,7 +168,7 @@ def loss_curves(log: Sequence[Mapping]) -> Figure:
     return figure
 
 
-def levels_against_size(sizes: Sequence[float], levels: Sequence[int], heuristic: Sequence[int]) -> Figure:
+def levels_against_size(sizes: Iterable, levels: Iterable, heuristic: Iterable) -> Figure:
     """Which level the loss chose for objects of each size, with the size heuristic's line drawn in.
 
     Args:
@@ -233,7 +239,7 @@ def missed_by_size(missed: Mapping) -> Figure:
 def write_run_figures(run_dir: str | Path) -> list[Path]:
     """Draws into `run_dir`/pictures what the numbers in `run_dir` allow, and returns the pictures' paths.
 
-    Reads `log.jsonl` (training), `metrics.json`, `levels.json` and `pictures.json` (evaluation); a missing file is a missing picture.
+    Reads `log.jsonl` (training), `metrics.json`, `levels.json` and `pictures.json` (evaluation); what is missing is not drawn.
     """
     run_dir = Path(run_dir)
     folder, written = run_dir / "pictures", []
@@ -271,7 +277,7 @@ def write_run_figures(run_dir: str | Path) -> list[Path]:
     return written
 
 
-def _figure(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Figure, list]:
+def _figure(rows: int, columns: int, inches: tuple[Number, Number]) -> tuple[Figure, list]:
     """A figure of its own with a drawing surface, and its axes in reading order."""
     figure = Figure(figsize=inches, layout="constrained", dpi=DPI)
     FigureCanvasAgg(figure)

@@ -1,4 +1,4 @@
-"""A small SVG writer whose output is the same to the byte for the same input, on any machine: notebooks store it, tests compare it.
+"""A small SVG writer: the same bytes for the same input, on any machine. Notebooks store its drawings and tests compare them.
 
 Numbers have at most two decimals, images become PNG by the few lines at the end rather than by a compressor that differs from
 version to version, and hatches are plain lines: no pattern ids, which would collide on a page with two figures.
@@ -19,10 +19,11 @@ import numpy as np
 
 from .palette import LIGHT, Style, Theme, on
 
+Number = float | int
 REGION_NAMES = ("negative", "ignoring", "effective", "lost")  # a cell's code 0..3
 
 
-def number(value: float) -> str:
+def number(value: Number) -> str:
     """`value` with at most two decimals and nothing superfluous: 3.10 is "3.1", -0.001 is "0".
 
     Raises:
@@ -40,7 +41,7 @@ class Svg:
     Coordinates are pixels from the upper left corner. Every method returns nothing and draws over what is there.
     """
 
-    def __init__(self, width: float, height: float, alt: str, theme: Theme = LIGHT) -> None:
+    def __init__(self, width: Number, height: Number, alt: str, theme: Theme = LIGHT) -> None:
         self.width, self.height, self.alt, self.theme = width, height, alt, theme
         self.parts: list[str] = []
         self.rect(0, 0, width, height, fill=theme.paper)
@@ -65,8 +66,8 @@ class Svg:
         """Write the file `path`."""
         Path(path).write_text(str(self), encoding="utf-8")
 
-    def add(self, tag: str, text: str | None = None, title: str | None = None, **attributes: float | str | None) -> None:
-        """One element; `_` in an attribute's name stands for `-`, numbers are rounded, None is left out, `title` shows on hover."""
+    def add(self, tag: str, text: str | None = None, title: str | None = None, **attributes: Number | str | None) -> None:
+        """One element; `_` in an attribute's name stands for `-`, numbers are rounded, None is left out; `title`: on hover."""
         pairs = (
             f'{name.rstrip("_").replace("_", "-")}="{escape(value) if isinstance(value, str) else number(value)}"'
             for name, value in attributes.items()
@@ -77,39 +78,39 @@ class Svg:
         self.parts.append(f"{head}>{inside}</{tag}>" if inside else f"{head}/>")
 
     def rect(
-        self, x: float, y: float, width: float, height: float, fill: str = "none", title: str | None = None, **style
+        self, x: Number, y: Number, width: Number, height: Number, fill: str = "none", title: str | None = None, **style
     ) -> None:
         """A rectangle; `style` as in `add`: stroke, stroke_width, stroke_dasharray, fill_opacity ..."""
         self.add("rect", x=x, y=y, width=width, height=height, fill=fill, title=title, **style)
 
-    def line(self, x1: float, y1: float, x2: float, y2: float, stroke: str | None = None, **style) -> None:
+    def line(self, x1: Number, y1: Number, x2: Number, y2: Number, stroke: str | None = None, **style) -> None:
         """A straight line, in the theme's ink unless said."""
         self.add("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=stroke or self.theme.ink, **style)
 
-    def polyline(self, points: Sequence[tuple[float, float]], stroke: str | None = None, **style) -> None:
+    def polyline(self, points: Sequence[tuple[Number, Number]], stroke: str | None = None, **style) -> None:
         """A line through `points`."""
         text = " ".join(f"{number(x)},{number(y)}" for x, y in points)
         self.add("polyline", points=text, fill="none", stroke=stroke or self.theme.ink, **style)
 
-    def circle(self, x: float, y: float, radius: float, fill: str = "none", title: str | None = None, **style) -> None:
+    def circle(self, x: Number, y: Number, radius: Number, fill: str = "none", title: str | None = None, **style) -> None:
         """A circle."""
         self.add("circle", cx=x, cy=y, r=radius, fill=fill, title=title, **style)
 
     def text(
-        self, x: float, y: float, text: str, size: float = 12, anchor: str = "start", fill: str | None = None, **style
+        self, x: Number, y: Number, text: str, size: Number = 12, anchor: str = "start", fill: str | None = None, **style
     ) -> None:
         """`text` on the base line y; `anchor`: "start", "middle" or "end" of it lies at x."""
         self.add("text", text, x=x, y=y, font_size=size, text_anchor=anchor, fill=fill or self.theme.ink, **style)
 
-    def image(self, pixels: np.ndarray, x: float, y: float, width: float, height: float) -> None:
+    def image(self, pixels: np.ndarray, x: Number, y: Number, width: Number, height: Number) -> None:
         """`pixels` (H,W,3) or (H,W) uint8, stretched over the rectangle; shown in at most 256 colours (a third of the bytes)."""
         uri = "data:image/png;base64," + base64.b64encode(png(pixels)).decode("ascii")
         self.add(
             "image", x=x, y=y, width=width, height=height, preserveAspectRatio="none", style="image-rendering:pixelated", href=uri
         )
 
-    def cells(self, codes: np.ndarray, x: float, y: float, cell: float, titles: Sequence[Sequence[str]] | None = None) -> None:
-        """The grid of a level: `codes` (h,w) of int, an index into REGION_NAMES each; `cell` pixels a side; `titles` show on hover.
+    def cells(self, codes: np.ndarray, x: Number, y: Number, cell: Number, titles: Sequence[Sequence[str]] | None = None) -> None:
+        """The grid of a level: `codes` (h,w) are indices into REGION_NAMES, `cell` is in pixels a side, `titles` show on hover.
 
         One path for each kind, so that a level of 16 x 16 cells costs a few kilobytes.
         """
@@ -130,7 +131,7 @@ class Svg:
             for column, title in enumerate(names):
                 self.rect(x + column * cell, y + row * cell, cell, cell, title=title, pointer_events="all")
 
-    def hatch(self, corners: Sequence[tuple[float, float]], cell: float, style: Style) -> None:
+    def hatch(self, corners: Sequence[tuple[Number, Number]], cell: Number, style: Style) -> None:
         """The style's lines over squares of `cell` pixels with the upper left `corners`."""
         if style.hatch == "diagonal":
             half = cell / 2
@@ -150,7 +151,9 @@ class Svg:
         )
         self.add("path", d="".join(lines), fill="none", stroke=style.ink, stroke_width=min(1.5, cell / 8))
 
-    def box(self, x1: float, y1: float, x2: float, y2: float, color: str, label: str = "", size: float = 11, **style) -> None:
+    def box(
+        self, x1: Number, y1: Number, x2: Number, y2: Number, color: str, label: str = "", size: Number = 11, **style
+    ) -> None:
         """A rectangle by its corners with its label on a filled tab above it, or inside where the drawing ends."""
         self.rect(x1, y1, x2 - x1, y2 - y1, stroke=color, **{"stroke_width": 2, **style})
         if label:
@@ -161,14 +164,14 @@ class Svg:
 
     def bars(
         self,
-        values: Sequence[float | None],
+        values: Sequence[Number | None],
         names: Sequence[str],
         colors: Sequence[str],
-        x: float,
-        y: float,
-        width: float,
-        row: float = 20,
-        top_value: float | None = None,
+        x: Number,
+        y: Number,
+        width: Number,
+        row: Number = 20,
+        top_value: Number | None = None,
         form: str = "{:.3f}",
     ) -> None:
         """Horizontal bars, one a row, each with its name before and its value behind it; None is no bar and a dash."""
@@ -180,7 +183,9 @@ class Svg:
             self.rect(x, top + row * 0.15, length, row * 0.7, fill=color)
             self.text(x + length + 5, top + row * 0.68, "–" if value is None else form.format(value), size=row * 0.6)
 
-    def axes(self, x: float, y: float, width: float, height: float, xs: Sequence[float], ys: Sequence[float], **names) -> Axes:
+    def axes(
+        self, x: Number, y: Number, width: Number, height: Number, xs: Sequence[Number], ys: Sequence[Number], **names
+    ) -> Axes:
         """A chart in the rectangle; `xs` and `ys` are its ticks, the outer ones its ends; `names`: see `Axes`."""
         return Axes(self, x, y, width, height, tuple(xs), tuple(ys), **names)
 
@@ -190,12 +195,12 @@ class Axes:
     """A chart's frame, ticks and grid, drawn when it is made; then `scatter` and `line` in the units of its ticks."""
 
     svg: Svg
-    x: float
-    y: float
-    width: float
-    height: float
-    xs: tuple[float, ...]
-    ys: tuple[float, ...]
+    x: Number
+    y: Number
+    width: Number
+    height: Number
+    xs: tuple[Number, ...]
+    ys: tuple[Number, ...]
     x_name: str = ""
     y_name: str = ""
     log_x: bool = False  # equal steps for equal ratios
@@ -216,25 +221,25 @@ class Axes:
         middle = f"rotate(-90 {number(self.x - 34)} {number(self.y + self.height / 2)})"
         svg.text(self.x - 34, self.y + self.height / 2, self.y_name, anchor="middle", transform=middle)
 
-    def at(self, value_x: float, value_y: float) -> tuple[float, float]:
+    def at(self, value_x: Number, value_y: Number) -> tuple[Number, Number]:
         """Where the point lies, in the drawing's pixels."""
         scale = math.log2 if self.log_x else float
         low, high = scale(self.xs[0]), scale(self.xs[-1])
         share_x, share_y = (scale(value_x) - low) / (high - low), (value_y - self.ys[0]) / (self.ys[-1] - self.ys[0])
         return self.x + share_x * self.width, self.y + (1 - share_y) * self.height
 
-    def scatter(self, xs: Sequence[float], ys: Sequence[float], colors: Sequence[str], radius: float = 3, titles=None) -> None:
+    def scatter(self, xs: Sequence[Number], ys: Sequence[Number], colors: Sequence[str], radius: Number = 3, titles=None) -> None:
         """A dot for each point."""
         for index, (value_x, value_y, color) in enumerate(zip(xs, ys, colors, strict=True)):
             self.svg.circle(*self.at(value_x, value_y), radius, fill=color, title=titles[index] if titles else None)
 
-    def line(self, xs: Sequence[float], ys: Sequence[float], color: str | None = None, **style) -> None:
+    def line(self, xs: Sequence[Number], ys: Sequence[Number], color: str | None = None, **style) -> None:
         """A line through the points."""
         self.svg.polyline([self.at(*point) for point in zip(xs, ys, strict=True)], stroke=color, **{"stroke_width": 2, **style})
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """A PNG file of `pixels` (H,W,3) or (H,W) uint8 with at most 256 colours, uncompressed: equal bytes whatever zlib is installed.
+    """A PNG file of `pixels` (H,W,3) or (H,W) uint8 in at most 256 colours, uncompressed: the same bytes with any zlib.
 
     Raises:
         ValueError: "png wants uint8 of (H,W) or (H,W,3)".

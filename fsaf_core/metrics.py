@@ -1,0 +1,201 @@
+"""COCO's figures: detections and a json in, numbers out.
+
+pycocotools is the measure; faster-coco-eval, where it is installed, gives the same figures sooner.
+"""
+
+import contextlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from .config import FSAFError
+
+# Name -> (what, IoU threshold or None for the mean over 0.5, 0.55 .. 0.95, area, detections an image), in pycocotools' order.
+FIGURES: dict[str, tuple[str, float | None, str, int]] = {
+    "AP": ("precision", None, "all", 100),
+    "AP50": ("precision", 0.5, "all", 100),
+    "AP75": ("precision", 0.75, "all", 100),
+    "APs": ("precision", None, "small", 100),
+    "APm": ("precision", None, "medium", 100),
+    "APl": ("precision", None, "large", 100),
+    "AR1": ("recall", None, "all", 1),
+    "AR10": ("recall", None, "all", 10),
+    "AR100": ("recall", None, "all", 100),
+    "ARs": ("recall", None, "small", 100),
+    "ARm": ("recall", None, "medium", 100),
+    "ARl": ("recall", None, "large", 100),
+}
+COCO_AREAS = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+
+
+def to_coco_results(
+    image_ids: Sequence[int], detections: Sequence[Mapping[str, Tensor]], category_ids: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Detections in COCO's results format: one dict for each, with image_id, category_id, bbox (x y w h, pixels) and score.
+
+    Args:
+        image_ids: of the B images.
+        detections: of each image `boxes` (D,4) x1 y1 x2 y2 in the file's own pixels, `scores` (D,), `labels` (D,) 0..K-1.
+        category_ids: of the K classes, as in the annotations.
+    """
+    results = []
+    for image_id, found in zip(image_ids, detections, strict=True):
+        boxes = found["boxes"].detach().double().cpu()
+        boxes[:, 2:] -= boxes[:, :2]
+        rows = zip(boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True)
+        results += [
+            {"image_id": int(image_id), "category_id": int(category_ids[label]), "bbox": box, "score": score}
+            for box, score, label in rows
+        ]
+    return results
+
+
+def size_octave(area: float | int) -> str:
+    """The octave of an object's size sqrt(area): "0-8" below 8 pixels, then "8-16", "16-32" .., the lower end included."""
+    low, high = 0, 8
+    while area >= high**2:
+        low, high = high, 2 * high
+    return f"{low}-{high}"
+
+
+def coco_metrics(
+    annotations: str | Path,
+    results: Sequence[Mapping[str, Any]],
+    image_ids: Iterable[int] | None = None,
+    library: Literal["pycocotools", "faster_coco_eval"] | None = None,
+) -> dict[str, Any]:
+    """The twelve COCO figures, and AP by class and by size.
+
+    Args:
+        annotations: path of a COCO json.
+        results: detections in COCO's results format; none at all is a result too: zeros.
+        image_ids: the images that were looked at; None: all of the json.
+        library: which one computes; None: faster_coco_eval where installed, else pycocotools. The figures are the same.
+
+    Returns:
+        The twelve by name (`FIGURES`), 0..1, or -1 where no object is of that size, as in COCO; `images`, `instances`;
+        `by_class`: {name: {AP, AP50, instances}} and `by_size`: {octave: {AP, AP50, instances}} of those that have instances;
+        `precision_recall`: {recall, "0.50", "0.75", mean}: 101 precisions each, mean over the classes.
+
+    Raises:
+        FSAFError: "... names image 7, which ... does not hold: ..."
+    """
+    truth = _ground_truth(Path(annotations), None if image_ids is None else set(map(int, image_ids)))
+    known = {image["id"] for image in truth["images"]}
+    stranger = next((row["image_id"] for row in results if row["image_id"] not in known), None)
+    if stranger is not None and image_ids is None:
+        raise FSAFError(
+            f"A detection names image {stranger}, which {annotations} does not hold: evaluate on the set it was made on."
+        )
+    counted = [row for row in truth["annotations"] if not row["iscrowd"]]
+    octaves = sorted({size_octave(row["area"]) for row in counted}, key=lambda octave: int(octave.split("-")[0]))
+    bounds = {octave: tuple(int(side) ** 2 for side in octave.split("-")) for octave in octaves}
+    # COCO's ranges include both ends; an octave must not, or an object of exactly 16 px would stand in two.
+    areas = COCO_AREAS | {octave: (float(low), float(np.nextafter(high, 0))) for octave, (low, high) in bounds.items()}
+    table = _tables(truth, [row for row in results if row["image_id"] in known], areas, library)
+
+    def figure(what: str, iou: float | None, area: str, most: int = 100, column: int | slice = slice(None)) -> float:
+        values = table[what][..., column, list(areas).index(area), (1, 10, 100).index(most)]  # (T, [101,] [K])
+        values = values if iou is None else values[round((iou - 0.5) / 0.05)]
+        return float(np.mean(values[values > -1])) if (values > -1).any() else -1.0
+
+    metrics: dict[str, Any] = {name: figure(*arguments) for name, arguments in FIGURES.items()}
+    metrics |= {"images": len(known), "instances": len(counted), "by_class": {}, "by_size": {}}
+    for column, category in enumerate(sorted(truth["categories"], key=lambda category: category["id"])):
+        number = sum(row["category_id"] == category["id"] for row in counted)
+        if number:
+            ap, ap50 = (figure("precision", iou, "all", column=column) for iou in (None, 0.5))
+            metrics["by_class"][category["name"]] = {"AP": ap, "AP50": ap50, "instances": number}
+    for octave in octaves:
+        number = sum(size_octave(row["area"]) == octave for row in counted)
+        ap, ap50 = (figure("precision", iou, octave) for iou in (None, 0.5))
+        metrics["by_size"][octave] = {"AP": ap, "AP50": ap50, "instances": number}
+    precision = table["precision"][:, :, :, 0, 2]  # (T, 101, K), -1 in the columns of classes without an instance
+    precision = precision[:, :, (precision > -1).any((0, 1))]
+    by_iou = precision.mean(2) if precision.shape[2] else np.zeros(precision.shape[:2])
+    curves = {"recall": np.linspace(0, 1, 101), "0.50": by_iou[0], "0.75": by_iou[5], "mean": by_iou.mean(0)}
+    metrics["precision_recall"] = {name: np.round(curve, 4).tolist() for name, curve in curves.items()}
+    return metrics
+
+
+def _ground_truth(path: Path, image_ids: set[int] | None) -> dict[str, Any]:
+    """The json without what the metrics do not need, and with what own data often leaves out: area, iscrowd, and ids from 1.
+
+    pycocotools takes a match with the annotation of id 0 for no match.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        images = [{"id": row["id"]} for row in data["images"] if image_ids is None or row["id"] in image_ids]
+        kept = {image["id"] for image in images}
+        annotations = [
+            {
+                "image_id": row["image_id"],
+                "category_id": row["category_id"],
+                "bbox": row["bbox"],
+                "area": row.get("area", row["bbox"][2] * row["bbox"][3]),
+                "iscrowd": int(row.get("iscrowd", 0)),
+            }
+            for row in data["annotations"]
+            if row["image_id"] in kept
+        ]
+        categories = [{"id": row["id"], "name": str(row["name"])} for row in data["categories"]]
+    except OSError as error:
+        raise FSAFError(f"{path} cannot be read ({error.strerror}): give the path of a COCO json.") from None
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise FSAFError(
+            f"{path} is no COCO json ({type(error).__name__}: {error}): it needs images, annotations, categories."
+        ) from None
+    for number, row in enumerate(annotations, 1):
+        row["id"] = number
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _tables(
+    truth: dict[str, Any], results: Sequence[Mapping[str, Any]], areas: Mapping, library: str | None
+) -> dict[str, np.ndarray]:
+    """`precision` (T IoUs, 101 recalls, K, A areas, M: 1, 10, 100 detections) and `recall` (T, K, A, M); -1 = no instance."""
+    COCO, COCOeval = _library(library)
+    found = [
+        {
+            "id": number,
+            "image_id": row["image_id"],
+            "category_id": row["category_id"],
+            "bbox": list(row["bbox"]),
+            "area": row["bbox"][2] * row["bbox"][3],
+            "iscrowd": 0,
+            "score": row["score"],
+        }
+        for number, row in enumerate(results, 1)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):  # both libraries talk while they work
+        sides = []
+        for annotations in (truth["annotations"], found):
+            side = COCO()
+            side.dataset = truth | {"annotations": annotations}
+            side.createIndex()
+            sides.append(side)
+        judge = COCOeval(*sides, "bbox")
+        judge.params.areaRng, judge.params.areaRngLbl = [list(area) for area in areas.values()], list(areas)
+        judge.evaluate()
+        judge.accumulate()
+    return {name: np.ascontiguousarray(judge.eval[name]) for name in ("precision", "recall")}
+
+
+def _library(name: str | None) -> tuple[Any, Any]:
+    if name != "pycocotools":
+        try:
+            from faster_coco_eval import COCO, COCOeval_faster
+
+            return COCO, COCOeval_faster
+        except ImportError:
+            if name:
+                raise
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    return COCO, COCOeval
