@@ -74,6 +74,9 @@ course-model: $(READY)  ## train the course's own checkpoint again and store it 
 	$(PY) tests/notebooks/make_course_model.py
 
 define SITE_CONF
+from docutils import nodes
+from latex2mathml.converter import convert
+
 project = "FSAF, the course"
 extensions = ["myst_nb"]
 html_theme = "sphinx_book_theme"
@@ -83,6 +86,18 @@ nb_execution_mode = "off"  # the notebooks carry their outputs
 nb_ipywidgets_js = {}  # no scripts from elsewhere: the stored outputs hold each widget's picture
 myst_enable_extensions = ["dollarmath", "amsmath"]
 suppress_warnings = ["mystnb.unknown_mime_type", "myst.xref_missing"]
+html_math_renderer = "mathml"  # which browsers show by themselves: MathJax would come from elsewhere
+
+def mathml(self, node):
+    block = isinstance(node, nodes.math_block)
+    text = convert(node.astext().replace(r"\arg", r"\operatorname{arg}"), display="block" if block else "inline")
+    if "\\" in text:
+        raise ValueError(f"latex2mathml does not know all of {node.astext()!r}")
+    self.body.append(f"<p>{text}</p>" if block else text)
+    raise nodes.SkipNode
+
+def setup(app):
+    app.add_html_math_renderer("mathml", (mathml, None), (mathml, None))
 endef
 
 define SITE_INDEX

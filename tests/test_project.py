@@ -69,7 +69,9 @@ start = time.process_time()
 import fsaf_core
 print(json.dumps([time.process_time() - start, sorted({name.split(".")[0] for name in sys.modules})]))
 """
-    seconds, modules = json.loads(python("-c", probe).stdout)
+    probed = python("-c", probe)
+    assert probed.returncode == 0, probed.stderr
+    seconds, modules = json.loads(probed.stdout)
     assert seconds < 2
     assert not {"matplotlib", "IPython", "ipykernel", "ipywidgets", "anywidget", "jupyter_client", "jupyterlab"} & set(modules)
 

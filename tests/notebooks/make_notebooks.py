@@ -27,8 +27,14 @@ def all_notebooks() -> list[Path]:
 def run(path: Path) -> NotebookNode:
     """The notebook with the outputs of a fresh run. Raises CellExecutionError when a cell does."""
     notebook = nbformat.read(path, as_version=4)
-    folder = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=CELL_TIMEOUT, kernel_name="python3", record_timing=False, resources=folder).execute()
+    NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],  # each kernel would say that it talks over TCP
+        record_timing=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    ).execute()
     return tidy(notebook)
 
 
