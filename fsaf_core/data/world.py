@@ -14,10 +14,11 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from ..config import SCENE_CLASSES, SceneConfig
 
-WORLD = 1  # the world's version: part of the folder's name, so that scenes of an older world are never taken for today's
+WORLD = 2  # the world's version: part of the folder's name, so that scenes of an older world are never taken for today's
 SUPERSAMPLE = 4  # shapes are drawn this much larger and averaged, which gives smooth edges
 HUE_SPREAD = 40.0  # degrees either side of a class's own hue; the classes' hues lie 60 apart
 CROWD = (5, 12)  # objects of one class in a crowd
+APART = 5.5  # pixels between the middles of two objects: nearer, the lower one can hardly be told
 TRIES = 30  # places tried for an object before it is left out
 Split = Literal["train", "val"]
 Kind = Literal["plain", "fine", "coarse"]
@@ -169,6 +170,7 @@ def render_scene(config: SceneConfig, index: int, split: Split = "train") -> tup
     canvas = _background(rng, size, config.clutter)
     top = np.full((size, size), -1)  # which object is seen at a pixel
     shapes: list[tuple[_Shape, int, Kind]] = []
+    middles = np.full((1, 2), np.inf)
     areas, seen = np.zeros(0), np.zeros(0)  # pixels of each object, and how many of them no later one hides
     for label, target, middle in _wishes(rng, config):
         kind: Kind = "plain" if rng.random() >= config.detail else "fine" if rng.random() < 0.5 else "coarse"
@@ -186,6 +188,9 @@ def render_scene(config: SceneConfig, index: int, split: Split = "train") -> tup
             shape = _place(outlines, corner, sides, size)
             if shape is None or shape.cover.sum() < 0.3 * (shape.whole if len(outlines) == 1 else 0.7 * shape.whole):
                 continue
+            center = (np.array(shape.box[:2]) + np.array(shape.box[2:])) / 2
+            if np.linalg.norm(middles - center, axis=1).min() < APART:
+                continue
             solid = shape.cover > 0.5
             below = top[shape.window][solid]
             left = seen - np.bincount(below[below >= 0], minlength=len(seen))
@@ -193,6 +198,7 @@ def render_scene(config: SceneConfig, index: int, split: Split = "train") -> tup
                 continue
             top[shape.window][solid] = len(shapes)
             shapes.append((shape, label, kind))
+            middles = np.vstack([middles, center])
             areas, seen = np.append(areas, solid.sum()), np.append(left, solid.sum())
             _paint(rng, canvas, shape, label, kind)
             break
