@@ -132,7 +132,7 @@ class CocoDataset(Dataset):
 
     def path(self, i: int) -> Path:
         """The i-th image's file."""
-        return self.root / self.index.file_name(self.kept[i])
+        return self.root / self.index.file_name(int(self.kept[i]))
 
     def summary(self) -> str:
         """One line on what was read, what was left out, and why."""
@@ -142,7 +142,7 @@ class CocoDataset(Dataset):
         return ", ".join(said)
 
     def _image(self, i: int) -> UInt8[Tensor, "3 H W"]:
-        k = self.kept[i]
+        k = int(self.kept[i])
         w, h = int(self.index.widths[k]), int(self.index.heights[k])
         place = self._cache[self._starts[i] : self._starts[i + 1]].reshape(3, h, w) if len(self._cache) else None
         if place is not None and self._cached[i]:
@@ -158,7 +158,7 @@ class CocoDataset(Dataset):
         return torch.tensor(np.ascontiguousarray(pixels))
 
     def __getitem__(self, i: int) -> Sample:
-        index, k = self.index, self.kept[i]
+        index, k = self.index, int(self.kept[i])
         image = self._image(i)
         at = index.annotations(k)
         boxes, crowd = torch.tensor(index.boxes[at]), torch.tensor(index.iscrowd[at])
