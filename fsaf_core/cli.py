@@ -1,0 +1,287 @@
+"""The command line: parses, calls one function, prints. The only place that trains and then draws."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from . import presets
+from .config import Config, DataConfig, EvaluateConfig, FSAFError, SceneConfig
+
+Device = Literal["auto", "cuda", "mps", "cpu"]
+Flat = tyro.conf.arg(name="")  # `--train.lr`, not `--config.train.lr`
+
+
+def load_any(weights: Path, device: str = "cpu"):
+    """A detector from a file of ours (.safetensors) or a published one (.pth), on `device`."""
+    from .checkpoint import load
+    from .distributed import device_of
+    from .mmdet import load_mmdet
+
+    detector = load(weights) if weights.suffix == ".safetensors" else load_mmdet(weights)
+    return detector.to(device_of(device)).eval()
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a preset, evaluate it, draw it. The same command goes on with a run that was stopped.
+
+    Examples:
+        fsaf train tiny
+        fsaf train tiny --train.steps 200 --out runs/short --data.scenes.num-train 400
+        fsaf train r50 --train.accumulate 4 --train.amp bf16
+        fsaf train r50 --data.source files --data.train-json a.json --data.train-images a --data.val-json b.json --data.val-images b
+    """
+
+    config: Annotated[Config, Flat]
+    out: Path | None = None  # folder of the run; runs/PRESET if not given
+    device: Device = "auto"
+    resume: bool = False  # insist that there is a run to go on with
+    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None  # weights to start from
+
+    def __call__(self) -> None:
+        from .train import train
+
+        out = self.out or Path("runs") / self.config.name
+        done = train(self.config, out, self.device, self.resume, self.from_)
+        print(table(done.metrics))
+        _draw(out)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """COCO's figures of a weights file on a validation set.
+
+    Examples:
+        fsaf evaluate runs/tiny/model.safetensors
+        fsaf evaluate fsaf_r50_fpn_1x_coco-94ccc51f.pth --data.root data
+    """
+
+    weights: tyro.conf.Positional[Path]  # .safetensors of ours or a published .pth
+    data: DataConfig = field(default_factory=DataConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    out: Path | None = None  # folder for metrics.json, detections.json, levels.json and the pictures
+    device: Device = "auto"
+
+    def __call__(self) -> None:
+        from .data.loading import Loader, open_dataset
+        from .evaluate import evaluate
+
+        detector = load_any(self.weights, self.device)
+        dataset = open_dataset(self.data, "val", training=False)
+        if len(dataset.class_names) != detector.config.num_classes:
+            raise FSAFError(
+                f"{self.weights} knows {detector.config.num_classes} classes and the validation set has {len(dataset.class_names)}: "
+                "take the set it was trained for (--data.source, --data.val-json)."
+            )
+        print(f"evaluating {self.weights} on {dataset.summary()}", flush=True)
+        config = Config(name=self.weights.stem, model=detector.config, data=self.data, evaluate=self.evaluate)
+        record = evaluate(detector, Loader(dataset, config, training=False), progress=sys.stderr.isatty())
+        print(table(record.metrics))
+        if self.out is not None:
+            self.out.mkdir(parents=True, exist_ok=True)
+            record.write(self.out)
+            _draw(self.out)
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Detections of image files, drawn, and as COCO results.
+
+    Examples:
+        fsaf predict --weights runs/tiny/model.safetensors data/scenes --out found
+        fsaf predict --weights fsaf_r50_fpn_1x_coco-94ccc51f.pth photo.jpg --score 0.4
+    """
+
+    images: tyro.conf.Positional[tuple[Path, ...]]  # image files, and folders of them
+    weights: Path
+    out: Path = Path("predictions")
+    score: float = 0.3  # detections below it are written, not drawn
+    device: Device = "auto"
+
+    def __call__(self) -> None:
+        from .data.coco import load_image
+        from .draw.figures import draw_boxes
+
+        files = image_files(self.images)
+        detector = load_any(self.weights, self.device)
+        names, results, failed = detector.config.class_names, [], []
+        for number, file in enumerate(files, start=1):
+            try:
+                picture = load_image(file)
+                found = detector.predict(picture)
+            except FSAFError as error:  # one bad file must not lose the others' results
+                failed.append(str(error))
+                continue
+            shown = found["scores"] >= self.score
+            drawn = draw_boxes(
+                picture, found["boxes"][shown].tolist(), found["labels"][shown].tolist(), found["scores"][shown].tolist(), names
+            )
+            target = self.out / f"{number:06d}_{file.stem}.png"
+            self.out.mkdir(parents=True, exist_ok=True)
+            drawn.save(target)
+            for (x1, y1, x2, y2), score, label in zip(*(found[key].tolist() for key in ("boxes", "scores", "labels"))):
+                box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
+                results.append({"image_id": number, "file_name": str(file), "category_id": label + 1, "category": names[label], "bbox": box,
+                                "score": round(score, 6)})  # fmt: skip
+            print(f"{file}: {int(shown.sum())} objects of score {self.score:g} and more -> {target}", flush=True)
+        if results or not failed:
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / "detections.json").write_text(json.dumps(results))
+            print(f"{len(results)} detections of {len(files) - len(failed)} images in {self.out / 'detections.json'}")
+        if failed:
+            raise FSAFError(f"{len(failed)} of {len(files)} images could not be read: {'; '.join(failed[:5])}")
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Make the generated scenes.
+
+    Examples:
+        fsaf data scenes
+        fsaf data scenes --scenes.max-aspect 8 --scenes.seed 1
+    """
+
+    scenes: SceneConfig = field(default_factory=SceneConfig)
+    root: Path = Path("data")
+
+    def __call__(self) -> None:
+        from .data.scenes import make_scenes
+
+        print(f"{self.scenes.num_train} + {self.scenes.num_val} scenes in {make_scenes(self.scenes, self.root)}")
+
+
+@dataclass(frozen=True)
+class Coco:
+    """Download COCO 2017 (20 GB, or a small part), check it, unpack it.
+
+    Examples:
+        fsaf data coco
+        fsaf data coco --subset 500
+    """
+
+    root: Path = Path("data")
+    subset: int | None = None  # a small real training set of this many images, out of val2017 alone
+
+    def __call__(self) -> None:
+        from .data.download import download_coco
+
+        print(download_coco(self.root, subset=self.subset))
+
+
+def image_files(sources: tuple[Path, ...]) -> list[Path]:
+    """The image files among `sources` and, sorted, those in its folders.
+
+    Raises:
+        FSAFError: "photo.jpg: no such file or folder."; "pictures: no image file in this folder ..."
+    """
+    from PIL import Image
+
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    files: list[Path] = []
+    if not sources:
+        raise FSAFError("no image given: name files or folders, for example `fsaf predict --weights WEIGHTS photo.jpg`.")
+    for source in sources:
+        if source.is_dir():
+            inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in known)
+            if not inside:
+                raise FSAFError(f"{source}: no image file in this folder or below it.")
+            files += inside
+        elif source.exists():
+            files.append(source)
+        else:
+            raise FSAFError(f"{source}: no such file or folder.")
+    return files
+
+
+def table(metrics: dict) -> str:
+    """The figures of an evaluation as text: COCO's twelve in percent, AP by class and by size."""
+    figures = [name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")]
+    lines = ["  ".join(f"{name:>5}" for name in figures), "  ".join(_percent(metrics[name]) for name in figures)]
+    for title, key in (("AP by class", "by_class"), ("AP by sqrt(area)", "by_size")):
+        if metrics.get(key):
+            lines.append(f"{title}: " + ", ".join(f"{name} {_percent(value).strip()}" for name, value in metrics[key].items()))
+    return "\n".join(lines)
+
+
+def _percent(value: float | dict | None) -> str:
+    value = value.get("AP") if isinstance(value, dict) else value
+    return f"{100 * value:5.1f}" if value is not None and value >= 0 else "    -"
+
+
+def _draw(folder: Path) -> None:
+    from .draw.figures import write_run_figures
+
+    write_run_figures(folder)
+    print(f"numbers in {folder}, pictures in {folder / 'pictures'}")
+
+
+def _with_preset(command: type, args: list[str], what: str) -> object:
+    """`fsaf train PRESET ...`: the preset's values become the defaults of all options."""
+    if not args or args[0].startswith("-"):
+        if args[:1] not in (["-h"], ["--help"]):
+            raise FSAFError(f"no preset given: `fsaf {what} PRESET`, one of {', '.join(presets.names())}.")
+        name, rest = "tiny", args
+    else:
+        name, rest = args[0], args[1:]
+    config = presets.get(name)
+    return tyro.cli(command, default=command(config=config), args=rest, prog=f"fsaf {what} {name}")
+
+
+def _evaluate_default(args: list[str]) -> Evaluate:
+    """The data of the run that the weights lie in, if they lie in one: `fsaf evaluate runs/tiny/model.safetensors` needs no more."""
+    weights = next((Path(arg) for arg in args if not arg.startswith("-")), Path("model.safetensors"))
+    told = weights.parent / "config.json"
+    if not told.exists():
+        return Evaluate(weights)
+    values = json.loads(told.read_text())
+    data = dict(values["data"]) | {"scenes": SceneConfig(**values["data"]["scenes"])}
+    return Evaluate(weights, DataConfig(**data), EvaluateConfig(**values["evaluate"]))
+
+
+def _data(args: list[str]) -> object:
+    commands = {"scenes": Scenes, "coco": Coco}
+    if not args or args[0] not in commands:
+        raise FSAFError("`fsaf data scenes` makes the generated scenes, `fsaf data coco` downloads COCO 2017.")
+    return tyro.cli(commands[args[0]], args=args[1:], prog=f"fsaf data {args[0]}")
+
+
+COMMANDS: dict[str, tuple[str, Callable[[list[str]], object]]] = {
+    "train": ("train a preset, evaluate it, draw it", lambda args: _with_preset(Train, args, "train")),
+    "evaluate": ("COCO's figures of a weights file", lambda args: tyro.cli(Evaluate, default=_evaluate_default(args), args=args, prog="fsaf evaluate")),
+    "predict": ("detections of image files, drawn", lambda args: tyro.cli(Predict, args=args, prog="fsaf predict")),
+    "data": ("make scenes, or download COCO", _data),
+}  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command; its exit code: 0, 2 for a fault of the input (one sentence on stderr), 130 after Ctrl-C."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in args
+    args = [arg for arg in args if arg != "--debug"]
+    try:
+        if not args or args[0] in ("-h", "--help"):
+            print(_help())
+            return 0
+        if args[0] not in COMMANDS:
+            raise FSAFError(f"no command {args[0]!r}: there are {', '.join(COMMANDS)}.")
+        COMMANDS[args[0]][1](args[1:])()
+        return 0
+    except FSAFError as error:
+        if debug:
+            raise
+        print(f"fsaf: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as error:
+        print(f"\n{error or 'Stopped.'}", file=sys.stderr)
+        return 130
+
+
+def _help() -> str:
+    lines = ["usage: fsaf COMMAND ...  (fsaf COMMAND --help tells more; --debug shows where an error comes from)", ""]
+    lines += [f"  {name:10} {what}" for name, (what, _) in COMMANDS.items()]
+    return "\n".join([*lines, "", f"presets: {', '.join(presets.names())}"])
