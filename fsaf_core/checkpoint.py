@@ -1,6 +1,6 @@
-"""Files that never lose work: a detector's weights and configuration in one safetensors file, and the whole state of a training.
+"""Files that never lose work: a detector's weights and configuration in one safetensors file, and the state of a training.
 
-Every file is written beside its place, flushed to the disk and then renamed: at any moment the old or the new one is there, whole.
+Every file is written beside its place, flushed to the disk and then renamed: at any moment the old or the new one is there.
 Nothing is read that could run code: safetensors hold only tensors, and a training's state is read with `weights_only=True`.
 """
 
@@ -8,7 +8,6 @@ import errno
 import io
 import json
 import os
-import pickle
 import random
 import shutil
 from collections.abc import Mapping
@@ -20,16 +19,17 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
-from torch import Tensor, nn
+from torch import Tensor
 
 from .config import FSAFError, ModelConfig
-from .detector import build_detector
+from .detector import Detector, build_detector
 
 HEADER = "fsaf"  # the key of our entry in a safetensors header
+CLASS_LAYERS = ("af_cls", "ab_cls")  # their filters are counted in classes
 
 
 def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> None:
-    """Puts a whole file in its place, or leaves what was there: temporary file in the same folder, fsync, rename, fsync of the folder.
+    """Puts a whole file in its place, or leaves what was there: a temporary file beside it, fsync, rename, fsync of the folder.
 
     Raises:
         FSAFError: "runs/x/model.safetensors needs 3.1 MB and the disk has 0.2 MB left; ..."; the old file survives.
@@ -54,7 +54,8 @@ def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> Non
         if temporary.is_file():
             temporary.unlink()
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            need, left = len(payload) / 1e6, shutil.disk_usage(path.parent).free / 1e6
+            there = next(folder for folder in path.parents if folder.exists())
+            need, left = len(payload) / 1e6, shutil.disk_usage(there).free / 1e6
             raise FSAFError(
                 f"{path} needs {need:.1f} MB and the disk has {left:.1f} MB left; "
                 "what was there before is untouched: make room and give the same command again."
@@ -74,7 +75,7 @@ def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
     return ModelConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
-def save(detector: nn.Module, path: str | Path, half: bool = False) -> None:
+def save(detector: Detector, path: str | Path, half: bool = False) -> None:
     """Writes weights and configuration into one file: a safetensors with the `ModelConfig` as JSON in its header.
 
     Args:
@@ -90,7 +91,7 @@ def save(detector: nn.Module, path: str | Path, half: bool = False) -> None:
     write_atomically(path, to_safetensors(state, header))
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
+def load(path: str | Path, device: str | torch.device = "cpu") -> Detector:
     """The detector that `save` wrote, in inference mode.
 
     Raises:
@@ -129,11 +130,11 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig | Non
         raise FSAFError(f"{path} has a damaged FSAF header ({error}): take another copy of the file.") from error
 
 
-def misfits(detector: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+def misfits(detector: Detector, tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Names of tensors that do not fit the detector, each with what is wrong."""
     own = detector.state_dict()
-    wrong = {name: "missing" for name in own.keys() - tensors.keys()}
-    wrong |= {name: "not of this model" for name in tensors.keys() - own.keys()}
+    wrong = dict.fromkeys(own.keys() - tensors.keys(), "missing")
+    wrong |= dict.fromkeys(tensors.keys() - own.keys(), "not of this model")
     for name in own.keys() & tensors.keys():
         if own[name].shape != tensors[name].shape:
             wrong[name] = f"{tuple(tensors[name].shape)} in the file, {tuple(own[name].shape)} in the model"
@@ -146,7 +147,7 @@ def named(wrong: Mapping[str, str], most: int = 4) -> str:
     return ", ".join(shown) + (f" and {len(wrong) - most} more tensors" if len(wrong) > most else "")
 
 
-def load_weights(detector: nn.Module, source: str | Path | Mapping[str, Tensor]) -> list[str]:
+def load_weights(detector: Detector, source: str | Path | Mapping[str, Tensor]) -> list[str]:
     """Loads weights for a new training; those of another number of classes into all but the class layer.
 
     Args:
@@ -161,15 +162,8 @@ def load_weights(detector: nn.Module, source: str | Path | Mapping[str, Tensor])
     """
     tensors = dict(source) if isinstance(source, Mapping) else read_weights(source)[0]
     where = "The state dict" if isinstance(source, Mapping) else source
-    wrong, own = misfits(detector, tensors), detector.state_dict()
-    # The class layer is the one whose outputs are counted in classes: only its first dimension follows K.
-    classes = detector.config.num_classes
-    fresh = [
-        name
-        for name in wrong
-        if "cls" in name and {name} <= tensors.keys() & own.keys() and own[name].shape[1:] == tensors[name].shape[1:]
-        and own[name].shape[0] % classes == 0
-    ]
+    wrong = misfits(detector, tensors)
+    fresh = [name for name in wrong if name.split(".")[-2] in CLASS_LAYERS and "in the file" in wrong[name]]
     if len(fresh) < len(wrong):
         others = {name: what for name, what in wrong.items() if name not in fresh}
         raise FSAFError(f"{where} does not fit this model: {named(others)}; take the model fields it was trained with.")
@@ -206,7 +200,7 @@ def set_random_states(states: Mapping[str, Any]) -> None:
 
 
 def save_training(folder: str | Path, state: Mapping[str, Any], keep: int) -> Path:
-    """Writes `step_<number>.pt` (of `state["step"]`) and removes all but the last `keep`; the new one is safe before an old one goes."""
+    """Writes `step_<state["step"]>.pt` and removes all but the last `keep`; the new one is safe before an old one goes."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     path = Path(folder) / f"step_{state['step']:09d}.pt"
@@ -231,7 +225,7 @@ def read_training(path: str | Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict) or not {"model", "config", "step"} <= state.keys():
             raise ValueError("it is of another kind")
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # the reader raises whatever a strange byte leads it to
         reason = str(error).split("\n")[0].split(". ")[0]
         raise FSAFError(f"{path} is no readable checkpoint ({reason}): delete it, and the one before it is used.") from error
     return state
