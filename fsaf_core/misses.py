@@ -101,15 +101,16 @@ def why_missed(
         own_scores = scores[:, gt_labels[missed]].mT  # (missed, A)
         good = box_iou(gt_boxes[missed], boxes) >= IOU
         passing = good & (own_scores > detector.config.score_thresh)
-        uncut = unsuppressed = frozenset()
+        uncut: set[int] = set()  # the objects that are found without the limits ...
+        unsuppressed: set[int] = set()  # ... and without NMS
         if passing.any():
             if without_limits is None:
                 without_limits = unlimited.postprocess(outputs, sizes)
             more = without_limits[index]
-            uncut = frozenset(match(more["boxes"], more["scores"], more["labels"], gt_boxes, gt_labels).tolist())
+            uncut = set(match(more["boxes"], more["scores"], more["labels"], gt_boxes, gt_labels).tolist())
             above = torch.nonzero((scores > detector.config.score_thresh) & (box_iou(boxes, gt_boxes).amax(1) >= IOU)[:, None])
             values = scores[above[:, 0], above[:, 1]]
-            unsuppressed = frozenset(match(boxes[above[:, 0]], values, above[:, 1], gt_boxes, gt_labels).tolist())
+            unsuppressed = set(match(boxes[above[:, 0]], values, above[:, 1], gt_boxes, gt_labels).tolist())
         astray = own["boxes"][taken < 0], own["labels"][taken < 0]
         confused = (box_iou(gt_boxes[missed], astray[0]) >= IOU) & (gt_labels[missed][:, None] != astray[1])
         for place, instance in enumerate(missed):
@@ -126,9 +127,9 @@ def why_missed(
 
 def _untaught(detector: Detector, outputs: HeadOutputs, sizes, targets, assignment: Assignment | None) -> dict[int, str]:
     """The objects of the batch that no cell learns, 0..N-1, and why; none where anchors teach too."""
-    if detector.config.branches != "anchor_free":
-        return {}
     assignment = detector.assign(outputs, targets, sizes) if assignment is None else assignment
+    if assignment is None or detector.config.branches != "anchor_free":
+        return {}
     lost = torch.nonzero(assignment.selected_level < 0)[:, 0].tolist()
     if not lost:
         return {}

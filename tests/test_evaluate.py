@@ -54,7 +54,7 @@ def seeded(model):
     torch.manual_seed(0)
     detector = build_detector(model)
     with torch.no_grad():  # scores above the threshold, boxes of some size
-        for name, parameter in detector.named_parameters():
+        for parameter in detector.parameters():
             if parameter.ndim == 1 and len(parameter) == 2:
                 parameter.fill_(-1.0)
             if parameter.ndim == 1 and len(parameter) == 4:
@@ -96,7 +96,7 @@ def test_the_detector_stays_in_its_mode_and_unchanged(config):
     evaluate(detector, loader_of(config), thorough=False)
     assert detector.training
     assert all(torch.equal(value, before[name]) for name, value in detector.state_dict().items())
-    assert not evaluate(detector.eval(), loader_of(config), thorough=False).results == [] and not detector.training
+    assert evaluate(detector.eval(), loader_of(config), thorough=False).results and not detector.training
 
 
 @pytest.mark.parametrize("branches", ["anchor_free", "anchor_based", "joint"])
@@ -139,7 +139,7 @@ class TestTta:
         monkeypatch.setattr(detector, "head_outputs", lambda tensor: None)
         monkeypatch.setattr(detector, "postprocess", postprocess)
         assert len(detect_tta(detector, torch.zeros(3, 40, 80, dtype=torch.uint8))["boxes"]) == 0
-        # (1333, 800), (666, 400) and (2000, 1200), in which an image of 1:2 is bound by its long side: 667 x 1333, 333 x 666, 1000 x 2000.
+        # In (1333, 800), (666, 400) and (2000, 1200) an image of 1:2 is bound by its long side.
         assert [size[:2] for size in sizes] == [(667, 1333)] * 2 + [(333, 666)] * 2 + [(1000, 2000)] * 2
         assert sizes[2][2:] == (666 / 80, 333 / 40)
 

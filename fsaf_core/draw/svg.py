@@ -281,7 +281,7 @@ def median_cut(pixels: np.ndarray, depth: int = 8) -> tuple[np.ndarray, np.ndarr
         return exact, index.reshape(-1).astype(np.uint8)
     groups = [np.arange(len(pixels))]
     for _ in range(depth):
-        halves = []
+        halves: list[np.ndarray] = []
         for group in groups:
             span = np.ptp(pixels[group], axis=0)
             order = group[np.argsort(pixels[group, span.argmax()], kind="stable")]
