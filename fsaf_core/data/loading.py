@@ -1,6 +1,6 @@
 """Batches in an order that is a pure function of (seed, epoch, rank): resuming in the middle of an epoch needs no replay."""
 
-import warnings
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
 
 from ..config import Config, DataConfig, FSAFError
 from .coco import CocoDataset, Sample
@@ -182,7 +183,7 @@ class Loader:
         for _, faults in loaded:
             for i in faults.keys() - self.faulty.keys():
                 self.faulty[i] = faults[i]
-                warnings.warn(f"skipped: {faults[i]}", stacklevel=3)
+                tqdm.write(f"skipped: {faults[i]}", file=sys.stderr)
         if len(self.faulty) > MAX_FAULTY * len(self.dataset):
             share = f"{len(self.faulty)} of {len(self.dataset)} images cannot be read, more than 1 %"
             raise FSAFError(f"{share}: mend or remove them. The last: {list(self.faulty.values())[-1]}")
