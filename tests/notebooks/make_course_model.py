@@ -1,0 +1,62 @@
+"""`make course-model`: trains `tiny`, then stores beside the notebooks what they need of it (under 4 MB).
+
+With the folder of a finished run as argument it stores that run instead of training.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import fsaf_core as fsaf
+from fsaf_core.checkpoint import save
+from fsaf_core.config import SceneConfig
+from fsaf_core.data.world import render_scene
+from fsaf_core.draw.situation import Snapshots
+
+COURSE = Path(__file__).parents[2] / "notebooks" / "course"
+SCENE = 238  # of the validation scenes
+
+
+def write_scene() -> None:
+    """The running example as a PNG and its boxes, from the generator."""
+    config = SceneConfig()
+    picture, objects = render_scene(config, SCENE, "val")
+    picture.save(COURSE / "scene.png", optimize=True)
+    star = [fsaf.config.SCENE_CLASSES[one.label] for one in objects].index("star")
+    told = {
+        "class_names": fsaf.config.SCENE_CLASSES,
+        "boxes": [[round(side, 2) for side in one.box] for one in objects],
+        "labels": [one.label for one in objects],
+        "star": star,
+    }
+    (COURSE / "scene.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+def write_model(run: Path) -> None:
+    """Weights in half precision, log, metrics, levels, and of the snapshots the outputs on the running example."""
+    sys.path.insert(0, str(COURSE.parent))
+    from course import scene
+
+    save(fsaf.load(run / "model.safetensors"), COURSE / "model.safetensors", half=True)
+    steps = {int(path.stem.split("_")[1]): fsaf.load(path) for path in sorted((run / "snapshots").glob("*.safetensors"))}
+    Snapshots.of(steps, scene().image).save(COURSE / "snapshots.npz")
+    for name in ("log.jsonl", "metrics.json", "levels.json"):
+        shutil.copy(run / name, COURSE / name)
+
+
+def main() -> None:
+    """Trains unless a finished run is given, then writes."""
+    run = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("runs/course")
+    if not (run / "model.safetensors").exists():
+        subprocess.run([sys.executable, "-m", "fsaf_core", "train", "tiny", "--out", str(run)], check=True)
+    COURSE.mkdir(exist_ok=True)
+    write_scene()
+    write_model(run)
+    total = sum(path.stat().st_size for path in COURSE.iterdir() if path.is_file())
+    print(f"{COURSE}: {total / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
