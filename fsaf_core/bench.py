@@ -1,0 +1,229 @@
+"""`fsaf bench`: tables of ratios. Every figure has its peer in the same run, interleaved, with its spread; CPU time of one thread."""
+
+import resource
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from . import presets
+from .config import COCO_CLASSES, ModelConfig
+from .detector import Detector, HeadOutputs, build_detector
+from .network import fold_norms
+
+SHAPES = ((100, 168), (50, 84), (25, 42), (13, 21), (7, 11))  # P3..P7 of 800 x 1344
+SYNCS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "item")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure: what was measured, against what, and the ratio with its 95 % interval (bootstrap over pairs)."""
+
+    what: str
+    peer: str
+    seconds: float
+    peer_seconds: float
+    ratio: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what:52} {1e3 * self.seconds:9.1f} ms  {self.peer:34} {1e3 * self.peer_seconds:9.1f} ms  "
+            f"{self.ratio:5.2f} [{self.low:.2f}, {self.high:.2f}]"
+        )
+
+
+def compare(what: str, run: Callable[[], Any], peer: str, other: Callable[[], Any], pairs: int) -> Line:
+    """Interleaved pairs of runs in CPU time of this process."""
+    times = np.zeros((pairs, 2))
+    for row in range(-1, pairs):  # the first pair warms up
+        for column, function in enumerate((run, other) if row % 2 else (other, run)):
+            start = time.process_time()
+            function()
+            if row >= 0:
+                times[row, column if row % 2 else 1 - column] = time.process_time() - start
+    ratios = times[:, 0] / times[:, 1]
+    draws = np.random.default_rng(0).integers(0, pairs, (2000, pairs))
+    low, high = np.quantile(np.median(ratios[draws], axis=1), (0.025, 0.975))
+    mine, theirs = np.median(times, axis=0)
+    return Line(what, peer, float(mine), float(theirs), float(np.median(ratios)), float(low), float(high))
+
+
+def head_case(boxes: int, convention: str = "reference", seed: int = 0) -> tuple[Detector, HeadOutputs, list[dict[str, Tensor]]]:
+    """A detector's outputs and targets at 800 x 1344, batch 2, 80 classes, without a network."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = [(torch.randn(2, 80, *shape, generator=generator) - 4).requires_grad_() for shape in SHAPES]
+    offsets = [torch.rand(2, 4, *shape, generator=generator).requires_grad_() for shape in SHAPES]
+    size = torch.tensor([1344.0, 800.0])
+    targets = []
+    for _ in range(2):
+        side = torch.exp(torch.rand(boxes, 2, generator=generator) * 3.5 + 2.5)
+        low = torch.rand(boxes, 2, generator=generator) * (size - side).clamp(min=1)
+        corners = torch.cat([low, torch.minimum(low + side, size)], 1)
+        targets.append({"boxes": corners, "labels": torch.randint(0, 80, (boxes,), generator=generator)})
+    small = ModelConfig(convention=convention, body="tiny", channels=8, tower_depth=1)
+    return build_detector(small).train(), HeadOutputs(logits, offsets), targets
+
+
+def losses_step(detector: Detector, outputs: HeadOutputs, targets: list[dict[str, Tensor]]) -> None:
+    """Assignment and losses, forward and backward to the head's outputs."""
+    fresh = HeadOutputs(outputs.cls_logits, outputs.box_offsets)
+    losses = detector.losses(fresh, detector.assign(fresh, targets), targets)
+    sum(losses.values()).backward()
+    for tensor in (*outputs.cls_logits, *outputs.box_offsets):
+        tensor.grad = None
+
+
+def focal_alone(outputs: HeadOutputs) -> Callable[[], None]:
+    """torchvision's focal loss on the same logits, forward and backward: the peer of our whole head loss."""
+    logits = torch.cat([level.detach().flatten(2) for level in outputs.cls_logits], 2).requires_grad_()
+    target = torch.zeros_like(logits)
+
+    def run() -> None:
+        torchvision.ops.sigmoid_focal_loss(logits, target, reduction="sum").backward()
+        logits.grad = None
+
+    return run
+
+
+class Tally(TorchDispatchMode):
+    """Counts operations, host syncs, and the bytes of tensors that live at one time beyond those there at the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: Counter[str] = Counter()
+        self.live: dict[int, int] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        """Runs the operation and books it."""
+        result = function(*args, **(kwargs or {}))
+        self.operations[function.overloadpacket.__name__] += 1
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self._book(tensor)
+        return result
+
+    def _book(self, tensor: Tensor) -> None:
+        import weakref
+
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self.live or storage.nbytes() == 0:
+            return
+        self.live[key] = storage.nbytes()
+        weakref.finalize(storage, self.live.pop, key, None)
+        self.peak = max(self.peak, sum(self.live.values()))
+
+    @property
+    def syncs(self) -> int:
+        """Operations that make the host wait for a value."""
+        return sum(count for name, count in self.operations.items() if name in SYNCS)
+
+
+def losses_table(pairs: int = 15) -> list[str]:
+    """(a) time, (d) operations and (e) memory of assignment and losses at 800 x 1344."""
+    lines = ["(a) head losses, forward + backward, 2 x 800 x 1344, 80 classes"]
+    counts = ["(d) dispatched operations and host syncs", "(e) peak temporary memory, in sizes of the logits (their gradients included)"]
+    for convention in ("reference", "paper"):
+        times = {}
+        for boxes in (8, 50, 300):
+            case = head_case(boxes, convention)
+            line = compare(f"{convention}, {boxes} boxes an image", lambda: losses_step(*case), "torchvision focal loss alone", focal_alone(case[1]), pairs)
+            times[boxes] = line.seconds
+            lines.append(str(line))
+            detector, outputs, targets = case
+            fresh = HeadOutputs(outputs.cls_logits, outputs.box_offsets)
+            with Tally() as forward:
+                losses = detector.losses(fresh, detector.assign(fresh, targets), targets)
+            with Tally() as backward:
+                sum(losses.values()).backward()
+            done = [f"{name} {sum(tally.operations.values())} ({tally.syncs} syncs)" for name, tally in (("forward", forward), ("backward", backward))]
+            counts.insert(-1, f"    {convention}, {boxes:3} boxes: {', '.join(done)}")
+            with Tally() as both:
+                losses_step(detector, outputs, targets)
+            size = sum(level.numel() * level.element_size() for level in outputs.cls_logits)
+            counts.append(f"    {convention}, {boxes:3} boxes: {both.peak / size:.2f}")
+        lines.append(f"    {convention}: 300 boxes take {times[300] / times[8]:.2f} x the time of 8")
+    return lines + counts
+
+
+def step_line(config: ModelConfig, size: int, batch: int, boxes: int, pairs: int, name: str) -> Line:
+    """(b) a training step against forward and backward of the same network with a trivial loss, optimiser in both."""
+    torch.manual_seed(0)
+    detector = build_detector(config).train()
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.rand(3, size, size, generator=generator) for _ in range(batch)]
+    targets = []
+    for _ in range(batch):
+        side = torch.exp(torch.rand(boxes, 2, generator=generator) * 2.3) * size / 16
+        low = torch.rand(boxes, 2, generator=generator) * (size - side)
+        targets.append({"boxes": torch.cat([low, low + side], 1), "labels": torch.randint(0, config.num_classes, (boxes,), generator=generator)})
+    optimizer = torch.optim.SGD([p for p in detector.parameters() if p.requires_grad], lr=1e-6, momentum=0.9)
+
+    def finish(loss: Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    def bare() -> None:
+        outputs = detector.head_outputs(detector.preprocess(images).tensor)
+        maps = (*outputs.cls_logits, *outputs.box_offsets, *outputs.ab_cls, *outputs.ab_box)
+        finish(sum(level.mean() for level in maps))
+
+    return compare(name, lambda: finish(sum(detector(images, targets).values())), "the same, loss = mean of outputs", bare, pairs)
+
+
+def steps_table(pairs: int = 15) -> list[str]:
+    """(b) for tiny, its joint and its anchor-based form, and R-50 at 512 x 512."""
+    lines = ["(b) training step against bare convolutions"]
+    for name in ("tiny", "tiny_joint", "tiny_retinanet"):
+        lines.append(str(step_line(presets.get(name).model, 128, 16, 5, pairs, f"{name}, 16 x 128 x 128")))
+    r50 = presets.get("r50").model
+    return [*lines, str(step_line(r50, 512, 2, 8, max(pairs // 3, 3), "r50, 2 x 512 x 512"))]
+
+
+@torch.inference_mode()
+def inference_table(pairs: int = 5) -> list[str]:
+    """(c) R-50 at 800 x 1344 beside torchvision's FCOS and RetinaNet with the same body and input, and post-processing apart."""
+    torch.manual_seed(0)
+    image = torch.rand(3, 800, 1344)
+    detector = build_detector(presets.get("r50").model).eval()
+    detector.network = fold_norms(detector.network)
+    lines = ["(c) inference, R-50, 800 x 1344, random weights (hardly any candidates: the network's time)"]
+    for name in ("fcos_resnet50_fpn", "retinanet_resnet50_fpn"):
+        options = {"num_classes": len(COCO_CLASSES) + 1, "min_size": 800, "max_size": 1344}
+        peer = torchvision.models.get_model(name, weights=None, weights_backbone=None, **options).eval()
+        lines.append(str(compare("FSAF, whole", lambda: detector([image]), f"torchvision {name}", lambda: peer([image]), pairs)))
+    generator = torch.Generator().manual_seed(0)
+    shift = 3.9  # 35,000 of 1.8 million scores lie above the threshold
+    logits = [1.0 * torch.randn(1, 80, *shape, generator=generator) - shift - 1.1 for shape in SHAPES]
+    offsets = [torch.rand(1, 4, *shape, generator=generator) for shape in SHAPES]
+    above = sum(int((level.sigmoid() > 0.05).sum()) for level in logits)
+    outputs = HeadOutputs(logits, offsets)
+    tensor = detector.preprocess([image]).tensor
+    line = compare(f"post-processing, {above} candidates", lambda: detector.postprocess(outputs, [(800, 1344)]), "FSAF, network",
+                   lambda: detector.head_outputs(tensor), pairs)  # fmt: skip
+    return [*lines, str(line)]
+
+
+def bench(parts: tuple[str, ...] = ("losses", "steps", "inference"), pairs: int = 15) -> str:
+    """All tables as text; runs on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    tables = {"losses": losses_table, "steps": steps_table, "inference": lambda pairs: inference_table(max(pairs // 3, 3))}
+    try:
+        text = [line for part in parts for line in tables[part](pairs)]
+    finally:
+        torch.set_num_threads(threads)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return "\n".join([f"torch {torch.__version__}, one thread, {pairs} pairs", *text, f"peak memory of this run: {memory:.1f} GiB"])
