@@ -126,10 +126,7 @@ class Detector(nn.Module):
     def _losses(self, outputs: HeadOutputs, assignment: af.Assignment | None, instances: af.Instances | None) -> dict[str, Tensor]:
         losses = {}
         if assignment is not None:
-            normalizer = af.loss_normalizer(assignment, self.config)
-            if self.sync_normalizer and torch.distributed.is_initialized():
-                torch.distributed.all_reduce(normalizer)
-                normalizer = normalizer / torch.distributed.get_world_size()
+            normalizer = af.loss_normalizer(assignment, self.config, self.sync_normalizer)
             losses |= af.anchor_free_losses(*self._flat(outputs), assignment, normalizer, self.config)
         if self.anchor_based is not None and instances is not None:
             height, width = (side * self.config.strides[0] for side in outputs.ab_cls[0].shape[-2:])

@@ -177,10 +177,19 @@ def anchor_free_losses(
     return {"af_cls": focal.sum() * scale, "af_box": box.sum() * scale}
 
 
-def loss_normalizer(assignment: Assignment, config: ModelConfig) -> Float[Tensor, ""]:
-    """The number of positive cells; with none: 1 (paper) or the number of valid cells, at least 1 an image (reference)."""
-    positives = assignment.num_positive.float()
-    if config.rules.empty_normalizer == "one":
-        return positives.clamp(min=1)
+def loss_normalizer(assignment: Assignment, config: ModelConfig, sync: bool = False) -> Float[Tensor, ""]:
+    """The number of positive cells; with none: 1 (paper) or the number of valid cells, at least 1 an image (reference).
+
+    Args:
+        sync: take the number of all processes and divide it by how many they are: the mean of their losses is then that of
+            one process with all their images.
+    """
     valid = assignment.valid if assignment.valid is not None else torch.ones_like(assignment.positive)
-    return torch.where(positives > 0, positives, valid.sum(1).clamp(min=1).sum())
+    cells = valid.sum(1).clamp(min=1).sum()
+    counts, world = torch.stack([assignment.num_positive, cells]).float(), 1
+    if sync and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(counts)
+        world = torch.distributed.get_world_size()
+    positives, cells = counts.unbind()
+    empty = cells if config.rules.empty_normalizer == "cells" else torch.ones_like(cells)
+    return torch.where(positives > 0, positives, empty) / world
