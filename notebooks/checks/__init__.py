@@ -1,0 +1,195 @@
+"""Checkers of the exercises: a table of cases in, one line of a tutor out, never an exception.
+
+A notebook says `from checks.ch03 import check_cell_centres` and then `check_cell_centres(cell_centres)`, which prints one of
+
+    to do: cell_centres returns nothing yet
+    case 3 of 7 (a level of one cell): you gave [[16, 0]], expected [[64, 64]], look at the centre of a cell: ...
+    done: cell_centres is right in all 7 cases
+
+How a chapter's module is written (`checks/chNN.py`):
+
+    CASES = (Case("two equal boxes", (a, a), 1.0, look="the union: ..."), ...)   # expected: typed out, or from fsaf_core
+    SLIPS = (Slip(_x_and_y_swapped, "x and y: they are swapped"), ...)          # wrong answers that students really give
+
+    def check_iou(answer):
+        check(answer, CASES, SLIPS)
+
+A slip is recognised by what comes out: it is run on the same cases, and where its output equals the reader's wrong one, its text
+is what the reader is told to look at. So a slip is written once, as a function, and its test is that it is recognised.
+Numbers, bools, strings, tensors, arrays, and lists, tuples and dicts of them are compared by value (int 1 = float 1.0 = True);
+numbers within 1e-4.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Number
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+TOLERANCE = 1e-4  # absolute, and relative to the expected number
+SHORT = 8  # this many numbers are shown in full; of more only the first that differs
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question to the reader's function."""
+
+    name: str  # in a few words, shown to the reader
+    args: tuple
+    expected: Any
+    look: str  # goes on after "look at", for a wrong answer that no slip explains
+
+
+@dataclass(frozen=True)
+class Slip:
+    """A plausible wrong answer and the fault that it shows."""
+
+    function: Callable
+    look: str  # goes on after "look at"
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """What a function gives when it raises."""
+
+    text: str
+
+
+def check(
+    answer: Callable | None,
+    cases: Sequence[Case],
+    slips: Sequence[Slip] = (),
+    run: Callable[..., Any] = lambda function, *args: function(*args),
+) -> None:
+    """Prints one line on the reader's function: to do, the first wrong case, or done.
+
+    Args:
+        answer: the reader's function; None and a function that gives None, NotImplemented or ... everywhere are "to do".
+        cases: asked in this order; put the simplest first.
+        slips: wrong answers to recognise; the first of those that explain most of the wrong cases is named.
+        run: calls a function with a case's arguments and gives what is compared, e.g. a value and its gradient.
+    """
+    print(_verdict(answer, cases, slips, run))
+
+
+def _verdict(answer: Callable | None, cases: Sequence[Case], slips: Sequence[Slip], run: Callable[..., Any]) -> str:
+    name = getattr(answer, "__name__", "the answer")
+    if answer is None or not callable(answer):
+        return "to do: give the checker your function itself, without brackets"
+    given, changed = zip(*(_ask(run, answer, case) for case in cases))
+    if all(value is None or value is NotImplemented or value is ... for value in given):
+        return f"to do: {name} returns nothing yet"
+    wrong = [i for i, case in enumerate(cases) if not same(given[i], case.expected)]
+    if not wrong:
+        touched = [i for i, flag in enumerate(changed) if flag]
+        if touched:
+            return f"{_where(touched[0], cases)}: the result is right, but {name} changes its arguments; work on a copy"
+        return f"done: {name} is right in all {len(cases)} cases"
+    first = wrong[0]
+    mine, right = told(given[first], cases[first].expected)
+    verb = "you stop with" if isinstance(given[first], _Raised) else "you gave"
+    return f"{_where(first, cases)}: {verb} {mine}, expected {right}, look at {_look(given, cases, wrong, slips, run)}"
+
+
+def _where(index: int, cases: Sequence[Case]) -> str:
+    return f"case {index + 1} of {len(cases)} ({cases[index].name})"
+
+
+def _ask(run: Callable[..., Any], function: Callable, case: Case) -> tuple[Any, bool]:
+    """What the function gives on a case, with the same random numbers each time, and whether it changed its arguments."""
+    args = copy.deepcopy(case.args)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            value = run(function, *args)
+        except NotImplementedError:
+            return None, False
+        except Exception as error:
+            return _Raised(f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"), False
+    plain = [(new, old) for new, old in zip(args, case.args) if _numbers(old) is not None or isinstance(old, (Sequence, Mapping))]
+    return value, any(not same(new, old) for new, old in plain)
+
+
+def _look(given: Sequence, cases: Sequence[Case], wrong: list[int], slips: Sequence[Slip], run: Callable[..., Any]) -> str:
+    """The text of the slip that gives the same wrong answers, or the case's own."""
+    best, most = cases[wrong[0]].look, 0
+    for slip in slips:
+        outputs = {i: _ask(run, slip.function, cases[i])[0] for i in wrong}
+        explained = sum(not isinstance(outputs[i], _Raised) and same(given[i], outputs[i]) for i in wrong)
+        if explained > most and same(given[wrong[0]], outputs[wrong[0]]):
+            best, most = slip.look, explained
+    return best
+
+
+def same(given: Any, expected: Any) -> bool:
+    """Whether two results have equal shape and, within the tolerance, equal values."""
+    if isinstance(given, Mapping) and isinstance(expected, Mapping):
+        return given.keys() == expected.keys() and all(same(given[key], expected[key]) for key in expected)
+    ours, theirs = _numbers(given), _numbers(expected)
+    if ours is not None and theirs is not None:
+        return ours.shape == theirs.shape and bool(torch.isclose(ours, theirs, TOLERANCE, TOLERANCE, equal_nan=True).all())
+    if isinstance(given, (list, tuple)) and isinstance(expected, (list, tuple)):
+        return len(given) == len(expected) and all(map(same, given, expected))
+    return ours is None and theirs is None and type(given) is type(expected) and given == expected
+
+
+def _numbers(value: Any) -> Tensor | None:
+    """A number, or anything regular made of numbers, as float64; None for all else."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu().double()
+    if isinstance(value, (Number, np.ndarray, np.generic, list, tuple)):
+        try:
+            return torch.from_numpy(np.array(_plain(value), dtype=np.float64))
+        except (TypeError, ValueError, RuntimeError):
+            return None
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """Without tensors inside, which numpy would not always take."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, str):
+        raise ValueError("a string is no number, even if it reads like one")
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+
+
+def told(given: Any, expected: Any) -> tuple[str, str]:
+    """How the two are shown to the reader: in full when short, else by shape or by the first place that differs."""
+    if isinstance(given, _Raised):
+        return given.text, _short(expected)
+    if isinstance(given, Mapping) and isinstance(expected, Mapping) and given.keys() == expected.keys():
+        key = next(key for key in expected if not same(given[key], expected[key]))
+        mine, right = told(given[key], expected[key])
+        return f"{mine} under {key!r}", right
+    ours, theirs = _numbers(given), _numbers(expected)
+    if ours is not None and theirs is not None and ours.shape != theirs.shape:
+        return f"{_short(given)} of shape {tuple(ours.shape)}", f"{_short(expected)} of shape {tuple(theirs.shape)}"
+    if ours is not None and theirs is not None and theirs.numel() > SHORT:
+        place = torch.nonzero(~torch.isclose(ours, theirs, TOLERANCE, TOLERANCE, equal_nan=True))[0].tolist()
+        return f"{ours[tuple(place)].item():.4g} at {place}", f"{theirs[tuple(place)].item():.4g} there"
+    if ours is None and theirs is None and isinstance(given, (list, tuple)) and isinstance(expected, (list, tuple)):
+        if len(given) != len(expected):
+            return f"{len(given)} parts", f"{len(expected)} parts"
+        place = next(i for i, pair in enumerate(zip(given, expected)) if not same(*pair))
+        mine, right = told(given[place], expected[place])
+        return f"{mine} in part {place}", right
+    return _short(given), _short(expected)
+
+
+def _short(value: Any) -> str:
+    """A value in one short piece of a line."""
+    numbers = _numbers(value)
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value))
+    if numbers is None:
+        text = " ".join(repr(value).split())
+        return text if len(text) <= 60 else f"{text[:57]}..."
+    if numbers.numel() > SHORT:
+        return f"{numbers.numel()} numbers"
+    text = np.array2string(numbers.numpy(), separator=", ", formatter={"float_kind": lambda one: f"{one:.4g}"})
+    return " ".join(text.split())

@@ -1,0 +1,23 @@
+"""The tests of the exercises import what lies beside the notebooks."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "notebooks"))
+
+
+@pytest.fixture
+def verdict(capsys: pytest.CaptureFixture[str]) -> Callable[[Callable, object], str]:
+    """What a checker prints of an answer: `verdict(check_iou, my_iou)`, one line."""
+
+    def ask(checker: Callable, answer: object) -> str:
+        capsys.readouterr()
+        assert checker(answer) is None
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 1, lines
+        return lines[0]
+
+    return ask
