@@ -84,6 +84,8 @@ def _members(text: str) -> Iterator[tuple[str, dict]]:
         return at
 
     at = token(0, "{")
+    if text[space(at + 1)] == "}":
+        return
     while text[at] != "}":
         key, at = decode(text, space(at + 1))
         at = space(token(at, ":") + 1)
@@ -145,6 +147,8 @@ class _Flat:
         try:
             text = self.path.read_text(encoding="utf-8")
             for key, entry in _members(text):
+                if key in take and not isinstance(entry, dict):
+                    raise TypeError("it is no object")
                 take.get(key, bool)(entry)
         except (IndexError, RecursionError):
             raise FSAFError(f"{self.path}: malformed json: it ends too early, as after a broken download.") from None
@@ -238,7 +242,7 @@ def open_index(json_path: Path | str) -> CocoIndex:
             if key["sha256"] == digest:
                 _write_json(folder / "key.json", {**key, "mtime_ns": status.st_mtime_ns})
                 return _load(folder)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, EOFError, ValueError, KeyError, TypeError):
             continue  # none there, or damaged: made anew
     index = _parse(path)
     key = {"version": VERSION, "size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest or _sha256(path)}

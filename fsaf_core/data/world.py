@@ -106,7 +106,7 @@ def _place(outlines: list[np.ndarray], corner: np.ndarray, sides: np.ndarray, si
     seen = mask.getbbox()
     if seen is None:
         return None
-    # The sides are known; but where the border cuts the shape, or a tip is too fine to be drawn, what is drawn says where it ends.
+    # The sides are known; but where the border cuts the shape, or a tip is too fine to draw, what is drawn says where it ends.
     ends = np.array(seen) / SUPERSAMPLE + (left, top, left, top)
     x1, y1 = (round(float(c), 2) for c in np.maximum(corner, ends[:2]))
     x2, y2 = (round(float(c), 2) for c in np.minimum(corner + sides, ends[2:]))
