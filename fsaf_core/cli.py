@@ -173,6 +173,45 @@ class Coco:
         print(download_coco(self.root, subset=self.subset))
 
 
+@dataclass(frozen=True)
+class Ablation:
+    """The paper's five rows in the tiny world with paired seeds: which branch, which selection, by how much.
+
+    Examples:
+        fsaf ablation
+        fsaf ablation --rows tiny_paper torchvision_retinanet --seeds 3 --steps 1800 --out runs/peer
+    """
+
+    rows: tuple[str, ...] = ("tiny_retinanet", "tiny_af_heuristic", "tiny_paper", "tiny_joint_heuristic", "tiny_joint")
+    seeds: int = 5
+    steps: int | None = None  # of each run; half of tiny's if not given
+    out: Path = Path("runs/ablation")
+    base: Annotated[Config, Flat] = field(default_factory=lambda: presets.get("tiny"))  # data and recipe of all rows
+
+    def __call__(self) -> None:
+        from .ablation import ablation
+
+        print(ablation(self.out, self.rows, self.seeds, self.steps, self.base))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Tables of ratios: head losses, training step, inference; each with its peer in the same run. One thread.
+
+    Examples:
+        fsaf bench
+        fsaf bench --parts losses --pairs 9
+    """
+
+    parts: tuple[Literal["losses", "steps", "inference"], ...] = ("losses", "steps", "inference")
+    pairs: int = 15
+
+    def __call__(self) -> None:
+        from .bench import bench
+
+        print(bench(self.parts, self.pairs))
+
+
 def image_files(sources: tuple[Path, ...]) -> list[Path]:
     """The image files among `sources` and, sorted, those in its folders.
 
@@ -254,6 +293,8 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], object]]] = {
     "train": ("train a preset, evaluate it, draw it", lambda args: _with_preset(Train, args, "train")),
     "evaluate": ("COCO's figures of a weights file", lambda args: tyro.cli(Evaluate, default=_evaluate_default(args), args=args, prog="fsaf evaluate")),
     "predict": ("detections of image files, drawn", lambda args: tyro.cli(Predict, args=args, prog="fsaf predict")),
+    "ablation": ("the paper's five rows in the tiny world", lambda args: tyro.cli(Ablation, args=args, prog="fsaf ablation")),
+    "bench": ("tables of ratios", lambda args: tyro.cli(Bench, args=args, prog="fsaf bench")),
     "data": ("make scenes, or download COCO", _data),
 }  # fmt: skip
 
