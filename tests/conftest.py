@@ -10,15 +10,16 @@ from jaxtyping import install_import_hook
 
 OFFLINE = Path(__file__).parent / "offline"
 
-# Before torch is imported, here or in a child: sums then come out the same everywhere, and no idle thread spins.
-os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+# Before torch is imported, here or in a child: sums then come out the same everywhere, and no idle thread spins. With AVX-512
+# convolutions add up in another order, which turns a ReLU near zero here and there, and a parameter's gradient by 1e-5.
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 
 # For this process, and for its children by the environment.
 runpy.run_path(str(OFFLINE / "sitecustomize.py"))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")]))
 
-# Must come before anything imports fsaf_core: from here on a wrong shape or type in a call is an error.
-install_import_hook("fsaf_core", "beartype.beartype")
+# Must come before anything imports fsaf_core: from here on a wrong shape or type in a call is an error. An int is a fine float.
+install_import_hook("fsaf_core", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 
 @pytest.fixture(scope="session")
