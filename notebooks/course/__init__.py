@@ -4,17 +4,23 @@ One scene and one instance go through all notebooks: the star of validation scen
 and rewrites all files beside this one but the scene.
 """
 
+import io
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from IPython.display import display
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 import fsaf_core as fsaf
+from fsaf_core.draw.palette import LIGHT
 from fsaf_core.draw.situation import Snapshots
+from fsaf_core.draw.svg import Svg
 
 FOLDER = Path(__file__).parent
 
@@ -66,3 +72,26 @@ def training_log() -> list[dict]:
 def metrics() -> dict:
     """COCO's figures of the course's model on the 500 validation scenes."""
     return json.loads((FOLDER / "metrics.json").read_text())
+
+
+def picture(
+    image: np.ndarray, boxes: Iterable, names: Sequence[str], alt: str, scale: float = 3, colors: Sequence[str] | None = None
+) -> Svg:
+    """The image enlarged, with boxes (x1 y1 x2 y2 in its pixels) and their names over it; draw on: `.rect`, `.text`, ... in `scale`."""
+    height, width = image.shape[:2]
+    drawing = Svg(width * scale, height * scale, alt)
+    drawing.image(image, 0, 0, width * scale, height * scale)
+    for index, (box, name) in enumerate(zip(boxes, names, strict=True)):
+        color = colors[index] if colors else LIGHT.label(index)
+        drawing.box(*(float(side) * scale for side in box), color, name)
+    return drawing
+
+
+def show(figure: Figure | Image.Image, alt: str) -> None:
+    """Shows a photograph or a chart as PNG with its alt text. nbval does not compare PNGs: print a fact beside it."""
+    file = io.BytesIO()
+    if isinstance(figure, Figure):
+        figure.savefig(file, format="png", dpi=80, bbox_inches="tight")
+    else:
+        figure.save(file, format="PNG")
+    display({"image/png": file.getvalue(), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
