@@ -49,7 +49,12 @@ def to_coco_results(
         boxes[:, 2:] -= boxes[:, :2]
         rows = zip(boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True)
         results += [
-            {"image_id": int(image_id), "category_id": int(category_ids[label]), "bbox": box, "score": score}
+            {
+                "image_id": int(image_id),
+                "category_id": int(category_ids[label]),
+                "bbox": [round(edge, 3) for edge in box],  # what COCO itself keeps of a box is less
+                "score": round(score, 6),
+            }
             for box, score, label in rows
         ]
     return results

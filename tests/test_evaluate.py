@@ -87,7 +87,7 @@ def test_true_boxes_give_an_ap_of_one_in_the_files_pixels(config, monkeypatch):
     annotations = [row for row in json.loads(Path(config.data.val_json).read_text())["annotations"] if not row["iscrowd"]]
     wanted = sorted((row["image_id"], row["category_id"], *row["bbox"]) for row in annotations)
     given = sorted((row["image_id"], row["category_id"], *row["bbox"]) for row in record.results)
-    np.testing.assert_allclose(given, wanted, atol=1e-4)
+    np.testing.assert_allclose(given, wanted, atol=1e-3)
 
 
 def test_the_detector_stays_in_its_mode_and_unchanged(config):

@@ -171,11 +171,12 @@ def test_names_of_overlapping_boxes_do_not_cover_each_other():
 @pytest.fixture
 def run_dir(tmp_path):
     """A run's numbers, as training and evaluation write them."""
+    levels = {"P3": 5, "P4": 3, "P5": 1, "P6": 0}
     train = [
-        {"step": step, "af_cls": 50 / step, "af_box": 1.0, "total": 1 + 50 / step, "lr": 0.01, "levels": [5, 3, 1, 0],
-         "no_cell": 0, "dead": 0.1, "data_wait": 0.01, "seconds": 1.0} for step in (20, 40, 60)
-    ]  # fmt: skip
-    log = [*train, {"step": 60, "val": {"AP": 0.2, "AP50": 0.5}}]
+        {"step": step, "loss": 1 + 50 / step, "af_cls": 50 / step, "af_box": 1.0, "levels": levels, "dead": 0.1, "waiting": 0.01}
+        for step in (20, 40, 60)
+    ]
+    log = [*train, {"step": 60, "validation": {"AP": 0.2, "AP50": 0.5}}]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
     curve = np.linspace(1, 0, 101).tolist()
     causes = ("no cell at any level", "box too poor")
@@ -207,6 +208,15 @@ def test_a_run_is_drawn_from_its_numbers(run_dir):
             assert picture.text["Description"], path.name
             assert len(np.unique(np.asarray(picture.convert("L")))) > 5, path.name  # not blank
     assert figures.write_run_figures(run_dir) == written
+
+
+def test_curves_show_the_log(run_dir):
+    log = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
+    losses, validation, levels, small = figures.loss_curves(log).axes
+    drawn = {line.get_label(): line.get_xydata().tolist() for ax in (losses, validation, small) for line in ax.lines}
+    assert drawn["AP"] == [[60, 0.2]] and drawn["AP50"] == [[60, 0.5]]
+    assert drawn["af_box"] == [[20, 1], [40, 1], [60, 1]] and drawn["dead box outputs"] == [[20, 0.1], [40, 0.1], [60, 0.1]]
+    assert [part.get_label() for part in levels.collections] == ["P3", "P4", "P5", "P6"]
 
 
 def test_what_a_run_did_not_write_is_not_drawn(tmp_path):

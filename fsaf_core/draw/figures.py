@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from .palette import FIRST_LEVEL, LIGHT, on
+from .palette import LIGHT, on
 from .svg import Number
 
 DPI = 90
@@ -128,44 +128,49 @@ def loss_curves(log: Sequence[Mapping]) -> Figure:
     """Four charts of a training log: losses, validation AP, levels chosen, and what should stay small (dead outputs, waiting).
 
     Args:
-        log: lines of `log.jsonl`. A training line has `step`, the loss parts, `total`, `lr`, `levels` (instances a level,
-            the finest first), `dead`, `data_wait` (shares 0..1); a validation line has `step` and `val` ({"AP": ..}).
+        log: lines of `log.jsonl`. A training line has `step`, the loss parts, their sum `loss`, `levels` ({"P3": instances, ..}),
+            `dead` and `waiting` (shares 0..1); a validation line has `step` and `validation` ({"AP": .., "AP50": ..}).
     """
-    train, val = [line for line in log if "total" in line], [line for line in log if "val" in line]
+    train = [line for line in log if "loss" in line]
     figure, axes = _figure(2, 2, (11, 6.4))
-    steps = [line["step"] for line in train]
-    parts = [name for name in ("af_cls", "af_box", "ab_cls", "ab_box", "total") if train and name in train[0]]
-    for index, name in enumerate(parts):
-        values, color = np.array([line[name] for line in train], float), LIGHT.ink if name == "total" else LIGHT.label(index)
-        axes[0].plot(steps, values, color=color, alpha=0.25, linewidth=1)
-        axes[0].plot(steps, _smooth(values), color=color, label=name, linestyle=("-", "--", "-.", ":", "-")[index])
+    dashes = {"af_cls": "-", "af_box": "--", "ab_cls": "-.", "ab_box": ":", "loss": "-"}
+    for index, (name, dash) in enumerate(dashes.items()):
+        steps, values = _column(train, name)
+        if steps:
+            color = LIGHT.ink if name == "loss" else LIGHT.label(index)
+            axes[0].plot(steps, values, color=color, alpha=0.25, linewidth=1)
+            axes[0].plot(steps, _smooth(values), dash, color=color, label=name)
     axes[0].set(title="losses (smoothed; raw behind)", yscale="log" if train else "linear")
     axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes[0].yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
-    for name, color, mark in (("AP", LIGHT.label(0), "o"), ("AP50", LIGHT.label(1), "s")):
-        points = [(line["step"], line["val"][name]) for line in val if name in line["val"]]
-        axes[1].plot(*(zip(*points, strict=True) if points else ((), ())), color=color, marker=mark, markersize=4, label=name)
+    validated = [{"step": line["step"], **line["validation"]} for line in log if "validation" in line]
+    for name, color, mark in (("AP", LIGHT.label(0), "o-"), ("AP50", LIGHT.label(1), "s--")):
+        axes[1].plot(*_column(validated, name), mark, color=color, markersize=4, label=name)
     axes[1].set(title="validation", ylim=(0, 1), ylabel="AP")
-    counts = np.array([line["levels"] for line in train if "levels" in line], float)
-    if counts.size:
-        counts = np.apply_along_axis(_smooth, 0, counts)
-        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        names = [f"P{FIRST_LEVEL + index}" for index in range(counts.shape[1])]
-        axes[2].stackplot(
-            [line["step"] for line in train if "levels" in line], shares.T, colors=LIGHT.levels, labels=names, edgecolor="white"
-        )
+    leveled = [{"step": line["step"], **line["levels"]} for line in train if line.get("levels")]
+    if leveled:
+        names = [name for name in leveled[0] if name != "step"]
+        counts = np.stack([_smooth(_column(leveled, name)[1]) for name in names])
+        colors = [LIGHT.level(int(name[1:])) for name in names]
+        shares = counts / np.maximum(counts.sum(0), 1e-9)
+        axes[2].stackplot(_column(leveled, "step")[0], shares, colors=colors, labels=names, edgecolor="white")
     axes[2].set(title="levels chosen, share of the instances", ylim=(0, 1), xlabel="step")
     for name, text, color, dash in (
         ("dead", "dead box outputs", LIGHT.label(1), "-"),
-        ("data_wait", "waiting for data", LIGHT.ink, ":"),
+        ("waiting", "waiting for data", LIGHT.ink, ":"),
     ):
-        points = [(line["step"], line[name]) for line in train if name in line]
-        axes[3].plot(*(zip(*points, strict=True) if points else ((), ())), color=color, linestyle=dash, label=text)
+        axes[3].plot(*_column(train, name), dash, color=color, label=text)
     axes[3].set(title="shares that should stay small", ylim=(0, 1), xlabel="step")
     for ax in axes:
         if ax.get_legend_handles_labels()[0]:
             ax.legend(fontsize=8, loc="best", framealpha=0.85)
     return figure
+
+
+def _column(lines: Sequence[Mapping], name: str) -> tuple[list[int], np.ndarray]:
+    """The steps and values of the lines that hold `name`."""
+    held = [line for line in lines if name in line]
+    return [line["step"] for line in held], np.array([line[name] for line in held], float)
 
 
 def levels_against_size(sizes: Iterable, levels: Iterable, heuristic: Iterable) -> Figure:
@@ -241,9 +246,12 @@ def write_run_figures(run_dir: str | Path) -> list[Path]:
 
     Reads `log.jsonl` (training), `metrics.json`, `levels.json` and `pictures.json` (evaluation); what is missing is not drawn.
     """
-    run_dir = Path(run_dir)
-    folder, written = run_dir / "pictures", []
+    run_dir, written = Path(run_dir), []
+    folder = run_dir / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
+
+    def read(name: str) -> str:
+        return (run_dir / name).read_text(encoding="utf-8") if (run_dir / name).exists() else "null"
 
     def save(name: str, picture: Figure | Image.Image, alt: str) -> None:
         written.append(folder / name)
@@ -254,23 +262,17 @@ def write_run_figures(run_dir: str | Path) -> list[Path]:
             text.add_itxt("Description", alt)
             picture.save(folder / name, pnginfo=text)
 
-    if (run_dir / "pictures.json").exists():
-        numbers = json.loads((run_dir / "pictures.json").read_text(encoding="utf-8"))
+    if numbers := json.loads(read("pictures.json")):
         sheet = detections_beside_truth(numbers["images"], numbers["class_names"])
         save("detections.png", sheet, f"{len(numbers['images'])} validation images, ground truth beside detections.")
     if (run_dir / "log.jsonl").exists():
-        lines = (run_dir / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        save(
-            "losses.png",
-            loss_curves([json.loads(line) for line in lines if line.strip()]),
-            "Losses, validation AP and levels by step.",
-        )
-    if (run_dir / "levels.json").exists():
-        levels = json.loads((run_dir / "levels.json").read_text(encoding="utf-8"))
+        log = [json.loads(line) for line in read("log.jsonl").splitlines() if line.strip()]
+        save("losses.png", loss_curves(log), "Losses, validation AP and levels by step.")
+    levels = json.loads(read("levels.json"))
+    if levels and levels["size"]:  # anchors alone choose no level
         figure = levels_against_size(levels["size"], levels["level"], levels["heuristic"])
         save("levels.png", figure, "Level chosen for objects of each size, with the size heuristic's line.")
-    if (run_dir / "metrics.json").exists():
-        metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
+    if metrics := json.loads(read("metrics.json")):
         save("precision_recall.png", precision_recall(metrics), f"Precision against recall; AP {metrics['AP']:.3f}.")
         if "missed" in metrics:
             save("missed.png", missed_by_size(metrics["missed"]), "Why objects were missed, by size octave.")
