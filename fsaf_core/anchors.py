@@ -16,7 +16,7 @@ BETA = 1 / 9  # where smooth L1 turns from a parabola into a line
 
 
 class AnchorBased(nn.Module):
-    """9 anchors a cell: sizes 4 * stride * 2^(0, 1/3, 2/3), ratios 0.5, 1, 2. No parameters of its own.
+    """9 anchors a cell: sizes scale * stride * 2^(0, 1/3, 2/3), ratios 0.5, 1, 2; scale = 4. No parameters of its own.
 
     IoU >= 0.5 with a box: positive; < 0.4: negative; between: left out; the best anchors of each box are positive in any case.
 
@@ -25,9 +25,9 @@ class AnchorBased(nn.Module):
 
     per_cell = 9
 
-    def __init__(self, strides: tuple[int, ...]) -> None:
+    def __init__(self, strides: tuple[int, ...], scale: float = 4.0) -> None:
         super().__init__()
-        sizes = tuple(tuple(4 * stride * 2 ** (octave / 3) for octave in range(3)) for stride in strides)
+        sizes = tuple(tuple(scale * stride * 2 ** (octave / 3) for octave in range(3)) for stride in strides)
         # torchvision truncates its sizes to whole pixels; the same here, so that its weights mean the same.
         sizes = tuple(tuple(int(size) for size in level) for level in sizes)
         self.generator = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(strides))

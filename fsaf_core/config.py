@@ -75,6 +75,7 @@ class ModelConfig:
     offset_normalizer: float = 4.0  # the paper's S
     heuristic_size: float = 224.0  # an instance with sqrt(w * h) of this size belongs to ...
     heuristic_level: int = 5  # ... this level, by the heuristic
+    anchor_scale: float = 4.0  # the smallest anchor of a level, in strides
     loss_weight: float | None = None  # the paper's lambda, on the anchor-free losses; None: 0.5 when joint, else 1
 
     image_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
