@@ -47,7 +47,7 @@ class _BodyAndPyramid(nn.Module):
 def torchvision_retinanet(config: Config) -> RetinaNet:
     """torchvision's RetinaNet on the same body and pyramid, towers of the same depth and norm, anchors scaled as ours."""
     model = config.model
-    sizes = tuple(tuple(int(4 * stride * 2 ** (octave / 3)) for octave in range(3)) for stride in model.strides)
+    sizes = tuple(tuple(int(model.anchor_scale * stride * 2 ** (octave / 3)) for octave in range(3)) for stride in model.strides)
     anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
     head = RetinaNetHead(model.channels, 9, model.num_classes, norm_layer=lambda channels: nn.GroupNorm(8, channels))
     for tower in (head.classification_head, head.regression_head):

@@ -47,7 +47,7 @@ class Detector(nn.Module):
         super().__init__()
         self.config = config
         self.network = Network(config, AnchorBased.per_cell, pretrained_backbone)
-        self.anchor_based = AnchorBased(config.strides) if config.branches != "anchor_free" else None
+        self.anchor_based = AnchorBased(config.strides, config.anchor_scale) if config.branches != "anchor_free" else None
         self.sync_normalizer = False  # divide by the mean of all processes' positives
         self.register_buffer("mean", 255 * torch.tensor(config.image_mean)[:, None, None], persistent=False)
         self.register_buffer("std", 255 * torch.tensor(config.image_std)[:, None, None], persistent=False)
