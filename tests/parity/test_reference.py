@@ -1,0 +1,301 @@
+"""The `reference` convention against figures of MMDetection's own FSAF (mmdet 3.3.0, float32, CPU, one thread).
+
+The figures lie beside this file; weights and images are remade by `recipe.py`. What is too large to keep or not ours to
+pass on (whole maps of features, a photograph) lies in a folder that FSAF_TEST_REFERENCE names; without it those tests are
+skipped.
+"""
+
+import json
+import os
+import re
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import recipe
+import torch
+from twin import left_out
+
+import fsaf_core as fsaf
+from fsaf_core.config import TrainConfig
+from fsaf_core.data.coco import load_image
+from fsaf_core.data.transforms import resize
+from fsaf_core.mmdet import reference_name
+
+HERE = Path(__file__).parent
+CASES = sorted(path.stem for path in HERE.glob("*_ring*.json"))
+MAPS = json.loads((HERE / "maps.json").read_text())
+SHAPES = json.loads((HERE / "checkpoint_shapes.json").read_text())
+
+cases = pytest.mark.parametrize("name", CASES)
+mapped = pytest.mark.parametrize("name", sorted(MAPS))
+
+
+def figures(name):
+    return json.loads((HERE / f"{name}.json").read_text())
+
+
+def make_detector(figures):
+    """The case's detector, its weights through `load_mmdet`."""
+    return fsaf.load_mmdet(recipe.checkpoint(SHAPES[figures["model"]], **figures["recipe"]))
+
+
+def as_targets(listed):
+    return [
+        {
+            "boxes": torch.tensor(one["boxes"]).reshape(-1, 4),
+            "labels": torch.tensor(one["labels"], dtype=torch.long),
+            "ignored": torch.tensor(one.get("ignored", [])).reshape(-1, 4),
+        }
+        for one in listed
+    ]
+
+
+@cache
+def forward(model, inputs, sizes, **made):
+    """Detector, input and outputs; cases that differ in the ignoring scale alone share them."""
+    detector = make_detector({"model": model, "recipe": made}).train()
+    if inputs.startswith("normal_images"):
+        tensor = recipe.normal_images(*map(int, re.findall(r"\d+", inputs)))
+    else:  # pictures of different sizes, through the preprocessing
+        batch = detector.preprocess(recipe.noise_pictures(sizes))
+        assert batch.sizes == list(sizes)
+        tensor = batch.tensor
+    return detector, tensor, detector.head_outputs(tensor)
+
+
+@cache
+def run(name):
+    """Everything that a case asks for, computed once."""
+    want = figures(name)
+    targets, sizes = as_targets(want["targets"]), tuple(tuple(one["img_shape"]) for one in want["targets"])
+    detector, tensor, outputs = forward(want["model"], want["inputs"], sizes, **want["recipe"])
+    detector.config = replace(detector.config, ignoring_scale=want["neg_scale"])
+    assignment = detector.assign(outputs, targets, list(sizes))
+    losses = detector.losses(outputs, assignment, targets)
+    detector.zero_grad()
+    sum(losses.values()).backward(retain_graph=True)
+    squares = {key: (value.grad.double() ** 2).sum() for key, value in detector.named_parameters() if value.grad is not None}
+    with torch.no_grad():
+        found = detector.postprocess(outputs, list(sizes))
+        levels = detector.network.neck(detector.network.features(tensor)) if name in MAPS else []
+    return SimpleNamespace(
+        want=want, assignment=assignment, outputs=outputs, levels=levels, found=found, tensor=tensor,
+        grid=assignment.regions.grid,
+        losses={key: value.item() for key, value in losses.items()},
+        norms={reference_name(key): value.sqrt().item() for key, value in squares.items()},
+        total=sum(squares.values()).sqrt().item(),
+    )  # fmt: skip
+
+
+def by_level(cells, grid):
+    """Sum over images (and classes) of a (B, [K,] R) mask, level by level."""
+    return [int(part.sum()) for part in cells.split(grid.sizes, -1)]
+
+
+def unrolled(pairs):
+    value, count = torch.tensor(pairs).unbind(1)
+    return torch.repeat_interleave(value, count)
+
+
+# ---------------------------------------------------------------------------------------------------------------- assignment
+
+
+@cases
+def test_the_network_gives_the_references_features_and_outputs_on_average(name):
+    case = run(name)
+    assert list(case.tensor.shape) == case.want["input_shape"]
+    for maps, key in ((case.outputs.cls_logits, "cls_logits_mean"), (case.outputs.box_offsets, "box_outputs_mean")):
+        assert [level.double().mean().item() for level in maps] == pytest.approx(case.want[key], rel=1e-5, abs=1e-6)
+
+
+@cases
+def test_losses_of_each_instance_at_each_level(name):
+    case = run(name)
+    want = [[torch.inf if value is None else value for value in row] for row in case.want["level_losses"]]
+    want, ours = torch.tensor(want).reshape(-1, 5), case.assignment.level_losses
+    assert torch.equal(ours.isinf(), want.isinf()), "an instance has cells at other levels than the reference's"
+    torch.testing.assert_close(ours, want, rtol=5e-6, atol=1e-6)
+
+
+@cases
+def test_selected_levels_are_equal(name):
+    case = run(name)
+    assert case.assignment.selected_level.tolist() == [-1 if level is None else level for level in case.want["selected_level"]]
+
+
+@cases
+def test_positive_cells_by_level_before_and_after_the_selection(name):
+    case = run(name)
+    assert by_level(case.assignment.owner > 0, case.grid) == case.want["positives_by_level_before"]
+    assert by_level(case.assignment.positive, case.grid) == case.want["positives_by_level_after"]
+    assert case.assignment.num_positive.item() / len(case.tensor) == case.want["positives_per_image"]
+
+
+@cases
+def test_ignored_entries_by_level(name):
+    case = run(name)
+    assert by_level(left_out(case.assignment, before_selection=True), case.grid) == case.want["ignored_entries_by_level"]
+
+
+@mapped
+def test_every_cells_instance_is_the_references(name):
+    case = run(name)
+    first = torch.tensor([0] + [len(target["boxes"]) for target in case.want["targets"]]).cumsum(0)[:-1, None]
+    owner = unrolled(MAPS[name]["owner"]).view_as(case.assignment.owner)  # 1 + instance of its image
+    assert torch.equal(case.assignment.owner, torch.where(owner > 0, owner + first, 0))
+
+
+@mapped
+def test_every_ignored_entry_is_the_references(name):
+    ours = left_out(run(name).assignment, before_selection=True)
+    assert torch.equal(ours, unrolled(MAPS[name]["ignored"]).view_as(ours).bool())
+
+
+# ------------------------------------------------------------------------------------------------- losses, gradients, detections
+
+
+@cases
+def test_losses(name):
+    case = run(name)
+    assert case.losses["af_cls"] == pytest.approx(case.want["loss_cls"], rel=2e-6)
+    assert case.losses["af_box"] == pytest.approx(case.want["loss_box"], rel=2e-6)
+
+
+@cases
+def test_the_gradients_norm(name):
+    case = run(name)
+    assert case.total == pytest.approx(case.want["grad_norm_total"], rel=1e-5)
+
+
+@cases
+def test_the_gradient_of_each_parameter(name):
+    case = run(name)
+    total = case.want["grad_norm_total"]
+    ours = {key: case.norms[key] for key in case.want["grad_norms"]}
+    assert ours == pytest.approx(case.want["grad_norms"], rel=1e-5, abs=1e-6 * total)
+
+
+@cases
+def test_detections(name):
+    for ours, want in zip(run(name).found, run(name).want["detections"], strict=True):
+        first = len(want["boxes"])
+        assert len(ours["boxes"]) == want["count"]
+        assert ours["labels"][:first].tolist() == want["labels"]
+        assert ours["scores"][:first].tolist() == pytest.approx(want["scores"], abs=2e-6)
+        torch.testing.assert_close(ours["boxes"][:first], torch.tensor(want["boxes"]).reshape(-1, 4), rtol=0, atol=2e-3)
+
+
+# ------------------------------------------------------------------------------------------------------------------ training
+
+
+def follow(detector, step):
+    """Ten steps of the reference, from its weights; `step` moves ours."""
+    want = figures("trajectory")["steps"]
+    for index, one in enumerate(want):
+        outputs = detector.head_outputs(recipe.normal_images(2, 128, 160, one["seed"]))
+        targets = as_targets(one["targets"])
+        losses = detector.losses(outputs, detector.assign(outputs, targets), targets)
+        detector.zero_grad()
+        sum(losses.values()).backward()
+        norm = sum((p.grad.double() ** 2).sum() for p in detector.parameters() if p.grad is not None).sqrt()
+        ours = losses["af_cls"].item(), losses["af_box"].item(), norm.item()
+        assert ours == pytest.approx((one["loss_cls"], one["loss_box"], one["grad_norm_before_clip"]), rel=1e-5), f"step {index}"
+        step()
+    assert index == 9
+
+
+def test_ten_training_steps_follow_the_references_losses():
+    detector = make_detector(figures("trajectory")).train()
+    trained = [parameter for parameter in detector.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=0.002, momentum=0.9, weight_decay=1e-4)
+
+    def step():
+        torch.nn.utils.clip_grad_norm_(trained, 10.0)
+        optimizer.step()
+
+    follow(detector, step)
+
+
+def test_ten_training_steps_with_our_optimiser_follow_the_references_losses():
+    optim = pytest.importorskip("fsaf_core.optim")
+    detector = make_detector(figures("trajectory")).train()
+    config = TrainConfig(lr=0.002, batch_size=16, warmup_steps=1, clip_norm=10.0, milestones=())
+    optimizer = optim.build_optimizer(config, detector)
+
+    def step():
+        optim.set_rate(optimizer, optim.learning_rate(config, 0, 10))
+        optim.clip_gradients(optimizer, config.clip_norm)
+        optimizer.step()
+
+    follow(detector, step)
+
+
+# ------------------------------------------------------------------------------------- whole maps, and from a file to detections
+
+
+@pytest.fixture(scope="session")
+def folder():
+    if "FSAF_TEST_REFERENCE" not in os.environ:
+        pytest.skip("FSAF_TEST_REFERENCE names no folder with the reference's maps and photograph")
+    return Path(os.environ["FSAF_TEST_REFERENCE"])
+
+
+@mapped
+def test_every_feature_output_and_detection_is_the_references(name, folder):
+    case, want = run(name), np.load(folder / f"{name}.npz")
+    for index, level in enumerate(range(3, 8)):
+        ours = case.levels[index], case.outputs.cls_logits[index], case.outputs.box_offsets[index][:, [1, 3, 0, 2]]
+        for tensor, key in zip(ours, ("fpn", "cls_logits", "box_outputs_tblr")):
+            torch.testing.assert_close(tensor.detach(), torch.from_numpy(want[f"{key}_P{level}"]), rtol=1e-4, atol=2e-5)
+    for index, found in enumerate(case.found):
+        theirs = torch.from_numpy(want[f"detections_{index}"])
+        assert found["labels"].tolist() == theirs[:, 5].long().tolist()
+        torch.testing.assert_close(found["scores"], theirs[:, 4], rtol=0, atol=1e-6)
+        torch.testing.assert_close(found["boxes"], theirs[:, :4], rtol=0, atol=1e-3)
+
+
+def opencv_resized(folder, height, width):
+    """The photograph as the reference sees it: OpenCV's file reading and bilinear resize, RGB (3, h, w)."""
+    cv2 = pytest.importorskip("cv2")
+    picture = cv2.resize(cv2.imread(str(folder / "photo.jpg")), (width, height), interpolation=cv2.INTER_LINEAR)
+    return torch.from_numpy(np.ascontiguousarray(picture[..., ::-1])).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize("scale", ["1333x800", "666x400"])
+def test_a_photographs_detections_in_its_own_pixels(scale, folder):
+    photo = figures("photo")
+    want, detector = photo["runs"][scale], make_detector(photo).eval()
+    picture = opencv_resized(folder, *want["resized"])
+    assert picture.double().mean((1, 2)).tolist() == pytest.approx(want["resized_mean_rgb"], abs=1e-6)
+    batch = detector.preprocess([picture])
+    assert list(batch.tensor.shape[2:]) == want["padded"]
+    height, width = photo["size"]
+    scales = [(picture.shape[2] / width, picture.shape[1] / height)]
+    found = detector.postprocess(detector.head_outputs(batch.tensor), batch.sizes, scales)[0]
+    assert len(found["boxes"]) == want["count"] and found["labels"].tolist() == want["labels"]
+    torch.testing.assert_close(found["boxes"], torch.tensor(want["boxes"]), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("scale", ["1333x800", "666x400"])
+def test_our_resize_of_a_photograph_is_opencvs_within_a_grey_level(scale, folder):
+    long, short = map(int, scale.split("x"))
+    ours = resize(torch.from_numpy(np.array(load_image(folder / "photo.jpg"))).permute(2, 0, 1), short, long)
+    theirs = opencv_resized(folder, *ours.shape[1:])
+    difference = (ours.int() - theirs.int()).abs()
+    assert difference.max() <= 1
+    assert (difference > 0).float().mean() <= 0.08
+
+
+def test_predict_of_the_photographs_file_is_its_stages_one_by_one(folder):
+    detector = make_detector(figures("photo")).eval()
+    picture = torch.from_numpy(np.array(load_image(folder / "photo.jpg"))).permute(2, 0, 1)
+    small = resize(picture, 800, 1333)
+    batch = detector.preprocess([small])
+    want = detector.postprocess(detector.head_outputs(batch.tensor), batch.sizes, [(0.8, 0.8)])[0]
+    found = detector.predict(folder / "photo.jpg")
+    torch.testing.assert_close(found["boxes"], want["boxes"], rtol=0, atol=1e-3)
+    assert found["names"] == [f"class_{label}" for label in want["labels"].tolist()]
