@@ -16,4 +16,15 @@ from .detector import Detector, build_detector
 from .mmdet import load_mmdet, to_mmdet
 
 __version__ = version("fsaf-core")
-__all__ = ["Config", "Detector", "FSAFError", "ModelConfig", "build_detector", "load", "load_mmdet", "presets", "save", "to_mmdet"]
+__all__ = [
+    "Config",
+    "Detector",
+    "FSAFError",
+    "ModelConfig",
+    "build_detector",
+    "load",
+    "load_mmdet",
+    "presets",
+    "save",
+    "to_mmdet",
+]

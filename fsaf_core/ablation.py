@@ -16,7 +16,6 @@ from . import presets
 from .checkpoint import write_atomically
 from .config import Config
 from .data.loading import Loader, open_dataset
-from .detector import Detector
 from .metrics import coco_metrics, to_coco_results
 from .network import FeaturePyramid, make_body
 from .optim import build_optimizer, clip_gradients, learning_rate, set_rate
@@ -53,10 +52,19 @@ def torchvision_retinanet(config: Config) -> RetinaNet:
     for tower in (head.classification_head, head.regression_head):
         tower.conv = nn.Sequential(*list(tower.conv)[: model.tower_depth])
     return RetinaNet(
-        _BodyAndPyramid(config), model.num_classes, anchor_generator=anchors, head=head, min_size=model.short_side, max_size=model.long_side,
-        image_mean=list(model.image_mean), image_std=list(model.image_std), score_thresh=model.score_thresh, nms_thresh=model.nms_thresh,
-        topk_candidates=model.topk_candidates, detections_per_img=model.detections_per_img,
-    )  # fmt: skip
+        _BodyAndPyramid(config),
+        model.num_classes,
+        anchor_generator=anchors,
+        head=head,
+        min_size=model.short_side,
+        max_size=model.long_side,
+        image_mean=list(model.image_mean),
+        image_std=list(model.image_std),
+        score_thresh=model.score_thresh,
+        nms_thresh=model.nms_thresh,
+        topk_candidates=model.topk_candidates,
+        detections_per_img=model.detections_per_img,
+    )
 
 
 def train_peer(config: Config, run_dir: Path) -> dict:
@@ -96,7 +104,11 @@ def train_peer(config: Config, run_dir: Path) -> dict:
 
 
 def ablation(
-    out: str | Path = "runs/ablation", rows: Sequence[str] = FIVE, seeds: int = 5, steps: int | None = None, base: Config | None = None
+    out: str | Path = "runs/ablation",
+    rows: Sequence[str] = FIVE,
+    seeds: int = 5,
+    steps: int | None = None,
+    base: Config | None = None,
 ) -> str:
     """Trains each row with each seed, and writes and returns the table with paired differences to the first row.
 
@@ -133,7 +145,7 @@ def ablation(
 
 
 def ablation_table(figures: dict[str, dict[str, list[float]]], steps: int, first: str) -> str:
-    """Markdown: mean and standard deviation over seeds, and the mean paired difference to `first` with its 95 % bootstrap interval."""
+    """Markdown: mean and standard deviation over seeds; mean paired difference to `first`, 95 % bootstrap interval."""
     lines = [f"| row ({steps} steps) | seeds | AP | AP50 | AP minus {first}'s, paired |", "|---|---|---|---|---|"]
     reference = np.array(figures[first]["AP"])
     for row, values in figures.items():

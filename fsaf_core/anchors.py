@@ -51,20 +51,23 @@ class AnchorBased(nn.Module):
         """
         batch = len(cls[0])
         anchors = torch.cat(self.anchors(cls, height, width))
-        match = torch.stack([self._match(anchors, instances, index) for index in range(batch)])  # 1 + instance, 0: negative, -1: left out
+        # 1 + instance, 0: negative, -1: left out
+        match = torch.stack([self._match(anchors, instances, index) for index in range(batch)])
         boxes = torch.cat([instances.boxes.new_zeros(1, 4), instances.boxes])[match.clamp(min=0)]
         label = torch.cat([instances.labels.new_zeros(1), instances.labels])[match.clamp(min=0)]
         positive = match > 0
         count = positive.sum().clamp(min=1)
         flat = [level.unflatten(1, (self.per_cell, -1)).permute(0, 2, 3, 4, 1).flatten(2).float() for level in cls]
         focal = cell_focal([flat[0], torch.cat(flat[1:], 2)] if len(flat) > 1 else flat, positive, label, None)
-        deltas = torch.cat([level.unflatten(1, (self.per_cell, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3).float() for level in box], 1)
+        deltas = torch.cat(
+            [level.unflatten(1, (self.per_cell, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3).float() for level in box], 1
+        )
         sane = torch.where(positive[..., None], boxes, anchors)  # a box of no area has no deltas
         goal = self.coder.encode_single(sane.flatten(0, 1), anchors.repeat(batch, 1)).view_as(deltas)
         distance = F.smooth_l1_loss(deltas, goal, reduction="none", beta=BETA).sum(2)
         return {"ab_cls": (focal * (match >= 0)).sum() / count, "ab_box": (distance * positive).sum() / count}
 
-    def _match(self, anchors: Float[Tensor, "A 4"], instances: Instances, index: int) -> Int64[Tensor, "A"]:
+    def _match(self, anchors: Float[Tensor, "A 4"], instances: Instances, index: int) -> Int64[Tensor, " A"]:
         mine = torch.nonzero(instances.image == index)[:, 0]
         if not len(mine):
             return torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device)

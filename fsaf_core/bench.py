@@ -1,10 +1,12 @@
-"""`fsaf bench`: tables of ratios. Every figure has its peer in the same run, interleaved, with its spread; CPU time of one thread."""
+"""`fsaf bench`: tables of ratios, each figure with its peer in the same run, interleaved; CPU time of one thread."""
 
 import resource
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -114,8 +116,6 @@ class Tally(TorchDispatchMode):
         return result
 
     def _book(self, tensor: Tensor) -> None:
-        import weakref
-
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self.live or storage.nbytes() == 0:
@@ -133,12 +133,21 @@ class Tally(TorchDispatchMode):
 def losses_table(pairs: int = 15) -> list[str]:
     """(a) time, (d) operations and (e) memory of assignment and losses at 800 x 1344."""
     lines = ["(a) head losses, forward + backward, 2 x 800 x 1344, 80 classes"]
-    counts = ["(d) dispatched operations and host syncs", "(e) peak temporary memory, in sizes of the logits (their gradients included)"]
+    counts = [
+        "(d) dispatched operations and host syncs",
+        "(e) peak temporary memory, in sizes of the logits (their gradients included)",
+    ]
     for convention in ("reference", "paper"):
         times = {}
         for boxes in (8, 50, 300):
             case = head_case(boxes, convention)
-            line = compare(f"{convention}, {boxes} boxes an image", lambda: losses_step(*case), "torchvision focal loss alone", focal_alone(case[1]), pairs)
+            line = compare(
+                f"{convention}, {boxes} boxes an image",
+                partial(losses_step, *case),
+                "torchvision focal loss alone",
+                focal_alone(case[1]),
+                pairs,
+            )
             times[boxes] = line.seconds
             lines.append(str(line))
             detector, outputs, targets = case
@@ -147,7 +156,10 @@ def losses_table(pairs: int = 15) -> list[str]:
                 losses = detector.losses(fresh, detector.assign(fresh, targets), targets)
             with Tally() as backward:
                 sum(losses.values()).backward()
-            done = [f"{name} {sum(tally.operations.values())} ({tally.syncs} syncs)" for name, tally in (("forward", forward), ("backward", backward))]
+            done = [
+                f"{name} {sum(tally.operations.values())} ({tally.syncs} syncs)"
+                for name, tally in (("forward", forward), ("backward", backward))
+            ]
             counts.insert(-1, f"    {convention}, {boxes:3} boxes: {', '.join(done)}")
             with Tally() as both:
                 losses_step(detector, outputs, targets)
@@ -167,7 +179,12 @@ def step_line(config: ModelConfig, size: int, batch: int, boxes: int, pairs: int
     for _ in range(batch):
         side = torch.exp(torch.rand(boxes, 2, generator=generator) * 2.3) * size / 16
         low = torch.rand(boxes, 2, generator=generator) * (size - side)
-        targets.append({"boxes": torch.cat([low, low + side], 1), "labels": torch.randint(0, config.num_classes, (boxes,), generator=generator)})
+        targets.append(
+            {
+                "boxes": torch.cat([low, low + side], 1),
+                "labels": torch.randint(0, config.num_classes, (boxes,), generator=generator),
+            }
+        )
     optimizer = torch.optim.SGD([p for p in detector.parameters() if p.requires_grad], lr=1e-6, momentum=0.9)
 
     def finish(loss: Tensor) -> None:
@@ -203,7 +220,7 @@ def inference_table(pairs: int = 5) -> list[str]:
     for name in ("fcos_resnet50_fpn", "retinanet_resnet50_fpn"):
         options = {"num_classes": len(COCO_CLASSES) + 1, "min_size": 800, "max_size": 1344}
         peer = torchvision.models.get_model(name, weights=None, weights_backbone=None, **options).eval()
-        lines.append(str(compare("FSAF, whole", lambda: detector([image]), f"torchvision {name}", lambda: peer([image]), pairs)))
+        lines.append(str(compare("FSAF, whole", lambda: detector([image]), f"torchvision {name}", partial(peer, [image]), pairs)))
     generator = torch.Generator().manual_seed(0)
     shift = 3.9  # 35,000 of 1.8 million scores lie above the threshold
     logits = [1.0 * torch.randn(1, 80, *shape, generator=generator) - shift - 1.1 for shape in SHAPES]
@@ -211,8 +228,13 @@ def inference_table(pairs: int = 5) -> list[str]:
     above = sum(int((level.sigmoid() > 0.05).sum()) for level in logits)
     outputs = HeadOutputs(logits, offsets)
     tensor = detector.preprocess([image]).tensor
-    line = compare(f"post-processing, {above} candidates", lambda: detector.postprocess(outputs, [(800, 1344)]), "FSAF, network",
-                   lambda: detector.head_outputs(tensor), pairs)  # fmt: skip
+    line = compare(
+        f"post-processing, {above} candidates",
+        lambda: detector.postprocess(outputs, [(800, 1344)]),
+        "FSAF, network",
+        lambda: detector.head_outputs(tensor),
+        pairs,
+    )
     return [*lines, str(line)]
 
 
@@ -226,4 +248,6 @@ def bench(parts: tuple[str, ...] = ("losses", "steps", "inference"), pairs: int 
     finally:
         torch.set_num_threads(threads)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return "\n".join([f"torch {torch.__version__}, one thread, {pairs} pairs", *text, f"peak memory of this run: {memory:.1f} GiB"])
+    return "\n".join(
+        [f"torch {torch.__version__}, one thread, {pairs} pairs", *text, f"peak memory of this run: {memory:.1f} GiB"]
+    )

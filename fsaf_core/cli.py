@@ -34,7 +34,8 @@ class Train:
         fsaf train tiny
         fsaf train tiny --train.steps 200 --out runs/short --data.scenes.num-train 400
         fsaf train r50 --train.accumulate 4 --train.amp bf16
-        fsaf train r50 --data.source files --data.train-json a.json --data.train-images a --data.val-json b.json --data.val-images b
+        fsaf train r50 --data.source files --data.train-json a.json --data.train-images a \
+            --data.val-json b.json --data.val-images b
     """
 
     config: Annotated[Config, Flat]
@@ -44,6 +45,7 @@ class Train:
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None  # weights to start from
 
     def __call__(self) -> None:
+        """Trains and draws."""
         from .train import train
 
         out = self.out or Path("runs") / self.config.name
@@ -68,6 +70,7 @@ class Evaluate:
     device: Device = "auto"
 
     def __call__(self) -> None:
+        """Evaluates and prints."""
         from .data.loading import Loader, open_dataset
         from .evaluate import evaluate
 
@@ -75,8 +78,8 @@ class Evaluate:
         dataset = open_dataset(self.data, "val", training=False)
         if len(dataset.class_names) != detector.config.num_classes:
             raise FSAFError(
-                f"{self.weights} knows {detector.config.num_classes} classes and the validation set has {len(dataset.class_names)}: "
-                "take the set it was trained for (--data.source, --data.val-json)."
+                f"{self.weights} knows {detector.config.num_classes} classes, the validation set has {len(dataset.class_names)}: "
+                "take its own set (--data.source, --data.val-json)."
             )
         print(f"evaluating {self.weights} on {dataset.summary()}", flush=True)
         config = Config(name=self.weights.stem, model=detector.config, data=self.data, evaluate=self.evaluate)
@@ -104,6 +107,7 @@ class Predict:
     device: Device = "auto"
 
     def __call__(self) -> None:
+        """Detects, draws and writes."""
         from .data.coco import load_image
         from .draw.figures import draw_boxes
 
@@ -126,8 +130,16 @@ class Predict:
             drawn.save(target)
             for (x1, y1, x2, y2), score, label in zip(*(found[key].tolist() for key in ("boxes", "scores", "labels"))):
                 box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
-                results.append({"image_id": number, "file_name": str(file), "category_id": label + 1, "category": names[label], "bbox": box,
-                                "score": round(score, 6)})  # fmt: skip
+                results.append(
+                    {
+                        "image_id": number,
+                        "file_name": str(file),
+                        "category_id": label + 1,
+                        "category": names[label],
+                        "bbox": box,
+                        "score": round(score, 6),
+                    }
+                )
             print(f"{file}: {int(shown.sum())} objects of score {self.score:g} and more -> {target}", flush=True)
         if results or not failed:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -150,6 +162,7 @@ class Scenes:
     root: Path = Path("data")
 
     def __call__(self) -> None:
+        """Makes the scenes."""
         from .data.scenes import make_scenes
 
         print(f"{self.scenes.num_train} + {self.scenes.num_val} scenes in {make_scenes(self.scenes, self.root)}")
@@ -168,6 +181,7 @@ class Coco:
     subset: int | None = None  # a small real training set of this many images, out of val2017 alone
 
     def __call__(self) -> None:
+        """Downloads."""
         from .data.download import download_coco
 
         print(download_coco(self.root, subset=self.subset))
@@ -189,6 +203,7 @@ class Ablation:
     base: Annotated[Config, Flat] = field(default_factory=lambda: presets.get("tiny"))  # data and recipe of all rows
 
     def __call__(self) -> None:
+        """Trains all rows and prints the table."""
         from .ablation import ablation
 
         print(ablation(self.out, self.rows, self.seeds, self.steps, self.base))
@@ -207,6 +222,7 @@ class Bench:
     pairs: int = 15
 
     def __call__(self) -> None:
+        """Measures and prints."""
         from .bench import bench
 
         print(bench(self.parts, self.pairs))
@@ -239,7 +255,7 @@ def image_files(sources: tuple[Path, ...]) -> list[Path]:
 
 def table(metrics: dict) -> str:
     """The figures of an evaluation as text: COCO's twelve in percent, AP by class and by size."""
-    figures = [name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")]
+    figures = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
     lines = ["  ".join(f"{name:>5}" for name in figures), "  ".join(_percent(metrics[name]) for name in figures)]
     for title, key in (("AP by class", "by_class"), ("AP by sqrt(area)", "by_size")):
         if metrics.get(key):
@@ -272,7 +288,7 @@ def _with_preset(command: type, args: list[str], what: str) -> object:
 
 
 def _evaluate_default(args: list[str]) -> Evaluate:
-    """The data of the run that the weights lie in, if they lie in one: `fsaf evaluate runs/tiny/model.safetensors` needs no more."""
+    """The data of the run that the weights lie in, if they lie in one: then no more needs to be said."""
     weights = next((Path(arg) for arg in args if not arg.startswith("-")), Path("model.safetensors"))
     told = weights.parent / "config.json"
     if not told.exists():
@@ -291,12 +307,15 @@ def _data(args: list[str]) -> object:
 
 COMMANDS: dict[str, tuple[str, Callable[[list[str]], object]]] = {
     "train": ("train a preset, evaluate it, draw it", lambda args: _with_preset(Train, args, "train")),
-    "evaluate": ("COCO's figures of a weights file", lambda args: tyro.cli(Evaluate, default=_evaluate_default(args), args=args, prog="fsaf evaluate")),
+    "evaluate": (
+        "COCO's figures of a weights file",
+        lambda args: tyro.cli(Evaluate, default=_evaluate_default(args), args=args, prog="fsaf evaluate"),
+    ),
     "predict": ("detections of image files, drawn", lambda args: tyro.cli(Predict, args=args, prog="fsaf predict")),
     "ablation": ("the paper's five rows in the tiny world", lambda args: tyro.cli(Ablation, args=args, prog="fsaf ablation")),
     "bench": ("tables of ratios", lambda args: tyro.cli(Bench, args=args, prog="fsaf bench")),
     "data": ("make scenes, or download COCO", _data),
-}  # fmt: skip
+}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -49,7 +49,7 @@ CONVENTIONS = {
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The detector. A switch that is None is as the convention says, so that changing `convention` flips all not set by hand."""
+    """The detector. A switch that is None is as the convention says: changing `convention` flips all not set by hand."""
 
     class_names: tuple[str, ...] = COCO_CLASSES  # foreground classes only; label c is class_names[c]
 
@@ -71,7 +71,7 @@ class ModelConfig:
     cells: Literal["floor_ceil", "overlap"] | None = None
     other_levels: Literal["adjacent", "all"] | None = None
     same_class: Literal["smaller_wins", "erase"] | None = None
-    selection_focal: Literal["all", "own"] = "all"  # focal loss in the selection: of all classes at a cell, or the instance's own
+    selection_focal: Literal["all", "own"] = "all"  # focal loss in the selection: all classes of a cell, or its own
     offset_normalizer: float = 4.0  # the paper's S
     heuristic_size: float = 224.0  # an instance with sqrt(w * h) of this size belongs to ...
     heuristic_level: int = 5  # ... this level, by the heuristic
@@ -96,7 +96,7 @@ class ModelConfig:
             raise FSAFError(f"effective_scale is {self.effective_scale}: it must lie in (0, 1].")
         if not self.effective_scale <= self.rules.ignoring_scale <= 1:
             raise FSAFError(
-                f"ignoring_scale is {self.rules.ignoring_scale}: it must lie between effective_scale ({self.effective_scale}) and 1."
+                f"ignoring_scale is {self.rules.ignoring_scale}: it must lie in {self.effective_scale} (effective_scale) .. 1."
             )
         if not 3 <= self.first_level <= 5 <= self.last_level <= 7:
             raise FSAFError(f"levels {self.first_level}..{self.last_level}: the first must be 3, 4 or 5, the last 5, 6 or 7.")
@@ -146,7 +146,7 @@ class SceneConfig:
     max_overlap: float = 0.5  # share of an object that later ones may hide
     clutter: int = 6  # strokes and blobs of the background that are no object
     noise: float = 10.0  # standard deviation, grey levels of 255
-    detail: float = 0.0  # share of objects whose class shows only in fine detail (half) or coarse shape (half), whatever their size
+    detail: float = 0.0  # share of objects whose class shows only in fine detail (half) or coarse shape (half)
     seed: int = 0
 
 

@@ -52,12 +52,14 @@ class Detector(nn.Module):
         self.register_buffer("mean", 255 * torch.tensor(config.image_mean)[:, None, None], persistent=False)
         self.register_buffer("std", 255 * torch.tensor(config.image_std)[:, None, None], persistent=False)
 
-    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+    def forward(
+        self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Training: named losses, their sum is the total. Inference: detections.
 
         Args:
             images: (3, H, W) each, RGB, uint8 or float in 0..1.
-            targets: training only; for each image `boxes` (N, 4) x1 y1 x2 y2 pixels, `labels` (N,) 0..K-1, and if there are crowds
+            targets: training only; for each image `boxes` (N, 4) x1 y1 x2 y2 pixels, `labels` (N,) 0..K-1, and if it has crowds
                 `ignored` (M, 4). N = 0 is normal.
 
         Returns:
@@ -112,7 +114,9 @@ class Detector(nn.Module):
         return self._losses(outputs, assignment, af.pack_targets(targets, device) if self.anchor_based else None)
 
     def _grid(self, maps: list[Tensor]) -> tuple[Grid, Slots]:
-        grid = make_grid(tuple((int(m.shape[-2]), int(m.shape[-1])) for m in maps), self.config.strides, self.config.rules.cell_center, maps[0])
+        grid = make_grid(
+            tuple((int(m.shape[-2]), int(m.shape[-1])) for m in maps), self.config.strides, self.config.rules.cell_center, maps[0]
+        )
         return grid, make_slots(grid, self.config.effective_scale, self.config.rules.ignoring_scale, maps[0])
 
     def _assign(self, outputs: HeadOutputs, instances: af.Instances, sizes: list[tuple[int, int]] | None) -> af.Assignment | None:
@@ -123,7 +127,9 @@ class Detector(nn.Module):
         blocks, offsets = self._flat(outputs)
         return af.assign(blocks, offsets, instances, extent, valid, grid, slots, self.config)
 
-    def _losses(self, outputs: HeadOutputs, assignment: af.Assignment | None, instances: af.Instances | None) -> dict[str, Tensor]:
+    def _losses(
+        self, outputs: HeadOutputs, assignment: af.Assignment | None, instances: af.Instances | None
+    ) -> dict[str, Tensor]:
         losses = {}
         if assignment is not None:
             normalizer = af.loss_normalizer(assignment, self.config, self.sync_normalizer)
@@ -136,14 +142,17 @@ class Detector(nn.Module):
     def _flat(self, outputs: HeadOutputs) -> tuple[list[Tensor], Float[Tensor, "B R 4"]]:
         return af.level_blocks(outputs.cls_logits), torch.cat([m.flatten(2).float() for m in outputs.box_offsets], 2).mT
 
-    def _extent(self, grid: Grid, sizes: list[tuple[int, int]] | None, like: Tensor) -> tuple[Int64[Tensor, "B L 2"], Tensor | None]:
-        """Columns and rows of each image (padded to its own multiple of `size_divisor`) at each level; the cells inside it, None = all."""
+    def _extent(
+        self, grid: Grid, sizes: list[tuple[int, int]] | None, like: Tensor
+    ) -> tuple[Int64[Tensor, "B L 2"], Tensor | None]:
+        """Columns and rows of each image, padded by itself to `size_divisor`, at each level; cells inside it, None = all."""
         full = [[[w, h] for h, w in grid.shapes]] * len(like)
         extent = full
         if sizes is not None:
             own = [[-(-side // self.config.size_divisor) * self.config.size_divisor for side in size] for size in sizes]
             extent = [
-                [[min(-(-w // s), columns), min(-(-h // s), rows)] for s, (rows, columns) in zip(grid.strides, grid.shapes)] for h, w in own
+                [[min(-(-w // s), columns), min(-(-h // s), rows)] for s, (rows, columns) in zip(grid.strides, grid.shapes)]
+                for h, w in own
             ]
         tensor = torch.tensor(extent, device=like.device)
         if extent == full:
@@ -175,7 +184,9 @@ class Detector(nn.Module):
                 kept = self._best(logits[index].permute(1, 2, 0).flatten(0, 1))
                 cells = kept[0] + start
                 distance = offsets[index].permute(1, 2, 0).reshape(count, 4)[kept[0]].float()
-                parts.append((decode(distance, grid.centers[cells], self.config.offset_normalizer * grid.stride[cells]), *kept[1:]))
+                parts.append(
+                    (decode(distance, grid.centers[cells], self.config.offset_normalizer * grid.stride[cells]), *kept[1:])
+                )
             for cls, box, own in zip(outputs.ab_cls, outputs.ab_box, anchors):
                 logits, boxes = self.anchor_based.candidates(cls[index].float(), box[index].float(), own)
                 kept = self._best(logits)
@@ -210,7 +221,7 @@ class Detector(nn.Module):
         """Detections of an image file, PIL image or uint8 (H, W, 3) array, or of a list of them, one at a time.
 
         Returns:
-            `boxes` (D, 4) in the image's own pixels (EXIF orientation applied), `scores`, `labels` and `names`, the class names; best first.
+            `boxes` (D, 4) in the image's own pixels (EXIF orientation applied), `scores`, `labels` and class `names`; best first.
         """
         if isinstance(source, (list, tuple)):
             return [self.predict(one) for one in source]

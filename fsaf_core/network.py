@@ -3,7 +3,6 @@
 import copy
 import math
 
-import torch
 import torchvision
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -80,7 +79,9 @@ class FeaturePyramid(nn.Module):
         """C3..C5 to the pyramid's levels, finest first."""
         merged = [lateral(c) for lateral, c in zip(self.lateral, features[self.skip :])]
         for index in range(len(merged) - 1, 0, -1):
-            merged[index - 1] = merged[index - 1] + F.interpolate(merged[index], size=merged[index - 1].shape[-2:], mode="nearest")
+            merged[index - 1] = merged[index - 1] + F.interpolate(
+                merged[index], size=merged[index - 1].shape[-2:], mode="nearest"
+            )
         levels = [output(m) for output, m in zip(self.output, merged)]
         below = features[-1]
         for output in list(self.output)[len(merged) :]:
@@ -132,7 +133,7 @@ class Head(nn.Module):
             self.ab_box = output_conv(channels, anchors_per_cell * 4, 0.0)
 
     def forward(self, levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-        """For each level: class logits, box outputs (l t r b, >= 0), anchor logits, anchor deltas; empty lists for a missing branch."""
+        """For each level: class logits, box outputs (l t r b >= 0), anchor logits, anchor deltas; empty lists without the branch."""
         af_cls, af_box, ab_cls, ab_box = [], [], [], []
         for level in levels:
             cls, box = self.cls_tower(level), self.box_tower(level)

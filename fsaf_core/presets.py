@@ -28,11 +28,24 @@ _TABLE_1, _TABLE_2, _MMDET = "paper, ablation", "paper, backbones", "reference, 
 ROWS: dict[str, Row] = {
     "r50": Row("coco", _REFERENCE, 37.4, "published", _MMDET, "fsaf_r50_fpn_1x_coco/fsaf_r50_fpn_1x_coco-94ccc51f.pth"),
     "r50_ring": Row(
-        "coco", _REFERENCE | {"ignoring_scale": 0.5}, 36.0, "published", _MMDET,
+        "coco",
+        _REFERENCE | {"ignoring_scale": 0.5},
+        36.0,
+        "published",
+        _MMDET,
         "fsaf_pscale0.2_nscale0.5_r50_fpn_1x_coco/fsaf_pscale0.2_nscale0.5_r50_fpn_1x_coco_20200715-b555b0e0.pth",
     ),
-    "r101": Row("coco", _REFERENCE | _R101, 39.3, "published", _MMDET, "fsaf_r101_fpn_1x_coco/fsaf_r101_fpn_1x_coco-9e71098f.pth"),
-    "x101": Row("coco", _REFERENCE | _X101, 42.4, "published", _MMDET, "fsaf_x101_64x4d_fpn_1x_coco/fsaf_x101_64x4d_fpn_1x_coco-e3f6e6fd.pth"),
+    "r101": Row(
+        "coco", _REFERENCE | _R101, 39.3, "published", _MMDET, "fsaf_r101_fpn_1x_coco/fsaf_r101_fpn_1x_coco-9e71098f.pth"
+    ),
+    "x101": Row(
+        "coco",
+        _REFERENCE | _X101,
+        42.4,
+        "published",
+        _MMDET,
+        "fsaf_x101_64x4d_fpn_1x_coco/fsaf_x101_64x4d_fpn_1x_coco-e3f6e6fd.pth",
+    ),
     "r50_retinanet": Row("coco", _AB, 35.7, "published", _TABLE_1),
     "r50_af_heuristic": Row("coco", _HEURISTIC, 34.7, "unverified", _TABLE_1),
     "r50_paper": Row("coco", {}, 35.9, "published", _TABLE_1),
@@ -46,24 +59,43 @@ ROWS: dict[str, Row] = {
     "tiny_paper": Row("tiny", {}),
     "tiny_joint_heuristic": Row("tiny", _JOINT | _HEURISTIC),
     "tiny_joint": Row("tiny", _JOINT),
-}  # fmt: skip
+}
 
 # Learns from scratch on a CPU in minutes. It differs from the paper where that needs it: small widths and norm layers (nothing is
-# pretrained, so plain towers do not start), AdamW with a cosine (SGD lets the ReLU of the box output die), levels P3..P6 (P7 would be
-# one cell), the heuristic's constants (an object of 224 px does not exist here).
+# pretrained, and plain towers do not start), AdamW with a cosine (SGD lets the ReLU of the box output die), levels P3..P6 (P7 would
+# be one cell), anchors and the heuristic's constants for objects of 8 to 100 px.
 _TINY = Config(
     "tiny",
     ModelConfig(
-        class_names=SCENE_CLASSES, body="tiny", body_norm="batch", frozen_stages=0, last_level=6, channels=48, tower_depth=2,
-        tower_norm="group", heuristic_size=32.0, heuristic_level=4, short_side=128, long_side=256,
+        class_names=SCENE_CLASSES,
+        body="tiny",
+        body_norm="batch",
+        frozen_stages=0,
+        last_level=6,
+        channels=48,
+        tower_depth=2,
+        tower_norm="group",
+        heuristic_size=32.0,
+        heuristic_level=4,
+        anchor_scale=2.0,
+        short_side=128,
+        long_side=256,
     ),
     DataConfig(source="scenes", workers=0),
     TrainConfig(
-        steps=1800, batch_size=16, optimizer="adamw", lr=4e-3, weight_decay=0.05, warmup_steps=50, schedule="cosine", clip_norm=10.0,
-        snapshots=12, channels_last=True,
+        steps=1800,
+        batch_size=16,
+        optimizer="adamw",
+        lr=4e-3,
+        weight_decay=0.05,
+        warmup_steps=50,
+        schedule="cosine",
+        clip_norm=10.0,
+        snapshots=12,
+        channels_last=True,
     ),
     EvaluateConfig(batch_size=50),
-)  # fmt: skip
+)
 
 
 def names() -> list[str]:
