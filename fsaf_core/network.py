@@ -133,7 +133,7 @@ class Head(nn.Module):
             self.ab_box = output_conv(channels, anchors_per_cell * 4, 0.0)
 
     def forward(self, levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-        """For each level: class logits, box outputs (l t r b >= 0), anchor logits, anchor deltas; empty lists without the branch."""
+        """For each level: class logits, box outputs (l t r b >= 0), anchor logits and deltas; empty lists without the branch."""
         af_cls, af_box, ab_cls, ab_box = [], [], [], []
         for level in levels:
             cls, box = self.cls_tower(level), self.box_tower(level)

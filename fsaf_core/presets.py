@@ -62,8 +62,8 @@ ROWS: dict[str, Row] = {
 }
 
 # Learns from scratch on a CPU in minutes. It differs from the paper where that needs it: small widths and norm layers (nothing is
-# pretrained, and plain towers do not start), AdamW with a cosine (SGD lets the ReLU of the box output die), levels P3..P6 (P7 would
-# be one cell), anchors and the heuristic's constants for objects of 8 to 100 px.
+# pretrained, and plain towers do not start), AdamW with a cosine (SGD lets the ReLU of the box output die), levels P3..P6 (P7
+# would be one cell), anchors and the heuristic's constants for objects of 8 to 100 px.
 _TINY = Config(
     "tiny",
     ModelConfig(
@@ -83,7 +83,7 @@ _TINY = Config(
     ),
     DataConfig(source="scenes", workers=0),
     TrainConfig(
-        steps=1800,
+        steps=2400,
         batch_size=16,
         optimizer="adamw",
         lr=4e-3,
@@ -92,6 +92,7 @@ _TINY = Config(
         schedule="cosine",
         clip_norm=10.0,
         snapshots=12,
+        validate_every=600,
         channels_last=True,
     ),
     EvaluateConfig(batch_size=50),
