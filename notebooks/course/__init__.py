@@ -77,13 +77,47 @@ def metrics() -> dict:
 def picture(
     image: np.ndarray, boxes: Iterable, names: Sequence[str], alt: str, scale: float = 3, colors: Sequence[str] | None = None
 ) -> Svg:
-    """The image enlarged, with boxes (x1 y1 x2 y2 in its pixels) and their names over it; draw on: `.rect`, `.text`, ... in `scale`."""
+    """The image enlarged, with boxes (x1 y1 x2 y2 in its pixels) and their names over it; draw on with `.rect`, `.text`, ..."""
     height, width = image.shape[:2]
     drawing = Svg(width * scale, height * scale, alt)
     drawing.image(image, 0, 0, width * scale, height * scale)
     for index, (box, name) in enumerate(zip(boxes, names, strict=True)):
         color = colors[index] if colors else LIGHT.label(index)
         drawing.box(*(float(side) * scale for side in box), color, name)
+    return drawing
+
+
+def levels_picture(
+    codes: Sequence[Tensor],
+    strides: Sequence[int],
+    alt: str,
+    image: np.ndarray | None = None,
+    boxes: Iterable = (),
+    cell_center: float = 0.5,
+) -> Svg:
+    """A panel for each level: its cells by kind, over the image if given, with the boxes' outlines.
+
+    Args:
+        codes: (rows, columns) of each level: 0 negative, 1 ignoring, 2 effective, 3 lost to a smaller instance.
+        strides: pixels between the cells of each level.
+        boxes: x1 y1 x2 y2 in pixels of the image.
+        cell_center: where in its square a cell stands; at 0 the squares begin half a cell outside the image.
+    """
+    scale, gap, head = 1.5, 14, 22
+    height, width = (len(codes[0]) * strides[0] * scale, codes[0].shape[1] * strides[0] * scale)
+    margin = (0.5 - cell_center) * strides[-1] * scale
+    drawing = Svg(len(codes) * (width + margin + gap) - gap, head + margin + height, alt)
+    for index, (level, stride) in enumerate(zip(codes, strides, strict=True)):
+        x, y = index * (width + margin + gap) + margin, head + margin
+        name = f"P{stride.bit_length() - 1}: stride {stride}, {len(level)} x {level.shape[1]} cells"
+        drawing.text(x - margin, 15, name)
+        if image is not None:
+            drawing.image(image, x, y, width, height)
+        shift = (cell_center - 0.5) * stride * scale
+        drawing.cells(level.numpy(), x + shift, y + shift, stride * scale)
+        for number, box in enumerate(boxes):
+            x1, y1, x2, y2 = (float(side) * scale for side in box)
+            drawing.rect(x + x1, y + y1, x2 - x1, y2 - y1, stroke=drawing.theme.label(number), stroke_width=2)
     return drawing
 
 
