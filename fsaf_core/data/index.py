@@ -136,7 +136,7 @@ class _Flat:
         self.area.append(entry.get("area", w * h))
         self.image.append(entry["image_id"])
         self.category.append(entry["category_id"])
-        self.id.append(entry.get("id", len(self.id)))
+        self.id.append(entry.get("id", -1 - len(self.id)))
         self.crowd.append(int(entry.get("iscrowd", 0)))
 
     def read(self) -> None:
