@@ -228,6 +228,25 @@ class Bench:
         print(bench(self.parts, self.pairs))
 
 
+@dataclass(frozen=True)
+class Export:
+    """Write a detector as ONNX: images to candidates; NMS is `fsaf_core.export.suppress`, ten lines of numpy.
+
+    Examples:
+        fsaf export runs/tiny/model.safetensors tiny.onnx
+    """
+
+    weights: tyro.conf.Positional[Path]
+    out: tyro.conf.Positional[Path]
+
+    def __call__(self) -> None:
+        """Exports."""
+        from .export import export
+
+        print("exporting (a minute or two) ...", flush=True)
+        print(f"{export(load_any(self.weights, 'cpu'), self.out)}: {self.out.stat().st_size / 1e6:.1f} MB")
+
+
 def image_files(sources: tuple[Path, ...]) -> list[Path]:
     """The image files among `sources` and, sorted, those in its folders.
 
@@ -312,6 +331,7 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], object]]] = {
         lambda args: tyro.cli(Evaluate, default=_evaluate_default(args), args=args, prog="fsaf evaluate"),
     ),
     "predict": ("detections of image files, drawn", lambda args: tyro.cli(Predict, args=args, prog="fsaf predict")),
+    "export": ("a detector as ONNX", lambda args: tyro.cli(Export, args=args, prog="fsaf export")),
     "ablation": ("the paper's five rows in the tiny world", lambda args: tyro.cli(Ablation, args=args, prog="fsaf ablation")),
     "bench": ("tables of ratios", lambda args: tyro.cli(Bench, args=args, prog="fsaf bench")),
     "data": ("make scenes, or download COCO", _data),
