@@ -91,6 +91,7 @@ _TINY = Config(
         warmup_steps=50,
         schedule="cosine",
         clip_norm=10.0,
+        crop=0.5,
         snapshots=12,
         validate_every=600,
         channels_last=True,
