@@ -70,7 +70,7 @@ def check(
     Args:
         answer: the reader's function; None and a function that gives None, NotImplemented or ... everywhere are "to do".
         cases: asked in this order; put the simplest first.
-        slips: wrong answers to recognise; the first of those that explain most of the wrong cases is named.
+        slips: wrong answers to recognise; named is the one that agrees in most cases, the first wrong one included.
         run: calls a function with a case's arguments and gives what is compared, e.g. a value and its gradient.
     """
     print(_verdict(answer, cases, slips, run))
@@ -92,7 +92,7 @@ def _verdict(answer: Callable | None, cases: Sequence[Case], slips: Sequence[Sli
     first = wrong[0]
     mine, right = told(given[first], cases[first].expected)
     verb = "you stop with" if isinstance(given[first], _Raised) else "you gave"
-    return f"{_where(first, cases)}: {verb} {mine}, expected {right}, look at {_look(given, cases, wrong, slips, run)}"
+    return f"{_where(first, cases)}: {verb} {mine}, expected {right}, look at {_look(given, cases, first, slips, run)}"
 
 
 def _where(index: int, cases: Sequence[Case]) -> str:
@@ -114,14 +114,14 @@ def _ask(run: Callable[..., Any], function: Callable, case: Case) -> tuple[Any, 
     return value, any(not same(new, old) for new, old in plain)
 
 
-def _look(given: Sequence, cases: Sequence[Case], wrong: list[int], slips: Sequence[Slip], run: Callable[..., Any]) -> str:
-    """The text of the slip that gives the same wrong answers, or the case's own."""
-    best, most = cases[wrong[0]].look, 0
+def _look(given: Sequence, cases: Sequence[Case], first: int, slips: Sequence[Slip], run: Callable[..., Any]) -> str:
+    """The text of the slip that gives the same wrong answer in the first wrong case, and agrees in most of the others."""
+    best, most = cases[first].look, 0
     for slip in slips:
-        outputs = {i: _ask(run, slip.function, cases[i])[0] for i in wrong}
-        explained = sum(not isinstance(outputs[i], _Raised) and same(given[i], outputs[i]) for i in wrong)
-        if explained > most and same(given[wrong[0]], outputs[wrong[0]]):
-            best, most = slip.look, explained
+        outputs = [_ask(run, slip.function, case)[0] for case in cases]
+        agree = [not isinstance(theirs, _Raised) and same(mine, theirs) for mine, theirs in zip(given, outputs)]
+        if agree[first] and sum(agree) > most:
+            best, most = slip.look, sum(agree)
     return best
 
 
