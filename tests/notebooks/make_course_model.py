@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from PIL import Image
+
 import fsaf_core as fsaf
 from fsaf_core.checkpoint import save
 from fsaf_core.config import SceneConfig
@@ -44,6 +46,9 @@ def write_model(run: Path) -> None:
     Snapshots.of(steps, scene().image).save(COURSE / "snapshots.npz")
     for name in ("log.jsonl", "metrics.json", "levels.json"):
         shutil.copy(run / name, COURSE / name)
+    picture = Image.open(run / "pictures" / "detections.png").convert("RGB")
+    picture.thumbnail((1000, 1000))
+    picture.quantize(96).save(COURSE / "detections.png", optimize=True)
 
 
 def main() -> None:
