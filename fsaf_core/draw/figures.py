@@ -88,7 +88,7 @@ def _place(text, box, taken, size) -> tuple[Number, Number, Number, Number]:
 
 
 def detections_beside_truth(
-    pictures: Sequence[Mapping], class_names: Sequence[str], score_thresh: Number = 0.3, side: int = 300
+    pictures: Sequence[Mapping], class_names: Sequence[str], score_thresh: Number = 0.45, side: int = 300
 ) -> Image.Image:
     """One sheet: each image with its ground truth on the left and the detections above `score_thresh` on the right, two a row.
 

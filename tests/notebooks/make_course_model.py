@@ -48,7 +48,7 @@ def write_model(run: Path) -> None:
         shutil.copy(run / name, COURSE / name)
     picture = Image.open(run / "pictures" / "detections.png").convert("RGB")
     picture.thumbnail((1000, 1000))
-    picture.quantize(96).save(COURSE / "detections.png", optimize=True)
+    picture.save(COURSE / "detections.jpg", quality=88)
 
 
 def main() -> None:
