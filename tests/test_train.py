@@ -37,7 +37,7 @@ def small(root: Path, **recipe) -> fsaf.Config:
         train=replace(
             TINY.train,
             **{"steps": None, "epochs": 2, "batch_size": 4, "log_every": 2, "warmup_steps": 3, "snapshots": 0}
-            | {"checkpoint_every": 4}
+            | {"checkpoint_every": 4, "validate_every": None}
             | recipe,
         ),
     )
@@ -179,6 +179,7 @@ def test_fp16_steps_that_overflow_are_left_out_and_the_run_goes_on(root, tmp_pat
     assert all(torch.isfinite(tensor.float()).all() for tensor in state["model"].values())
 
 
+@pytest.mark.slow
 def test_compiled_and_plain_steps_give_the_same_losses(root):
     config = small(root)
     loader = Loader(open_dataset(config.data, "train"), config, training=True)

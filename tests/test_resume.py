@@ -1,0 +1,239 @@
+"""A run that was stopped at any moment ends with the log and the weights of one that was not, bit by bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import fsaf_core as fsaf
+from fsaf_core import loop, train
+from fsaf_core.checkpoint import training_files
+
+TINY = fsaf.presets.get("tiny")
+TIMES = ("seconds", "images_per_s", "waiting")  # what may differ between two runs
+
+
+def small(root: Path, **recipe) -> fsaf.Config:
+    """Two epochs of six steps, everything on: augmentation, snapshots, accumulation, AdamW with its moments."""
+    return replace(
+        TINY,
+        model=replace(TINY.model, channels=16, tower_depth=1, short_side=64, long_side=128),
+        data=replace(TINY.data, root=str(root), scenes=replace(TINY.data.scenes, num_train=24, num_val=4, image_size=64)),
+        train=replace(
+            TINY.train,
+            **{"steps": None, "epochs": 2, "batch_size": 4, "accumulate": 2, "log_every": 4, "warmup_steps": 3, "snapshots": 4}
+            | {"checkpoint_every": 5, "crop": 0.5, "validate_every": None}
+            | recipe,
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+def leavings(run_dir: Path) -> dict[str, object]:
+    """All that a run leaves, times aside."""
+    log = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
+    found: dict[str, object] = {"log": [{name: value for name, value in line.items() if name not in TIMES} for line in log]}
+    for path in [*run_dir.rglob("*.safetensors"), *run_dir.glob("*.json")]:
+        found[str(path.relative_to(run_dir))] = path.read_bytes()
+    state = torch.load(training_files(run_dir / "checkpoints")[-1], weights_only=True)
+    for part in ("model", "optimizer"):
+        found[part] = repr(state[part]) if part == "optimizer" else {name: t.tolist() for name, t in state[part].items()}
+    return found
+
+
+def same(a: Path, b: Path) -> None:
+    first, second = leavings(a), leavings(b)
+    assert first.keys() == second.keys()
+    for name in first:
+        assert first[name] == second[name], name
+
+
+@pytest.fixture(scope="module")
+def undisturbed(root, tmp_path_factory) -> Path:
+    run_dir = tmp_path_factory.mktemp("runs") / "whole"
+    train.train(small(root), run_dir, "cpu")
+    return run_dir
+
+
+def in_a_child(work) -> int:
+    """Runs `work` in a forked process; its number."""
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        try:
+            work()
+            os._exit(0)
+        except KeyboardInterrupt:
+            os._exit(130)
+        except BaseException:
+            os._exit(1)
+    return child
+
+
+def test_two_undisturbed_runs_are_equal(undisturbed, root, tmp_path):
+    train.train(small(root), tmp_path / "run", "cpu")
+    same(undisturbed, tmp_path / "run")
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 20))])
+def test_kill_at_any_moment_then_the_same_command(seed, undisturbed, root, tmp_path):
+    """Killed by the kernel after a random CPU time, twice, also in the middle of a write; then the same call to the end."""
+    chance, kills = random.Random(seed), 0
+
+    def dying():
+        signal.setitimer(signal.ITIMER_PROF, chance.uniform(0.01, 0.8))  # SIGPROF is not caught: the process is gone at once
+        train.train(small(root), tmp_path / "run", "cpu")
+
+    for _ in range(2):
+        kills += os.waitstatus_to_exitcode(os.waitpid(in_a_child(dying), 0)[1]) == -signal.SIGPROF
+        chance.random()  # the child's draw is not ours
+        for path in tmp_path.rglob("step_*.pt"):
+            torch.load(path, weights_only=True)  # never an unreadable file
+    assert kills or seed
+    if not (tmp_path / "run" / "model.safetensors").exists():
+        train.train(small(root), tmp_path / "run", "cpu")
+    same(undisturbed, tmp_path / "run")
+
+
+class Killed(BaseException):
+    """Stands for the end of the process at this very line."""
+
+
+@pytest.mark.parametrize("write", [1, 5, 10, 15])
+def test_kill_inside_each_write(write, undisturbed, root, tmp_path, monkeypatch):
+    """The n-th of the 15 files that are written is left torn beside its place, and the process ends."""
+    replaced, count = os.replace, []
+
+    def torn(source, target):
+        count.append(target)
+        if len(count) == write:
+            Path(source).write_bytes(Path(source).read_bytes()[:50])
+            raise Killed
+        replaced(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", torn)
+        with pytest.raises(Killed):
+            train.train(small(root), tmp_path / "run", "cpu")
+    train.train(small(root), tmp_path / "run", "cpu")
+    same(undisturbed, tmp_path / "run")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_the_step_and_says_how_to_go_on(number, undisturbed, root, tmp_path, monkeypatch):
+    forward, calls = loop.TrainingStep.forward, []
+
+    def interrupted(self, images, targets):
+        calls.append(1)
+        if len(calls) == 15:  # in the middle of the eighth step
+            signal.raise_signal(number)
+        return forward(self, images, targets)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.TrainingStep, "forward", interrupted)
+        with pytest.raises(KeyboardInterrupt, match=r"Stopped at step 8 of 12; .*run is safe: the same command goes on"):
+            train.train(small(root), tmp_path / "run", "cpu")
+    assert training_files(tmp_path / "run" / "checkpoints")[-1].stem == "step_000000008"
+    train.train(small(root), tmp_path / "run", "cpu", resume=True)
+    same(undisturbed, tmp_path / "run")
+
+
+def test_ctrl_c_in_a_validation_stops_at_once_and_validates_later(undisturbed, root, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "evaluate", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="Stopped at step 6 of 12"):
+            train.train(small(root), tmp_path / "run", "cpu")
+    train.train(small(root), tmp_path / "run", "cpu")
+    same(undisturbed, tmp_path / "run")
+
+
+def test_a_second_ctrl_c_in_a_step_saves_nothing_half_done(undisturbed, root, tmp_path, monkeypatch):
+    forward, calls = loop.TrainingStep.forward, []
+
+    def interrupted(self, images, targets):
+        calls.append(1)
+        if len(calls) == 15:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return forward(self, images, targets)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.TrainingStep, "forward", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(small(root), tmp_path / "run", "cpu")
+    assert training_files(tmp_path / "run" / "checkpoints")[-1].stem == "step_000000006"
+    train.train(small(root), tmp_path / "run", "cpu")
+    same(undisturbed, tmp_path / "run")
+
+
+def test_a_damaged_last_checkpoint_is_named_and_the_one_before_serves(undisturbed, root, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Run, "validate", stop)
+        with pytest.raises(Killed):
+            train.train(small(root, checkpoint_every=2), tmp_path / "run", "cpu")
+    last = training_files(tmp_path / "run" / "checkpoints")[-1]
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.raises(fsaf.FSAFError, match=rf"{last.name} is no readable checkpoint .*delete it"):
+        train.train(small(root, checkpoint_every=2), tmp_path / "run", "cpu")
+    last.unlink()
+    train.train(small(root, checkpoint_every=2), tmp_path / "run", "cpu")
+    whole, again = (fsaf.load(run / "model.safetensors").state_dict() for run in (undisturbed, tmp_path / "run"))
+    assert all(torch.equal(whole[name], tensor) for name, tensor in again.items())
+
+
+def test_another_training_set_is_refused(root, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Run, "validate", stop)
+        with pytest.raises(Killed):
+            train.train(small(root), tmp_path / "run", "cpu")
+    monkeypatch.setattr(loop.Loader, "__len__", lambda self: 4)
+    with pytest.raises(fsaf.FSAFError, match="training set of 6 steps an epoch, this one has 2"):
+        train.train(small(root), tmp_path / "run", "cpu")
+
+
+@pytest.mark.slow
+def test_a_worker_killed_under_torchrun_ends_the_run_and_its_restart_goes_on(root, tmp_path):
+    """Two processes; one is killed at step 7; torchrun starts both again, and they end as two that were not disturbed."""
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from test_resume import small
+from fsaf_core import loop
+from fsaf_core.train import train
+
+forward, calls = loop.TrainingStep.forward, []
+def dying(self, images, targets):
+    calls.append(1)
+    if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and len(calls) == 15 and len(sys.argv) > 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return forward(self, images, targets)
+loop.TrainingStep.forward = dying
+train(small(Path({str(root)!r}), batch_size=4), sys.argv[1], "cpu")
+""")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
+    for arguments in ([tmp_path / "whole"], [tmp_path / "killed", "die"]):
+        done = subprocess.run([*command, script, *arguments], capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, done.stderr[-3000:]
+    same(tmp_path / "whole", tmp_path / "killed")
