@@ -59,6 +59,12 @@ def train(
             f"The memory of {world.device} is full ({str(error).split('. ')[0]}): take --train.accumulate 2 (or 4, ..) for "
             "smaller micro-batches of the same step, --train.amp bf16, or a smaller --model.short_side."
         ) from error
+    except RuntimeError as error:
+        if not isinstance(error, torch.distributed.DistError) and "gloo" not in str(error):
+            raise
+        raise FSAFError(
+            "Another process of this training has ended, see its own message; the same command goes on from the last checkpoint."
+        ) from error
     finally:
         leave()
 
