@@ -385,17 +385,25 @@ WAYS = {
     ),
 }
 MEASURE = """
-import gc, os, resource, sys, time
+import gc, os, sys, time
 path = sys.argv[1]
 import numpy
 start = time.perf_counter()
 {open}
 spent = time.perf_counter() - start
 gc.collect()
-def private():
-    with open("/proc/self/smaps_rollup") as file:
-        return sum(int(line.split()[1]) for line in file if line.startswith("Private_")) / 1024
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def private():  # pages of its own; a mapped file's are the system's, however many map it
+    total, file = 0, ""
+    with open("/proc/self/smaps") as lines:
+        for line in lines:
+            first, *rest = line.split()
+            if not first.endswith(":"):
+                file = line
+            elif first in ("Private_Clean:", "Private_Dirty:") and ".npy" not in file:
+                total += int(rest[0])
+    return total / 1024
+with open("/proc/self/status") as lines:
+    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 if (child := os.fork()) == 0:  # a worker, as a DataLoader starts it
     before, total = private(), 0.0
     for i in range(n):
