@@ -103,9 +103,11 @@ def levels_picture(
         boxes: x1 y1 x2 y2 in pixels of the image.
         cell_center: where in its square a cell stands; at 0 the squares begin half a cell outside the image.
     """
-    scale, gap, head = 1.5, 14, 22
-    height, width = (len(codes[0]) * strides[0] * scale, codes[0].shape[1] * strides[0] * scale)
-    margin = (0.5 - cell_center) * strides[-1] * scale
+    gap, head = 14, 22
+    height, width = (side * strides[0] for side in codes[0].shape)
+    margin = (0.5 - cell_center) * strides[-1]
+    scale = ((820 + gap) / len(codes) - gap) / (width + margin)
+    height, width, margin = height * scale, width * scale, margin * scale
     drawing = Svg(len(codes) * (width + margin + gap) - gap, head + margin + height, alt)
     for index, (level, stride) in enumerate(zip(codes, strides, strict=True)):
         x, y = index * (width + margin + gap) + margin, head + margin
@@ -115,9 +117,9 @@ def levels_picture(
             drawing.image(image, x, y, width, height)
         shift = (cell_center - 0.5) * stride * scale
         drawing.cells(level.numpy(), x + shift, y + shift, stride * scale)
-        for number, box in enumerate(boxes):
-            x1, y1, x2, y2 = (float(side) * scale for side in box)
-            drawing.rect(x + x1, y + y1, x2 - x1, y2 - y1, stroke=drawing.theme.label(number), stroke_width=2)
+        for x1, y1, x2, y2 in ([float(side) * scale for side in box] for box in boxes):
+            for color, thick in ((drawing.theme.paper, 3.5), (drawing.theme.ink, 1.5)):  # to be seen on any cell
+                drawing.rect(x + x1, y + y1, x2 - x1, y2 - y1, stroke=color, stroke_width=thick)
     return drawing
 
 
