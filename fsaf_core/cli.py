@@ -247,6 +247,47 @@ class Export:
         print(f"{export(load_any(self.weights, 'cpu'), self.out)}: {self.out.stat().st_size / 1e6:.1f} MB")
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Before renting a card: memory of a training step and the largest batch, by running the step on fake tensors.
+
+    Examples:
+        fsaf plan r50 --memory 16
+        fsaf plan x101 --memory 24 --model.short-side 640
+    """
+
+    config: Annotated[Config, Flat]
+    memory: float = 16.0  # of the GPU, GiB
+
+    def __call__(self) -> None:
+        """Plans."""
+        from .plan import plan
+
+        print(plan(self.config.name, self.memory, self.config))
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """The reference's published table, with this machine's figures under each row. Goes on row by row.
+
+    Examples:
+        fsaf reproduce --checkpoints folder/with/the/published/files
+    """
+
+    checkpoints: Path = Path("data/checkpoints")  # what is not there is downloaded
+    rows: tuple[str, ...] = ("r50_ring", "r50", "r101", "x101")
+    data: DataConfig = field(default_factory=DataConfig)
+    out: Path = Path("runs/reproduce")
+    device: Device = "auto"
+
+    def __call__(self) -> None:
+        """Measures and prints the table."""
+        from .distributed import device_of
+        from .reproduce import reproduce
+
+        print(reproduce(self.out, self.checkpoints, self.data, self.rows, device_of(self.device)))
+
+
 def image_files(sources: tuple[Path, ...]) -> list[Path]:
     """The image files among `sources` and, sorted, those in its folders.
 
@@ -331,6 +372,11 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], object]]] = {
         lambda args: tyro.cli(Evaluate, default=_evaluate_default(args), args=args, prog="fsaf evaluate"),
     ),
     "predict": ("detections of image files, drawn", lambda args: tyro.cli(Predict, args=args, prog="fsaf predict")),
+    "plan": ("memory of a training step, the largest batch of a GPU", lambda args: _with_preset(Plan, args, "plan")),
+    "reproduce": (
+        "the reference's published table, measured here",
+        lambda args: tyro.cli(Reproduce, args=args, prog="fsaf reproduce"),
+    ),
     "export": ("a detector as ONNX", lambda args: tyro.cli(Export, args=args, prog="fsaf export")),
     "ablation": ("the paper's five rows in the tiny world", lambda args: tyro.cli(Ablation, args=args, prog="fsaf ablation")),
     "bench": ("tables of ratios", lambda args: tyro.cli(Bench, args=args, prog="fsaf bench")),
