@@ -10,14 +10,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Grid:
-    """All cells of all levels of one input size, level by level, row by row: `R` of them, the same for every image of the batch."""
+    """All cells of all levels of one input size, level by level, row by row: `R`, the same for every image of a batch."""
 
     shapes: tuple[tuple[int, int], ...]  # (rows, columns) of each level
     strides: tuple[int, ...]
     centers: Float[Tensor, "R 2"]  # x y of each cell's own location, pixels
-    stride: Float[Tensor, "R"]
-    level: Int64[Tensor, "R"]  # 0..L-1
+    stride: Float[Tensor, " R"]
+    level: Int64[Tensor, " R"]  # 0..L-1
     row_column: Int64[Tensor, "R 2"]
+    edges: Float[Tensor, "R 4"]  # the cells' locations as edges: -x -y x y, pixels
 
     @property
     def sizes(self) -> list[int]:
@@ -67,12 +68,14 @@ def _grid(shapes: tuple[tuple[int, int], ...], strides: tuple[int, ...], cell_ce
     level = torch.repeat_interleave(torch.arange(len(shapes), device=device), cells, output_size=total)
     stride = torch.tensor(strides, dtype=torch.float32, device=device)[level]
     both = torch.cat(row_column)
-    return Grid(shapes, strides, (both.flip(1) + cell_center) * stride[:, None], stride, level, both)
+    centers = (both.flip(1) + cell_center) * stride[:, None]
+    return Grid(shapes, strides, centers, stride, level, both, torch.cat([-centers, centers], 1))
 
 
 def box_area(boxes: Float[Tensor, "*any 4"]) -> Float[Tensor, "*any"]:
     """w * h of each box, square pixels."""
-    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    low, high = boxes.chunk(2, -1)
+    return (high - low).prod(-1)
 
 
 def decode(
@@ -99,14 +102,24 @@ def encode(
     boxes: Float[Tensor, "*any 4"], centers: Float[Tensor, "*#any 2"], scale: Float[Tensor, "*#any"]
 ) -> Float[Tensor, "*any 4"]:
     """The inverse of `decode`: l t r b of boxes seen from `centers`; negative where the centre lies outside the box."""
-    return torch.cat([centers - boxes[..., :2], boxes[..., 2:] - centers], -1) / scale.unsqueeze(-1)
+    low, high = boxes.chunk(2, -1)
+    return torch.cat([centers - low, high - centers], -1) / scale.unsqueeze(-1)
 
 
-def box_iou_aligned(
-    one: Float[Tensor, "*any 4"], other: Float[Tensor, "*any 4"], eps: float = 1e-6
-) -> Float[Tensor, "*any"]:
-    """IoU of each box of `one` with the box at the same place of `other`: 0..1; the union is taken as at least `eps` px^2."""
-    overlap = torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2])
-    intersection = overlap.clamp(min=0).prod(-1)
-    union = box_area(one) + box_area(other) - intersection
-    return intersection / union.clamp(min=eps)
+def to_edges(boxes: Float[Tensor, "*any 4"]) -> Float[Tensor, "*any 4"]:
+    """The four edges, each measured outwards: -x1 -y1 x2 y2. A larger box has larger edges, and a side is the sum of two."""
+    low, high = boxes.chunk(2, -1)
+    return torch.cat([-low, high], -1)
+
+
+def edge_iou(one: Float[Tensor, "*any 4"], other: Float[Tensor, "*any 4"], eps: float = 1e-6) -> Float[Tensor, "*any"]:
+    """IoU, 0..1, of each box of `one` with that at the same place of `other`, both as edges; the union is at least `eps` px^2."""
+    overlap_one_other = torch.stack([torch.minimum(one, other), one, other])  # of two edges the inner one bounds the overlap
+    width, height = overlap_one_other.unflatten(-1, (2, 2)).sum(-2).clamp(min=0).unbind(-1)
+    overlap, area_one, area_other = (width * height).unbind(0)
+    return overlap / (area_one + area_other - overlap).clamp(min=eps)
+
+
+def box_iou_aligned(one: Float[Tensor, "*any 4"], other: Float[Tensor, "*any 4"]) -> Float[Tensor, "*any"]:
+    """IoU of each box of `one` with the box at the same place of `other`: 0..1."""
+    return edge_iou(to_edges(one), to_edges(other))

@@ -1,8 +1,9 @@
 """The whole detector: images to losses in training, to detections in inference. Each stage can be called alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,24 @@ class HeadOutputs:
     box_offsets: list[Float[Tensor, "B 4 _ _"]]  # l t r b >= 0, in units of S * stride
     ab_cls: list[Float[Tensor, "B _ _ _"]] = field(default_factory=list)  # 9 anchors x K
     ab_box: list[Float[Tensor, "B _ _ _"]] = field(default_factory=list)  # 9 anchors x 4
+
+    @property
+    def blocks(self) -> list[Float[Tensor, "B K _"]]:
+        """`cls_logits` as the losses take them: the first level's cells, and all others' side by side."""
+        return self._kept("_blocks", lambda: af.level_blocks(self.cls_logits))
+
+    @property
+    def offsets(self) -> Float[Tensor, "B R 4"]:
+        """`box_offsets` of all levels side by side."""
+        return self._kept("_offsets", lambda: torch.cat([level.flatten(2).float() for level in self.box_offsets], 2).mT)
+
+    def _kept(self, name: str, make: Callable[[], Any]) -> Any:
+        """Made once, with gradient, even if the assignment, which needs none, asks first. (`cached_property` may take a lock, which
+        `torch.compile` cannot trace.)"""
+        if name not in self.__dict__:
+            with torch.enable_grad():
+                self.__dict__[name] = make()
+        return self.__dict__[name]
 
 
 class Detector(nn.Module):
@@ -117,15 +136,14 @@ class Detector(nn.Module):
         grid = make_grid(
             tuple((int(m.shape[-2]), int(m.shape[-1])) for m in maps), self.config.strides, self.config.rules.cell_center, maps[0]
         )
-        return grid, make_slots(grid, self.config.effective_scale, self.config.rules.ignoring_scale, maps[0])
+        return grid, make_slots(grid, self.config.effective_scale, self.config.rules, maps[0])
 
     def _assign(self, outputs: HeadOutputs, instances: af.Instances, sizes: list[tuple[int, int]] | None) -> af.Assignment | None:
         if not outputs.cls_logits:
             return None
         grid, slots = self._grid(outputs.cls_logits)
         extent, valid = self._extent(grid, sizes, outputs.cls_logits[0])
-        blocks, offsets = self._flat(outputs)
-        return af.assign(blocks, offsets, instances, extent, valid, grid, slots, self.config)
+        return af.assign(outputs.blocks, outputs.offsets, instances, extent, valid, grid, slots, self.config)
 
     def _losses(
         self, outputs: HeadOutputs, assignment: af.Assignment | None, instances: af.Instances | None
@@ -133,30 +151,26 @@ class Detector(nn.Module):
         losses = {}
         if assignment is not None:
             normalizer = af.loss_normalizer(assignment, self.config, self.sync_normalizer)
-            losses |= af.anchor_free_losses(*self._flat(outputs), assignment, normalizer, self.config)
+            losses |= af.anchor_free_losses(outputs.blocks, outputs.offsets, assignment, normalizer, self.config)
         if self.anchor_based is not None and instances is not None:
             height, width = (side * self.config.strides[0] for side in outputs.ab_cls[0].shape[-2:])
             losses |= self.anchor_based.losses(outputs.ab_cls, outputs.ab_box, instances, height, width)
         return losses
 
-    def _flat(self, outputs: HeadOutputs) -> tuple[list[Tensor], Float[Tensor, "B R 4"]]:
-        return af.level_blocks(outputs.cls_logits), torch.cat([m.flatten(2).float() for m in outputs.box_offsets], 2).mT
-
     def _extent(
         self, grid: Grid, sizes: list[tuple[int, int]] | None, like: Tensor
-    ) -> tuple[Int64[Tensor, "B L 2"], Tensor | None]:
-        """Columns and rows of each image, padded by itself to `size_divisor`, at each level; cells inside it, None = all."""
-        full = [[[w, h] for h, w in grid.shapes]] * len(like)
-        extent = full
-        if sizes is not None:
-            own = [[-(-side // self.config.size_divisor) * self.config.size_divisor for side in size] for size in sizes]
-            extent = [
-                [[min(-(-w // s), columns), min(-(-h // s), rows)] for s, (rows, columns) in zip(grid.strides, grid.shapes)]
-                for h, w in own
-            ]
+    ) -> tuple[Int64[Tensor, "B L 2"] | None, Tensor | None]:
+        """Columns and rows of each image, padded by itself to `size_divisor`, at each level; cells inside it. None: all."""
+        if sizes is None:
+            return None, None
+        own = [[-(-side // self.config.size_divisor) * self.config.size_divisor for side in size] for size in sizes]
+        extent = [
+            [[min(-(-w // s), columns), min(-(-h // s), rows)] for s, (rows, columns) in zip(grid.strides, grid.shapes)]
+            for h, w in own
+        ]
+        if extent == [[[w, h] for h, w in grid.shapes]] * len(like):
+            return None, None
         tensor = torch.tensor(extent, device=like.device)
-        if extent == full:
-            return tensor, None
         return tensor, (grid.row_column < tensor.flip(2)[:, grid.level]).all(2)
 
     @torch.no_grad()

@@ -2,14 +2,16 @@
 
 Almost every entry of the B x K x R class logits is background, so the focal loss is computed as a dense background term in
 closed form, and what differs from background (one class at each positive cell) is put on top. Forward and backward each touch the
-logits once, with two temporaries of half the largest level.
+logits once; the forward pass needs one temporary of the size of a block.
 """
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from .boxes import box_iou_aligned
+from .boxes import edge_iou
 
 ALPHA = 0.25  # weight of the positive term
 IOU_EPS = 1e-6  # floor of the IoU under the logarithm: the loss ends at 13.8
@@ -20,14 +22,25 @@ def softplus(x: Tensor) -> Tensor:
     return torch.logaddexp(x, x.new_zeros(()))
 
 
+def times_sigmoid_(values: Tensor, x: Tensor) -> Tensor:
+    """values * sigmoid(x), in place and without a temporary: the sigmoid is the slope of the softplus."""
+    return torch.ops.aten.softplus_backward.grad_input(values, x, 1.0, 20.0, grad_input=values)
+
+
+def focal_term(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """-p^2 ln(1 - p), p = sigmoid(x): the focal loss, without weight, of background with logit x or an object with logit -x."""
+    return times_sigmoid_(times_sigmoid_(softplus(x), x), x)
+
+
 def focal_positive(logits: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """Focal loss of entries whose target is 1: -alpha (1 - p)^2 ln p, p = sigmoid(logits)."""
     return ALPHA * torch.sigmoid(-logits).square() * softplus(-logits)
 
 
-def focal_negative(logits: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """Focal loss of entries whose target is 0: -(1 - alpha) p^2 ln(1 - p), p = sigmoid(logits)."""
-    return (1 - ALPHA) * torch.sigmoid(logits).square() * softplus(logits)
+def at_label(blocks: Sequence[Float[Tensor, "B K _"]], label: Int64[Tensor, "B R"]) -> Float[Tensor, "B R"]:
+    """The entry of each cell's own class."""
+    own = label.unsqueeze(1).split([block.shape[2] for block in blocks], 2)
+    return torch.cat([block.gather(1, index) for block, index in zip(blocks, own)], 2).squeeze(1)
 
 
 class _CellFocal(torch.autograd.Function):
@@ -35,24 +48,17 @@ class _CellFocal(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, positive, label, ignored, *blocks):
-        cell_label = label.split([block.shape[2] for block in blocks], 1)
-        background, own = [], []
-        for block, index, mask in zip(blocks, cell_label, ignored):
-            total = 0
-            pieces = 2 if block is blocks[0] else 1  # the first level holds most cells: in halves, to keep the temporaries small
-            masks = [None] * pieces if mask is None else mask.chunk(pieces, 1)
-            for x, skip in zip(block.chunk(pieces, 1), masks):
-                loss = softplus(x).mul_(torch.sigmoid(x).square_())
-                if skip is not None:
-                    loss.masked_fill_(skip, 0)
-                total = total + loss.sum(1)
-            background.append(total)
-            own.append(block.gather(1, index.unsqueeze(1)).squeeze(1))
-        own = torch.cat(own, 1)
         ctx.num_blocks = len(blocks)
         ctx.save_for_backward(positive, label, *blocks, *(mask for mask in ignored if mask is not None))
-        at_own = focal_positive(own) if ignored[0] is not None else focal_positive(own) - focal_negative(own)
-        return torch.cat(background, 1).mul_(1 - ALPHA).add_(at_own.masked_fill_(~positive, 0))
+        sums = []
+        for block, mask in zip(blocks, ignored):
+            loss = focal_term(block)
+            sums.append((loss if mask is None else loss.masked_fill_(mask, 0)).sum(1))
+            del loss  # before the next block's is made
+        background, own = torch.cat(sums, 1), at_label(blocks, label)
+        if ignored[0] is None:  # else the own class is among the ignored
+            background -= focal_term(own) * positive
+        return torch.lerp(background, focal_term(-own) * positive, ALPHA)  # (1 - alpha) background + alpha positive
 
     @staticmethod
     def backward(ctx, grad):
@@ -60,7 +66,8 @@ class _CellFocal(torch.autograd.Function):
         blocks, ignored = rest[: ctx.num_blocks], rest[ctx.num_blocks :] or [None] * ctx.num_blocks
         sizes = [block.shape[2] for block in blocks]
         grads = []
-        for block, index, where, out, mask in zip(blocks, label.split(sizes, 1), positive.split(sizes, 1), grad.split(sizes, 1), ignored):
+        cells = (part.split(sizes, 1) for part in (label, positive, grad))
+        for block, index, where, out, mask in zip(blocks, *cells, ignored):
             dense = torch.empty_like(block)
             skips = [None] * 4 if mask is None else mask.chunk(4, 1)
             for x, skip, piece in zip(block.chunk(4, 1), skips, dense.chunk(4, 1)):
@@ -81,7 +88,7 @@ def cell_focal(
     blocks: list[Float[Tensor, "B K _"]],
     positive: Bool[Tensor, "B R"],
     label: Int64[Tensor, "B R"],
-    ignored: list[Bool[Tensor, "B K _"]] | None,
+    ignored: Sequence[Bool[Tensor, "B K _"]] | None,
 ) -> Float[Tensor, "B R"]:
     """Focal loss of each cell, summed over the classes.
 
@@ -101,8 +108,8 @@ def cell_focal(
 
 
 def iou_loss(predicted: Float[Tensor, "*any 4"], target: Float[Tensor, "*any 4"]) -> Float[Tensor, "*any"]:
-    """-ln IoU of boxes at the same place of both, 0..13.8 (the IoU is taken as at least 1e-6).
+    """-ln IoU of boxes at the same place of both, given as edges (`to_edges`), 0..13.8: the IoU is taken as at least 1e-6.
 
     Source: paper, section 3.2 (IoU loss); reference, rule 12.
     """
-    return -box_iou_aligned(predicted, target).clamp(min=IOU_EPS).log()
+    return -edge_iou(predicted, target).clamp(min=IOU_EPS).log()

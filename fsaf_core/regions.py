@@ -13,8 +13,9 @@ from math import ceil
 import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
+from torch.nn import functional as F
 
-from .boxes import Grid, fresh
+from .boxes import Grid, box_area, fresh
 from .config import Rules
 
 OVERLAP = 0.01  # reference: a cell belongs to a box that covers more than this share of its square
@@ -25,19 +26,25 @@ CROWD_SCALE = 0.5  # reference: grid points in the inner half of a crowd box are
 class Slots:
     """Row slots: for each scale (effective, ignoring) and level, as many rows as a box as large as the image can have there.
 
-    A box larger than the whole input tensor is cut to that many rows and columns.
+    A box larger than the whole input tensor is cut to that many rows and columns. All that depends on input size and rules alone
+    is kept here, so that a training step need not make it. Four columns are edges as in `boxes.to_edges`, left, top, right and
+    bottom, each measured outwards, in cells of the slot's level: so one rule serves all four.
     """
 
     num_effective: int  # the first slots hold the effective boxes' rows, the others the ignoring boxes'
-    level: Int64[Tensor, "T"]
-    offset: Float[Tensor, "T"]  # row, counted from the region's first
-    stride: Float[Tensor, "T"]
-    signed_scale: Float[Tensor, "T 2 1"]  # half sides of the scaled box, in half sides of the box: lower, upper edge
-    slack: Float[Tensor, "T 2 1"]  # 0 where the cell must also stand inside the full box (effective slots), else no bound
-    width: Int64[Tensor, "T"]  # columns of the level
-    base: Int64[Tensor, "T"]  # the level's first cell in R
-    entry_slot: Int64[Tensor, "E"]  # entries: every cell that an effective region can have, by slot ...
-    entry_offset: Float[Tensor, "E"]  # ... and column, counted from the run's first
+    level: Int64[Tensor, " T"]
+    row: Int64[Tensor, " T"]  # counted from the region's first
+    start: Int64[Tensor, " T"]  # the first cell in R of the level's row of that number
+    width: Int64[Tensor, " T"]  # columns of the level
+    scale: Float[Tensor, "T 1"]  # sides of the scaled box, in sides of the box
+    outward: Float[Tensor, "T 4"]  # from pixels to cells, outwards
+    shift: Float[Tensor, "4"]  # added to edges before they are rounded to whole cells
+    inner_shift: Float[Tensor, "4"]  # the same for the edges of the full box, inside which an effective cell must stand ...
+    strict: Float[Tensor, "T 4"]  # ... strictly: a cell less at the left and top; no bound for ignoring slots
+    row_shift: Float[Tensor, "T 4"]  # from a whole cell's number back to its outer side; at the top the slot's row
+    bounds: tuple[Float[Tensor, "1 T 4"], Float[Tensor, "1 T 4"]]  # least and greatest edges, where an image fills the tensor
+    entry_slot: Int64[Tensor, " E"]  # entries: every cell that an effective region can have, by slot ...
+    entry_column: Int64[Tensor, " E"]  # ... and column, counted from the run's first
 
     @property
     def effective(self) -> slice:
@@ -52,92 +59,96 @@ class Slots:
 
 @dataclass(frozen=True)
 class Runs:
-    """For each instance and row slot the run of columns first <= column < end at `row` (cells of the slot's level)."""
+    """For each instance and row slot the run of cells start <= cell < start + length in R; (0, 0) where there is no such row."""
 
-    row: Float[Tensor, "N T"]
-    first: Float[Tensor, "N T"]
-    end: Float[Tensor, "N T"]
+    start: Int64[Tensor, "N T"]
+    length: Int64[Tensor, "N T"]
 
 
-def make_slots(grid: Grid, effective_scale: float, ignoring_scale: float, like: Tensor) -> Slots:
+def make_slots(grid: Grid, effective_scale: float, rules: Rules, like: Tensor) -> Slots:
     """The row slots of one input size; made once."""
     make = _slots.__wrapped__ if fresh(like) else _slots
-    return make(grid.shapes, grid.strides, effective_scale, ignoring_scale, like.device)
+    return make(grid.shapes, grid.strides, effective_scale, rules, like.device)
 
 
 @lru_cache(maxsize=64)
-def _slots(shapes, strides, effective_scale: float, ignoring_scale: float, device: torch.device) -> Slots:
+def _slots(shapes, strides, effective_scale: float, rules: Rules, device: torch.device) -> Slots:
     starts = [sum(h * w for h, w in shapes[:index]) for index in range(len(shapes))]
-    rows: list[tuple[float, ...]] = []
+    table: list[tuple[float, ...]] = []
     entries: list[tuple[int, int]] = []
     num_effective = 0
-    for scale, slack in ((effective_scale, 0.0), (ignoring_scale, 1e9)):
+    for scale in (effective_scale, rules.ignoring_scale):
         for level, ((h, w), stride) in enumerate(zip(shapes, strides)):
             height, width = (min(cells, ceil(scale * cells) + 2) for cells in (h, w))
             for row in range(height):
-                if slack == 0:
-                    entries.extend((len(rows), column) for column in range(width))
-                rows.append((level, row, stride, scale, slack, w, starts[level]))
-        num_effective = num_effective or len(rows)
-    table = torch.tensor(rows, dtype=torch.float64, device=device)
-    entry = torch.tensor(entries, device=device)
-    level, offset, stride, scale, slack, width, base = table.unbind(1)
-    sign = torch.tensor([[-1.0], [1.0]], device=device)
+                if not num_effective:
+                    entries.extend((len(table), column) for column in range(width))
+                table.append((level, row, starts[level] + row * w, w, scale, stride))
+        num_effective = num_effective or len(table)
+    level, row, start, width = torch.tensor([entry[:4] for entry in table], device=device).unbind(1)
+    scale, stride = torch.tensor([entry[4:] for entry in table], device=device).split(1, 1)
+    entry_slot, entry_column = torch.tensor(entries, device=device).unbind(1)
+    inwards = torch.tensor([1.0, 1.0, -1.0, -1.0], device=device)
+    shift = inwards * (rules.cell_center - 0.5 if rules.cells == "overlap" else 0.0)
+    strict = (inwards + 1) * -0.5 + torch.where(torch.arange(len(table), device=device) < num_effective, 0.0, torch.inf)[:, None]
+    row_shift = shift + row[:, None] * torch.tensor([0.0, 1.0, 0.0, 0.0], device=device)
+    full = torch.tensor([[[w, h] for h, w in shapes]], device=device)
     return Slots(
-        num_effective, level.long(), offset.float(), stride.float(), scale.float()[:, None, None] * sign,
-        slack.float()[:, None, None] * sign, width.long(), base.long(), entry[:, 0], entry[:, 1].float(),
+        num_effective, level, row, start, width, scale, -inwards / stride, shift, inwards * rules.cell_center, strict, row_shift,
+        edge_bounds(full, level, rules), entry_slot, entry_column,
     )  # fmt: skip
 
 
-def find_runs(
-    boxes: Float[Tensor, "N 4"], extent: Int64[Tensor, "N L 2"], rules: Rules, slots: Slots
-) -> Runs:
+def edge_bounds(extent: Int64[Tensor, "N L 2"], level: Int64[Tensor, " T"], rules: Rules) -> tuple[Tensor, Tensor]:
+    """Least and greatest edges (N, T, 4) of regions that stay in images of `extent` columns and rows at each level."""
+    limit = extent[:, level].float()
+    none = torch.zeros_like(limit)
+    least = 1 if rules.cells == "floor_ceil" else 0  # a region keeps this many columns and rows
+    return torch.cat([least - limit, none], 2), torch.cat([none, limit], 2)
+
+
+def find_runs(boxes: Float[Tensor, "N 4"], extent: Int64[Tensor, "N L 2"] | None, rules: Rules, slots: Slots) -> Runs:
     """The runs of the effective and ignoring regions of each instance at each level.
 
     Scaled box: same centre, sides * epsilon_e (or epsilon_i), divided by the stride: the level's own cells.
 
     `floor_ceil` (paper): columns floor(x1) .. ceil(x2), half open, clamped to the image's cells, at least one; rows alike.
-    `overlap` (reference): cells whose square, centred at the cell's location, is covered to more than 1 % by the scaled box; for the
-    effective region the location must also lie strictly inside the full box. May be empty.
+    `overlap` (reference): cells whose square, centred at the cell's location, is covered to more than 1 % by the scaled box; for
+    the effective region the location must also lie strictly inside the full box. May be empty.
 
     Args:
         boxes: x1 y1 x2 y2, pixels.
-        extent: columns and rows of the instance's own image at each level.
+        extent: columns and rows of the instance's own image at each level; None: every image fills the tensor.
 
     Source: paper, section 3.2 (ground truth); reference, rules 5 and 6.
     """
-    low, high = boxes[:, :2], boxes[:, 2:]
-    center, half = (low + high) * 0.5, (high - low) * 0.5
-    stride = slots.stride[:, None, None]
-    edges = center[:, None, None] + half[:, None, None] * slots.signed_scale  # N T 2(low, high) 2(x, y), pixels
-    limit = extent[:, slots.level].to(boxes.dtype)
+    half = boxes.unsqueeze(1) * slots.outward * 0.5  # N T 4, like all that follow
+    opposite = half.roll(2, 2)
+    edges = (half - opposite) + (half + opposite) * slots.scale  # of the scaled box: middle + half a side * scale
+    cells = (edges + slots.shift).ceil()
+    if rules.cells == "overlap":
+        cells = cells.minimum((half * 2 + slots.inner_shift).ceil() + slots.strict)
+    lower, upper = slots.bounds if extent is None else edge_bounds(extent, slots.level, rules)
+    cells = cells.clamp(lower, upper).long()
+    left, top, right, bottom = cells.unbind(2)
+    length, rows = left + right, top + bottom
+    start = slots.start - top * slots.width - left
     if rules.cells == "floor_ceil":
-        low_cell, high_cell = (edges / stride).unbind(2)
-        first = torch.minimum(low_cell.floor().clamp(min=0), limit - 1)
-        end = torch.maximum(torch.minimum(high_cell.ceil(), limit), first + 1)
-        (first_column, first_row), (end_column, end_row) = first.unbind(2), end.unbind(2)
-        row = first_row + slots.offset
-        return Runs(row, first_column, torch.where(row < end_row, end_column, first_column))
-    low_cell, high_cell = (edges / stride - (rules.cell_center - 0.5)).unbind(2)
-    low_inner, high_inner = (boxes.unflatten(1, (2, 2))[:, None] / stride - rules.cell_center + slots.slack).unbind(2)
-    first = torch.maximum(low_cell.floor(), low_inner.floor() + 1).clamp(min=0).minimum(limit)
-    end = torch.minimum(high_cell.ceil(), high_inner.ceil()).clamp(min=0).minimum(limit)
-    (first_column, first_row), (end_column, end_row) = first.unbind(2), end.unbind(2)
-    row = first_row + slots.offset
-    # How much of the first and last column's and of the row's squares the box covers, in pixels. Columns between are covered whole.
-    cells = torch.stack([first_column, end_column - 1, row], 2)
-    middle = (cells + rules.cell_center) * stride[:, 0]
-    low_edge, high_edge = torch.cat([edges[..., :1], edges], 3).unbind(2)  # x, x, y beside the three of `cells`
-    covered = torch.minimum(high_edge, middle + stride[:, 0] / 2) - torch.maximum(low_edge, middle - stride[:, 0] / 2)
-    by_row = covered[..., 2:]
-    short = covered[..., :2] * by_row <= OVERLAP * slots.stride.square()[:, None]
-    inside = (row < end_row) & (by_row[..., 0] > OVERLAP * slots.stride)
-    first_column, end_column = first_column + short[..., 0], end_column - short[..., 1].float()
-    return Runs(row, first_column, torch.where(inside, end_column, first_column).maximum(first_column))
+        return _only(rows.clamp(min=1) > slots.row, start, length.clamp(min=1))
+    # The share of the first and last column's, and of the row's squares that the box covers. Columns between are covered whole.
+    side = cells - slots.row_shift
+    covered = torch.minimum(side, edges) + torch.minimum(1 - side, edges.roll(2, 2))
+    first, row, last, _ = covered.unbind(2)
+    thin = torch.stack([first, last]) * row <= OVERLAP
+    return _only((rows > slots.row) & (row > OVERLAP), start + thin[0], (length - thin.sum(0)).clamp(min=0))
+
+
+def _only(there: Bool[Tensor, "N T"], start: Int64[Tensor, "N T"], length: Int64[Tensor, "N T"]) -> Runs:
+    return Runs(start * there, length * there)
 
 
 def own_cells(
-    boxes: Float[Tensor, "N 4"], image: Int64[Tensor, "N"], runs: Runs, slots: Slots, batch: int, num_cells: int
+    boxes: Float[Tensor, "N 4"], image: Int64[Tensor, " N"], runs: Runs, slots: Slots, batch: int, num_cells: int
 ) -> Int64[Tensor, "B R"]:
     """The instance that owns each cell of each image: 1 + its index in `N`, or 0 for none.
 
@@ -145,60 +156,44 @@ def own_cells(
 
     Source: paper, section 3.2 ("the smaller instance has a higher priority"); reference, rule 7.
     """
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    order = torch.argsort(area, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(0, order, torch.arange(1, len(order) + 1, device=order.device))
-    n = slots.num_effective
-    start = image[:, None] * num_cells + slots.base[:n] + runs.row[:, :n].long() * slots.width[:n]  # N T: the row in B x R
-    column = runs.first[:, slots.entry_slot] + slots.entry_offset
-    cell = start[:, slots.entry_slot] + column.long()
-    cell = torch.where(column < runs.end[:, slots.entry_slot], cell, batch * num_cells)  # one place more, for what is no cell
-    best = torch.zeros(batch * num_cells + 1, dtype=torch.int64, device=boxes.device)
-    best.scatter_reduce_(0, cell.flatten(), rank[:, None].expand_as(cell).flatten(), "amax")
-    instance = torch.cat([order.new_zeros(1), order + 1])
-    return instance[best[:-1]].view(batch, num_cells)
+    order = box_area(boxes).argsort(descending=True, stable=True)
+    rank = order.argsort()  # each instance's place in that order
+    # Every cell that the regions can have (N E), in B x R; rank -1 for those beyond a run's end.
+    cell = (runs.start[:, slots.entry_slot] + slots.entry_column).add(image.unsqueeze(1), alpha=num_cells)
+    cell = cell.clamp(max=batch * num_cells - 1)
+    rank = rank.unsqueeze(1).masked_fill(slots.entry_column >= runs.length[:, slots.entry_slot], -1)
+    best = rank.new_full((batch * num_cells,), -1).scatter_reduce_(0, cell.flatten(), rank.flatten(), "amax")
+    instance = F.pad(order + 1, (0, 1))  # of each rank; the last place, 0, is that of rank -1
+    return instance[best].view(batch, num_cells)
 
 
 def count_regions(
-    runs: Runs, slots: Slots, part: slice, active: Bool[Tensor, "N T"] | None, plane: Int64[Tensor, "N"], planes: int, grid: Grid
-) -> list[Int[Tensor, "P _"]]:
-    """How many regions lie over each entry of `planes` maps; instance n is drawn into map `plane[n]`.
+    runs: Runs, part: slice, active: Bool[Tensor, "N T"] | None, plane: Int64[Tensor, " N"], planes: int, num_cells: int
+) -> Int[Tensor, "P R"]:
+    """How many regions lie over each cell of `planes` maps, int16; instance n is drawn into map `plane[n]`.
 
     Each run puts +1 at its start and -1 behind its end of one long row of all maps; the running sum is the count.
 
     Args:
         part: which slots: `slots.effective` or `slots.ignoring`.
         active: runs to draw; None: all.
-
-    Returns:
-        (planes, cells of the first level), (planes, cells of the other levels); int16.
     """
-    sizes = grid.block_sizes
-    base, width = slots.base[part], slots.width[part]
-    later = base >= sizes[0]  # the level lies in the second block of maps
-    start = torch.where(later, base - sizes[0] + planes * sizes[0], base)
-    start = start + plane[:, None] * torch.where(later, sizes[-1], sizes[0]) + runs.row[:, part].long() * width
-    first, end = runs.first[:, part], runs.end[:, part]
-    if active is not None:
-        end = torch.where(active[:, part], end, first)
-    # Empty runs may lie past their level's last row, but both of their steps fall on the same place.
-    ends = torch.cat([start + first.long(), start + end.long()]).clamp(max=planes * grid.num_cells)
-    step = torch.ones_like(ends, dtype=torch.int16)
-    step[len(start) :] = -1
-    total = torch.zeros(planes * grid.num_cells + 1, dtype=torch.int16, device=ends.device)
-    total = total.scatter_add_(0, ends.flatten(), step.flatten()).cumsum_(0)[:-1]
-    return [part.view(planes, size) for part, size in zip(total.split([planes * size for size in sizes]), sizes)]
+    length = runs.length if active is None else runs.length * active
+    start = runs.start[:, part].add(plane.unsqueeze(1), alpha=num_cells)
+    end = start + length[:, part]
+    # Two places more: an empty run may stand one behind the last cell's end.
+    steps = torch.zeros(planes * num_cells + 2, dtype=torch.int16, device=start.device)
+    steps.scatter_(0, start.flatten(), 1, reduce="add").scatter_(0, end.flatten(), -1, reduce="add")
+    return steps.cumsum_(0)[:-2].view(planes, num_cells)
 
 
-def instance_maps(runs: Runs, slots: Slots, part: slice, grid: Grid) -> Bool[Tensor, "N R"]:
+def instance_maps(runs: Runs, part: slice, grid: Grid) -> Bool[Tensor, "N R"]:
     """The effective (or ignoring, the effective included) region of each instance alone: for looking at."""
-    n = len(runs.row)
-    return torch.cat(count_regions(runs, slots, part, None, torch.arange(n, device=runs.row.device), n, grid), 1) > 0
+    n = len(runs.start)
+    return count_regions(runs, part, None, torch.arange(n, device=runs.start.device), n, grid.num_cells) > 0
 
 
-def crowd_cells(
-    crowds: Float[Tensor, "M 4"], image: Int64[Tensor, "M"], batch: int, grid: Grid
-) -> Bool[Tensor, "B R"]:
+def crowd_cells(crowds: Float[Tensor, "M 4"], image: Int64[Tensor, " M"], batch: int, grid: Grid) -> Bool[Tensor, "B R"]:
     """Cells that stand strictly inside the inner half (sides * 0.5) of a crowd box: neither positive nor negative.
 
     Source: reference, rule 8. The paper says nothing of crowds; both conventions use this rule.

@@ -21,25 +21,24 @@ def mean_by_level(
     Source: paper, section 3.2 (online feature selection), the two means added.
     """
     levels = len(grid.strides)
-    key = (owner * levels + grid.level).flatten()
-    total = cell_loss.new_zeros((num_instances + 1) * levels).scatter_add_(0, key, cell_loss.flatten())
-    count = torch.zeros_like(total).scatter_add_(0, key, torch.ones_like(cell_loss).flatten())
-    mean = torch.where(count > 0, total / count, torch.inf)
+    key = grid.level.add(owner, alpha=levels).flatten()  # a place for each instance at each level; the first ones for no owner
+    mean = cell_loss.new_full(((num_instances + 1) * levels,), torch.inf)
+    mean.scatter_reduce_(0, key, cell_loss.flatten(), "mean", include_self=False)
     return mean.view(-1, levels)[1:]
 
 
-def select_online(level_losses: Float[Tensor, "N L"]) -> Int64[Tensor, "N"]:
+def select_online(level_losses: Float[Tensor, "N L"]) -> Int64[Tensor, " N"]:
     """l* = argmin over levels of the instance's loss: 0..L-1, the first on ties, -1 where it owns no cell at any level.
 
     Source: paper, section 3.2: l* = argmin_l L_focal(l) + L_iou(l).
     """
-    best = level_losses.min(1)
-    return torch.where(best.values.isinf(), -1, best.indices)
+    best, level = level_losses.min(1)
+    return level.masked_fill(best == torch.inf, -1)
 
 
 def select_heuristic(
     boxes: Float[Tensor, "N 4"], level_losses: Float[Tensor, "N L"], first_level: int, size: float, level: int
-) -> Int64[Tensor, "N"]:
+) -> Int64[Tensor, " N"]:
     """l' = floor(l0 + log2(sqrt(w h) / size)), clamped to the levels there are; -1 where the instance owns no cell at any level.
 
     Args:

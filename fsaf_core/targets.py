@@ -1,14 +1,16 @@
-"""From the boxes of a batch to the maps that the losses use: owners, selection, positives, ignored entries; and the two losses."""
+"""From the boxes of a batch to the maps that the losses use: owners, selection, positives, ignored entries; and the losses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.nn import functional as F
 
-from .boxes import Grid, decode
+from .boxes import Grid, to_edges
 from .config import FSAFError, ModelConfig
-from .losses import cell_focal, focal_positive, iou_loss
+from .losses import at_label, cell_focal, focal_positive, iou_loss
 from .regions import Runs, Slots, count_regions, crowd_cells, find_runs, instance_maps, own_cells
 from .selection import mean_by_level, select_heuristic, select_online
 
@@ -18,10 +20,10 @@ class Instances:
     """All instances of a batch, image by image, and its crowd boxes."""
 
     boxes: Float[Tensor, "N 4"]  # x1 y1 x2 y2, pixels of the input tensor
-    labels: Int64[Tensor, "N"]  # 0..K-1
-    image: Int64[Tensor, "N"]  # 0..B-1
+    labels: Int64[Tensor, " N"]  # 0..K-1
+    image: Int64[Tensor, " N"]  # 0..B-1
     crowds: Float[Tensor, "M 4"]
-    crowd_image: Int64[Tensor, "M"]
+    crowd_image: Int64[Tensor, " M"]
 
 
 def pack_targets(targets: list[dict[str, Tensor]], device: torch.device) -> Instances:
@@ -39,15 +41,14 @@ def pack_targets(targets: list[dict[str, Tensor]], device: torch.device) -> Inst
                 f"targets[{index}]: boxes are {tuple(target['boxes'].shape)} and labels {tuple(target['labels'].shape)}; "
                 "give (N, 4) x1 y1 x2 y2 and (N,) labels."
             )
-    boxes = [target["boxes"] for target in targets]
-    crowds = [target.get("ignored", box[:0]) for target, box in zip(targets, boxes)]
-    place = [torch.full((len(part),), index % len(targets)) for index, part in enumerate(boxes + crowds)]
-    crowd_count = sum(len(part) for part in crowds)
-    every = torch.cat(boxes + crowds).to(device, torch.float32)
-    image = torch.cat(place).to(device)
-    n = len(every) - crowd_count
+    crowded = [index for index, target in enumerate(targets) if "ignored" in target]
+    boxes = [target["boxes"] for target in targets] + [targets[index]["ignored"] for index in crowded]
+    image = [torch.full((len(part),), index, device=device) for part, index in zip(boxes, [*range(len(targets)), *crowded])]
     labels = torch.cat([target["labels"] for target in targets]).to(device)
-    return Instances(every[:n], labels, image[:n], every[n:], image[n:])
+    count = [len(labels), sum(len(targets[index]["ignored"]) for index in crowded)]
+    boxes, crowds = torch.cat(boxes).to(device, torch.float32).split(count)
+    image, crowd_image = torch.cat(image).split(count)
+    return Instances(boxes, labels, image, crowds, crowd_image)
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,8 @@ class Regions:
     grid: Grid
 
     def maps(self) -> tuple[Bool[Tensor, "N R"], Bool[Tensor, "N R"]]:
-        """The effective and the ignoring region (the effective one included) of each instance alone, over the cells of all levels."""
-        effective, ignoring = (
-            instance_maps(self.runs, self.slots, part, self.grid) for part in (self.slots.effective, self.slots.ignoring)
-        )
+        """The effective and the ignoring region (the effective one included) of each instance alone, over all cells."""
+        effective, ignoring = (instance_maps(self.runs, part, self.grid) for part in (self.slots.effective, self.slots.ignoring))
         return effective, ignoring
 
 
@@ -71,13 +70,13 @@ class Assignment:
     """Who learns what, where."""
 
     level_losses: Float[Tensor, "N L"]  # inf where an instance owns no cell
-    selected_level: Int64[Tensor, "N"]  # 0..L-1, -1 = no cell at any level
+    selected_level: Int64[Tensor, " N"]  # 0..L-1, -1 = no cell at any level
     regions: Regions
     owner: Int64[Tensor, "B R"]  # 1 + instance, 0 = none, before the selection
     positive: Bool[Tensor, "B R"]  # owned, and at the owner's selected level
     label: Int64[Tensor, "B R"]  # the owner's class
-    target_boxes: Float[Tensor, "B R 4"]  # the owner's box
-    ignored: list[Bool[Tensor, "B K _"]]  # entries that teach nothing (but a positive cell's own class is positive), in the grid's two blocks
+    target_edges: Float[Tensor, "B R 4"]  # the owner's box as edges: -x1 -y1 x2 y2, pixels
+    ignored: Sequence[Bool[Tensor, "B K _"]]  # entries that teach nothing (but a positive cell's own class), in two blocks
     valid: Bool[Tensor, "B R"] | None  # cells inside their image and under no crowd; None: all
 
     @property
@@ -97,7 +96,7 @@ def assign(
     cls_blocks: list[Float[Tensor, "B K _"]],
     offsets: Float[Tensor, "B R 4"],
     instances: Instances,
-    extent: Int64[Tensor, "B L 2"],
+    extent: Int64[Tensor, "B L 2"] | None,
     valid: Bool[Tensor, "B R"] | None,
     grid: Grid,
     slots: Slots,
@@ -107,74 +106,81 @@ def assign(
 
     Args:
         cls_blocks, offsets: the network's outputs; used without gradient.
-        extent: columns and rows of each image at each level.
+        extent: columns and rows of each image at each level; None: all fill the tensor.
         valid: cells inside their image; None: all.
     """
     rules, (batch, classes) = config.rules, cls_blocks[0].shape[:2]
     boxes, labels, image = instances.boxes, instances.labels, instances.image
-    plane = image * classes + labels
-    runs = find_runs(boxes, extent[image], rules, slots)
+    plane = labels.add(image, alpha=classes)  # each instance's class map in B x K
+    runs = find_runs(boxes, None if extent is None else extent[image], rules, slots)
     owner = own_cells(boxes, image, runs, slots, batch, grid.num_cells)
-    with_none = torch.cat([labels.new_zeros(1), labels])
-    label = with_none[owner]
+    label = with_none(labels, 0)[owner]
     ignored = None
 
     if rules.other_levels == "all" or rules.same_class == "erase":
-        counts = [part.view(batch, classes, -1) for part in count_regions(runs, slots, slots.ignoring, None, plane, batch * classes, grid)]
+        count = count_regions(runs, slots.ignoring, None, plane, batch * classes, grid.num_cells).view(batch, classes, -1)
         if rules.same_class == "erase":  # a second region of the owner's class over its cell takes the cell from it
-            index = label.unsqueeze(1).split(grid.block_sizes, 2)
-            at_own = torch.cat([part.gather(1, where) for part, where in zip(counts, index)], 2).squeeze(1)
-            owner = owner.masked_fill(at_own >= 2, 0)
+            owner = owner.masked_fill(count.gather(1, label.unsqueeze(1)).squeeze(1) >= 2, 0)
         if rules.other_levels == "all":
-            ignored = [part > 0 for part in counts]
+            ignored = (count > 0).split(grid.block_sizes, 2)
+        del count  # two bytes an entry: not needed beside the losses
     if len(instances.crowds):
         crowd = crowd_cells(instances.crowds, instances.crowd_image, batch, grid)
         owner = owner.masked_fill(crowd, 0)
         valid = ~crowd if valid is None else valid & ~crowd
 
-    target_boxes = torch.cat([boxes.new_zeros(1, 4), boxes])[owner]
+    target_edges = with_none(to_edges(boxes), 0.0)[owner]
     if config.selection_focal == "all":
         focal = cell_focal(cls_blocks, owner > 0, label, ignored)
     else:
-        index = label.unsqueeze(1).split(grid.block_sizes, 2)
-        focal = focal_positive(torch.cat([part.gather(1, where) for part, where in zip(cls_blocks, index)], 2).squeeze(1))
-    level_losses = mean_by_level(focal + box_loss(offsets, target_boxes, grid, config), owner, grid, len(boxes))
+        focal = focal_positive(at_label(cls_blocks, label))
+    level_losses = mean_by_level(focal + box_loss(offsets, target_edges, grid, config), owner, grid, len(boxes))
     if config.selection == "online":
         selected = select_online(level_losses)
     else:
         selected = select_heuristic(boxes, level_losses, config.first_level, config.heuristic_size, config.heuristic_level)
 
-    positive = (torch.cat([selected.new_full((1,), -1), selected])[owner] == grid.level) & (owner > 0)
+    positive = with_none(selected, -1)[owner] == grid.level
     if rules.other_levels == "adjacent":
-        near = ((slots.level - selected[:, None]).abs() <= 1) & (selected[:, None] >= 0)
-        counts = count_regions(runs, slots, slots.ignoring, near, plane, batch * classes, grid)
-        ignored = [part.view(batch, classes, -1) > 0 for part in counts]
-    return Assignment(level_losses, selected, Regions(runs, slots, grid), owner, positive, label, target_boxes, ignored, valid)
+        chosen = selected.unsqueeze(1)
+        near = ((slots.level - chosen).abs() <= 1) & (chosen >= 0)
+        count = count_regions(runs, slots.ignoring, near, plane, batch * classes, grid.num_cells)
+        ignored = (count > 0).view(batch, classes, -1).split(grid.block_sizes, 2)
+    return Assignment(level_losses, selected, Regions(runs, slots, grid), owner, positive, label, target_edges, ignored, valid)
+
+
+def with_none(values: Tensor, none: float) -> Tensor:
+    """`values` of the instances, with the value of no instance in front: to be indexed by owners."""
+    return F.pad(values, (0, 0) * (values.ndim - 1) + (1, 0), value=none)
 
 
 def box_loss(
-    offsets: Float[Tensor, "B R 4"], target_boxes: Float[Tensor, "B R 4"], grid: Grid, config: ModelConfig
+    offsets: Float[Tensor, "B R 4"], target_edges: Float[Tensor, "B R 4"], grid: Grid, config: ModelConfig
 ) -> Float[Tensor, "B R"]:
-    """-ln IoU of each cell's decoded box with `target_boxes`, both in pixels."""
+    """-ln IoU of each cell's decoded box with its target, in pixels."""
     if config.rules.min_offset:
         offsets = offsets.clamp(min=config.rules.min_offset)
-    return iou_loss(decode(offsets, grid.centers, config.offset_normalizer * grid.stride), target_boxes)
+    scale = config.offset_normalizer * grid.stride.unsqueeze(1)
+    return iou_loss(grid.edges + offsets * scale, target_edges)  # as `decode`, in edges
 
 
 def anchor_free_losses(
-    cls_blocks: list[Float[Tensor, "B K _"]], offsets: Float[Tensor, "B R 4"], assignment: Assignment, normalizer: Tensor, config: ModelConfig
+    cls_blocks: list[Float[Tensor, "B K _"]],
+    offsets: Float[Tensor, "B R 4"],
+    assignment: Assignment,
+    normalizer: Tensor,
+    config: ModelConfig,
 ) -> dict[str, Float[Tensor, ""]]:
     """af_cls = lambda / N * sum of focal losses, af_box = lambda / N * sum of -ln IoU over positive cells; N = `normalizer`.
 
     Source: paper, section 3.2, equations of the focal and IoU loss, and section 3.3 (lambda).
     """
-    grid = assignment.regions.grid
     focal = cell_focal(cls_blocks, assignment.positive, assignment.label, assignment.ignored)
     if assignment.valid is not None:
         focal = focal * assignment.valid
-    box = box_loss(offsets, assignment.target_boxes, grid, config) * assignment.positive
-    scale = config.af_weight / normalizer
-    return {"af_cls": focal.sum() * scale, "af_box": box.sum() * scale}
+    box = box_loss(offsets, assignment.target_edges, assignment.regions.grid, config) * assignment.positive
+    divisor = normalizer / config.af_weight
+    return {"af_cls": focal.sum() / divisor, "af_box": box.sum() / divisor}
 
 
 def loss_normalizer(assignment: Assignment, config: ModelConfig, sync: bool = False) -> Float[Tensor, ""]:
@@ -184,12 +190,11 @@ def loss_normalizer(assignment: Assignment, config: ModelConfig, sync: bool = Fa
         sync: take the number of all processes and divide it by how many they are: the mean of their losses is then that of
             one process with all their images.
     """
-    valid = assignment.valid if assignment.valid is not None else torch.ones_like(assignment.positive)
-    cells = valid.sum(1).clamp(min=1).sum()
-    counts, world = torch.stack([assignment.num_positive, cells]).float(), 1
+    positives, valid, one = assignment.num_positive.float(), assignment.valid, 1.0
+    cells = assignment.positive.numel() if valid is None else valid.sum(1).clamp(min=1).sum().float()
     if sync and torch.distributed.is_initialized():
+        counts = torch.stack([positives, torch.zeros_like(positives) + cells])
         torch.distributed.all_reduce(counts)
-        world = torch.distributed.get_world_size()
-    positives, cells = counts.unbind()
-    empty = cells if config.rules.empty_normalizer == "cells" else torch.ones_like(cells)
-    return torch.where(positives > 0, positives, empty) / world
+        one = 1 / torch.distributed.get_world_size()
+        positives, cells = (counts * one).unbind()
+    return positives.masked_fill(positives == 0, cells if config.rules.empty_normalizer == "cells" else one)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+import re
 import time
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 import torch
 
 import fsaf_core as fsaf
+from fsaf_core.boxes import to_edges
 from fsaf_core.detector import HeadOutputs
+from fsaf_core.draw.explorer import Explorer, Sample
 from fsaf_core.draw.situation import CROWD, ERASED, UNDER_CROWD, Snapshots, explore
 from fsaf_core.losses import iou_loss
 
@@ -133,7 +136,7 @@ def test_a_cell_s_numbers_are_its_own_losses(snapshots) -> None:
     own = -0.25 * (1 - p[2]) ** 2 * p[2].log()
     others = sum(-0.75 * q**2 * (1 - q).log() for q in p[[0, 1, 3, 4, 5]])
     assert owner == 0
-    assert iou == pytest.approx(float(iou_loss(decoded, torch.tensor(box))), abs=1e-5)
+    assert iou == pytest.approx(float(iou_loss(to_edges(decoded), to_edges(torch.tensor(box)))), abs=1e-5)
     assert focal == pytest.approx(float(own + others), abs=1e-5)
 
 
@@ -224,3 +227,84 @@ def test_snapshots_of_another_kind_are_refused(tmp_path) -> None:
             Snapshots.load(path)
     with pytest.raises(fsaf.FSAFError, match="anchor-free branch"):
         Snapshots.of({0: fsaf.build_detector(dataclasses.replace(TINY, branches="anchor_based"))}, photo())
+
+
+# The widget, without a browser
+
+
+@pytest.fixture
+def explorer(snapshots) -> Explorer:
+    return Explorer(photo(), [[24, 28, 68, 76], [60, 60, 110, 100]], [0, 3], snapshots)
+
+
+def ask(explorer: Explorer, **patch) -> dict:
+    """What the screen sends when the reader does something."""
+    stamp = f"test {explorer.state['stamp']}"
+    explorer.set_state({"state": {**explorer.state, **patch, "stamp": stamp}})
+    return explorer.answer
+
+
+def test_the_widget_answers_what_explore_says(explorer, snapshots) -> None:
+    boxes = [[10.25, 20.5, 70, 90]]
+    answer = ask(explorer, boxes=boxes, labels=[2], selected=0, snapshot=1)
+    assert answer == {"stamp": explorer.state["stamp"]} | explore(SIZE, boxes, [2], snapshots.outputs[1], TINY)
+    switches = explorer.state["switches"] | {"convention": "reference", "effective_scale": 0.1}
+    answer = ask(explorer, switches=switches, mode="image")
+    config = dataclasses.replace(TINY, convention="reference", effective_scale=0.1)
+    assert answer == {"stamp": explorer.state["stamp"]} | explore(SIZE, boxes, [2], snapshots.outputs[1], config, 0, whole=True)
+
+
+def test_bad_states_show_a_sentence(explorer, snapshots) -> None:
+    assert "must lie between" in ask(explorer, switches=explorer.state["switches"] | {"effective_scale": 0.9})["notes"][0]
+    assert isinstance(str(explorer.picture()), str)
+    assert ask(explorer, switches={}, boxes=[[5, 5, 5, 5]], labels=[0])["notes"][0].startswith("Box 1 has no area")
+    assert ask(explorer, mode="population")["notes"][-1].startswith("A population needs the weights")
+    for image in (photo(20, 4000), photo(1500, 1500)):
+        explorer = Explorer(image, [[5, 5, 90, 15]], [0], config=TINY)
+        assert explorer.answer["notes"] and "svg" in str(explorer.picture())
+    assert Explorer(photo(), config=TINY).picture().alt == "0 boxes: P3 learns 0, P4 learns 0, P5 learns 0, P6 learns 0."
+
+
+def test_a_notebook_stores_the_same_bytes_each_time(explorer, snapshots) -> None:
+    again = Explorer(photo(), torch.tensor([[24.0, 28, 68, 76], [60, 60, 110, 100]]), torch.tensor([0, 3]), snapshots)
+    bundles = [one._repr_mimebundle_()[0] for one in (explorer, again)]
+    stored = [
+        {kind: data for kind, data in bundle.items() if kind != "application/vnd.jupyter.widget-view+json"} for bundle in bundles
+    ]
+    assert stored[0] == stored[1] and set(stored[0]) == {"text/plain", "image/svg+xml"}
+    assert stored[0]["text/plain"] == "Explorer: 128 x 128 px, 2 boxes, P3..P6, 3 snapshots"
+    assert len(stored[0]["image/svg+xml"]) < 100_000
+    ask(again, boxes=[[24, 28, 69, 76], [60, 60, 110, 100]])
+    assert str(again.picture()) != stored[0]["image/svg+xml"]
+
+
+def test_the_picture_says_in_words_what_it_shows(explorer) -> None:
+    level = explorer.answer["levels"][1]
+    words = explorer.picture().alt
+    assert words.startswith("Box 1 of 2, circle.") and f"P4 {level['loss']:.3f}" in words
+    assert f"Selected: P{explorer.answer['selected'][0]}" in words
+
+
+def test_a_point_of_the_population_opens_its_instance() -> None:
+    """Size and level of every box of every image; a click on one brings its image, its boxes and the outputs on it."""
+    detectors = {10 * seed: detector(seed) for seed in (1, 2)}
+    population = [Sample(photo(seed=seed), any_boxes(random.Random(seed), 3, *SIZE), [0, 1, 2]) for seed in range(4)]
+    explorer = Explorer(photo(), [[24, 28, 68, 76]], [0], detectors=detectors, population=population)
+    points = ask(explorer, mode="population", snapshot=0)["points"]
+    assert [point[2:] for point in points] == [[image, box] for image in range(4) for box in range(3)]
+    ask(explorer, open=[2, 1], mode="instance")
+    assert explorer.state["boxes"] == np.round(population[2].boxes, 4).tolist() and explorer.state["selected"] == 1
+    assert "open" not in explorer.state and explorer.answer["stamp"] == explorer.state["stamp"]
+    x1, y1, x2, y2 = population[2].boxes[1]
+    assert points[7][0] == pytest.approx(((x2 - x1) * (y2 - y1)) ** 0.5, abs=0.01)
+    assert ask(explorer, snapshot=0)["selected"][1] == points[7][1]
+
+
+def test_the_page_needs_no_host_and_is_small(explorer, tmp_path) -> None:
+    """For the size of the real thing: 12 snapshots of a 128 px image."""
+    path = tmp_path / "explorer.html"
+    twelve = dataclasses.replace(explorer.snapshots, steps=tuple(range(12)), outputs=explorer.snapshots.outputs * 4)
+    Explorer(photo(), [[24, 28, 68, 76]], [0], twelve).save_html(path)
+    text = path.read_text(encoding="utf-8")
+    assert path.stat().st_size < 500_000
+    assert set(re.findall(r"https?://[^\"' ]+", text)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml"}

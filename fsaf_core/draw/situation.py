@@ -30,6 +30,7 @@ MOST_PIXELS = 2_000_000  # of an image; above, one update would be more than 100
 MOST_NUMBERS = 2_000  # cells whose own losses are told
 NO_LEVEL = -1  # in place of a level, 3..7
 CROWD = -1  # in place of a label, 0..K-1
+CHOICES = ("selected", "online", "heuristic")
 ERASED, UNDER_CROWD = -1, -2  # in place of the box that a cell was lost to
 
 
@@ -118,14 +119,16 @@ def explore(
         whole: instead of them what the selection left of all boxes: positive cells, ignored cells.
 
     Returns:
-        For each box its level 3..7 (-1: none) in `selected`, `online` and `heuristic`; `notes`, sentences on what is odd; and
-        `levels`, a dict each: `level`, `stride`, `rows`, `columns`; `codes`, a digit for each cell, row by row: 0 negative,
-        1 ignoring, 2 effective, 3 lost; `loss`, `focal`, `iou` of the selected box (None: no cell); `taught`, what the level
-        learns of it in the end: "positive", "ignored" or "negative"; `cells`: {index: [owner, focal, iou]}, if lost [owner].
+        For each box its level 3..7 (-1: none) in `selected`, `online` and `heuristic`; `notes`, sentences on what is odd;
+        `cell_center`, where a cell stands, in cells; and `levels`, a dict each: `level`, `stride`, `rows`, `columns`; `codes`, a
+        digit for each cell, row by row: 0 negative, 1 ignoring, 2 effective, 3 lost; `loss`, `focal`, `iou` of the selected box
+        (None: no cell); `taught`, what the level learns of it in the end: "positive", "ignored" or "negative"; `cells`:
+        {index: [owner, focal, iou]}, of a lost cell {index: [owner]}.
     """
     good, notes = _judge(size, boxes, labels, config)
     levels: list[dict[str, Any]] = []
-    answer = {name: [NO_LEVEL] * len(boxes) for name in ("selected", "online", "heuristic")} | {"notes": notes, "levels": levels}
+    answer: dict[str, Any] = {name: [NO_LEVEL] * len(boxes) for name in CHOICES}
+    answer |= {"notes": notes, "levels": levels, "cell_center": config.rules.cell_center}
     if size[0] * size[1] > MOST_PIXELS:
         notes.append(f"The image is {size[1]} × {size[0]} px; the explorer takes 2 megapixels: make it smaller first.")
         return answer
@@ -140,6 +143,7 @@ def explore(
         "ignored": torch.tensor([boxes[index] for index in good if labels[index] == CROWD]).view(-1, 4).float(),
     }
     assignment = assigner(config).assign(outputs, [target], [size])
+    assert assignment is not None  # there is an anchor-free branch
     grid = assignment.regions.grid
     for name, chosen in _choices(target["boxes"], assignment, config).items():
         if known or name == "heuristic" or name == config.selection:
@@ -223,7 +227,7 @@ def _cell_losses(
     """Focal and IoU loss of each cell as the selection saw them, with its owner as target."""
     blocks = level_blocks(outputs.cls_logits)
     offsets = torch.cat([m.flatten(2).float() for m in outputs.box_offsets], 2).mT
-    iou = box_loss(offsets, assignment.target_boxes, assignment.regions.grid, config)
+    iou = box_loss(offsets, assignment.target_edges, assignment.regions.grid, config)
     if config.selection_focal == "own":
         return focal_positive(torch.cat(blocks, 2).gather(1, assignment.label[:, None])[:, 0]), iou
     before = assignment.ignored if config.rules.other_levels == "all" else None  # the other rule follows from the selection
