@@ -72,7 +72,8 @@ def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
     unknown = values.keys() - {field.name for field in fields(ModelConfig)}
     if unknown:
         raise FSAFError(f"{where} has a model field {sorted(unknown)[0]!r} that this version does not know: update fsaf-core.")
-    return ModelConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return ModelConfig(**given)
 
 
 def save(detector: Detector, path: str | Path, half: bool = False) -> None:
@@ -181,10 +182,11 @@ def versions() -> dict[str, str]:
 
 def random_states() -> dict[str, Any]:
     """The state of every random generator, as tensors and plain containers."""
-    name, keys, position, has_gauss, gauss = np.random.get_state()
+    of_numpy: Any = np.random.get_state()
+    name, keys, *rest = of_numpy
     return {
         "python": random.getstate(),
-        "numpy": (name, keys.tolist(), position, has_gauss, gauss),
+        "numpy": (name, keys.tolist(), *rest),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }

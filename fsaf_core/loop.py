@@ -112,7 +112,7 @@ class Run:
     def steps(self, log: Log | None, bar: tqdm) -> None:
         """The loop: from the run's position to its last step."""
         recipe, world, optimizer = self.recipe, self.world, self.optimizer
-        network: nn.Module = TrainingStep(self.detector.train(), recipe)
+        network: Any = TrainingStep(self.detector.train(), recipe)
         if world.size > 1:
             network = DistributedDataParallel(network, device_ids=[world.device] if world.device.type == "cuda" else None)
         batches, snapshots = self.batches(), snapshot_steps(recipe.snapshots, self.total_steps)
@@ -173,8 +173,10 @@ class Run:
         stop, norm = sums.pop("stop"), sums.pop("grad_norm")
         self.seconds += seconds
         micros = steps * self.recipe.accumulate * self.world.size
-        parts = {name: sums.pop(name) / micros for name in ("loss", "af_cls", "af_box", "ab_cls", "ab_box") if name in sums}
-        entry: dict[str, Any] = {"step": self.step, "epoch": self.step / self.steps_per_epoch, **parts}
+        losses: list[str] = [name for name in ("loss", "af_cls", "af_box", "ab_cls", "ab_box") if name in sums]
+        parts = {name: sums.pop(name) / micros for name in losses}
+        entry: dict[str, Any] = {"step": self.step, "epoch": self.step / self.steps_per_epoch}
+        entry |= parts
         if "positives" in sums:
             levels = {name: round(count) for name, count in sums.items() if name.startswith("P")}
             no_cell, positives = round(sums["no_cell"]), sums["positives"]

@@ -136,8 +136,8 @@ def _detector(config: Config, world: World, weights: str | Path | None, fresh: b
         if left and world.first:
             print(f"{weights} has other classes: all of it is taken but the class layer ({', '.join(left)}), which starts anew.")
     detector.sync_normalizer = config.train.sync_normalizer
-    memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
-    return detector.to(device=world.device, memory_format=memory_format)
+    detector.to(world.device)
+    return detector.to(memory_format=torch.channels_last) if config.train.channels_last else detector
 
 
 def _summary(run: Run) -> list[str]:
