@@ -147,7 +147,8 @@ class LossWatch:
 class Interrupt:
     """Ctrl-C and SIGTERM while a run trains: the first asks the loop to stop after its step, a second one stops at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, alone: bool = True) -> None:
+        self.alone = alone  # torchrun repeats the terminal's signal: among several processes a second one says nothing new
         self.asked = False
         self.at_once = False  # nothing is being changed: no need to wait for the end of a step
         self.process = os.getpid()
@@ -165,6 +166,6 @@ class Interrupt:
         if os.getpid() != self.process:  # a loading process, which inherits this handler: Ctrl-C is not meant for it
             if number == signal.SIGTERM:
                 os._exit(143)
-        elif self.asked or self.at_once:
+        elif self.at_once or (self.asked and self.alone):
             raise KeyboardInterrupt
         self.asked = True

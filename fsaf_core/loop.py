@@ -73,7 +73,7 @@ class Run:
         self.total_steps = self.recipe.steps or epochs * self.steps_per_epoch
         self.optimizer = build_optimizer(self.recipe, detector)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=self.recipe.amp == "fp16")
-        self.meters, self.watch, self.interrupt = Meters(), LossWatch(), Interrupt()
+        self.meters, self.watch, self.interrupt = Meters(), LossWatch(), Interrupt(alone=world.size == 1)
         self.step, self.seconds, self.validated, self.best = 0, 0.0, 0, -1.0
         self.record: Record | None = None  # of the last validation
 

@@ -445,6 +445,10 @@ def test_the_first_interrupt_waits_for_the_step_and_the_second_does_not():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+    with loop.Interrupt(alone=False) as interrupt:  # torchrun sends it once more
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert interrupt.asked
 
 
 class Questions(TorchDispatchMode):
