@@ -141,7 +141,7 @@ class Predict:
                     }
                 )
             print(f"{file}: {int(shown.sum())} objects of score {self.score:g} and more -> {target}", flush=True)
-        if results or not failed:
+        if len(failed) < len(files):
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / "detections.json").write_text(json.dumps(results))
             print(f"{len(results)} detections of {len(files) - len(failed)} images in {self.out / 'detections.json'}")
