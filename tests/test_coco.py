@@ -104,7 +104,7 @@ def test_each_fault_is_dropped_and_counted(make):
         "images without a box": 1,
     }
     assert len(index) == 3 and len(index.boxes) == 5
-    assert index.summary().startswith("3 images, 5 boxes of 3 classes, 1 annotations of no image dropped, ")
+    assert index.summary().startswith("3 images, 5 boxes of 3 classes, 1 duplicate images dropped, 1 annotations of no image")
 
 
 def test_area_is_the_json_s_own_and_may_be_left_out(make):

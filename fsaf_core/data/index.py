@@ -102,78 +102,53 @@ def _members(text: str) -> Iterator[tuple[str, dict]]:
         at = token(at, ",}")
 
 
-class _Flat:
-    """What is taken from the json while it is read: numbers in typed arrays, nothing in objects."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.image_ids, self.widths, self.heights = array("q"), array("q"), array("q")
-        self.names, self.name_ends = bytearray(), array("q", [0])
-        self.image, self.category, self.id, self.crowd = array("q"), array("q"), array("q"), array("b")
-        self.boxes, self.area = array("d"), array("d")
-        self.categories: dict[int, str] = {}
-        self.seen: set[int] = set()
-        self.duplicate_images = 0
-
-    def images(self, entry: dict) -> None:
-        if entry["id"] in self.seen:
-            self.duplicate_images += 1
-            return
-        if _OUTSIDE.search(entry["file_name"]):
-            raise FSAFError(f"{self.path}: file_name {entry['file_name']!r} leads outside the images' folder: mend the json.")
-        if min(entry["width"], entry["height"]) < 1:
-            raise ValueError("its width or height is below 1")
-        self.seen.add(entry["id"])
-        self.image_ids.append(entry["id"])
-        self.widths.append(entry["width"])
-        self.heights.append(entry["height"])
-        self.names += entry["file_name"].encode()
-        self.name_ends.append(len(self.names))
-
-    def annotations(self, entry: dict) -> None:
-        x, y, w, h = entry.get("bbox") or (0, 0, 0, 0)
-        self.boxes.extend((x, y, w, h))
-        self.area.append(entry.get("area", w * h))
-        self.image.append(entry["image_id"])
-        self.category.append(entry["category_id"])
-        self.id.append(entry.get("id", -1 - len(self.id)))
-        self.crowd.append(int(entry.get("iscrowd", 0)))
-
-    def read(self) -> None:
-        """Go through the file once."""
-        take = {"images": self.images, "annotations": self.annotations}
-        take["categories"] = lambda entry: self.categories.update({int(entry["id"]): str(entry["name"])})
-        key, entry = "", None
-        try:
-            text = self.path.read_text(encoding="utf-8")
-            for key, entry in _members(text):
-                if key in take and not isinstance(entry, dict):
-                    raise TypeError("it is no object")
-                take.get(key, bool)(entry)
-        except (IndexError, RecursionError):
-            raise FSAFError(f"{self.path}: malformed json: it ends too early, as after a broken download.") from None
-        except json.JSONDecodeError as error:
-            where = f"line {error.lineno}, column {error.colno}"
-            raise FSAFError(f"{self.path}: malformed json: {error.msg} at {where}: get or write it anew.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise FSAFError(f"{self.path}: cannot be read ({error}): give the path of a COCO-format json.") from None
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            what = f"has no {error}" if isinstance(error, KeyError) else f"cannot be used ({error})"
-            raise FSAFError(f"{self.path}: an entry of {key!r} {what}: {str(entry)[:100]}") from None
-        if not len(self.image_ids) or not self.categories:
-            what = "categories" if len(self.image_ids) else "images"
-            raise FSAFError(f"{self.path}: not a COCO json: it lists no {what}.")
-
-
 def _parse(path: Path) -> CocoIndex:
     """Read the json; drop, clip, sort by image and count."""
-    flat = _Flat(path)
-    flat.read()
-    counts: dict[str, int] = {}
-    image_ids, sizes = np.array(flat.image_ids), np.array([flat.widths, flat.heights], np.float64)
-    of_image, of_category, own_id = np.array(flat.image), np.array(flat.category), np.array(flat.id)
-    xywh, area, crowd = np.array(flat.boxes).reshape(-1, 4), np.array(flat.area), np.array(flat.crowd, np.bool_)
-    category_ids = sorted(flat.categories)
+    numbers, measures = array("q"), array("d")  # of each annotation: image, category, id, crowd; area, x, y, w, h
+    images, names, name_ends = array("q"), bytearray(), array("q", [0])  # of each image: id, width, height; its name
+    categories: dict[int, str] = {}
+    seen: set[int] = set()
+    counts = {"duplicate images dropped": 0}
+    key, entry = "", None
+    try:
+        for key, entry in _members(path.read_text(encoding="utf-8")):
+            if key in ("annotations", "images", "categories") and not isinstance(entry, dict):
+                raise TypeError("it is no object")
+            if key == "annotations":
+                x, y, w, h = entry.get("bbox") or (0, 0, 0, 0)
+                own_id = entry.get("id", -1 - len(numbers))
+                numbers.extend((entry["image_id"], entry["category_id"], own_id, int(entry.get("iscrowd", 0))))
+                measures.extend((entry.get("area", w * h), x, y, w, h))
+            elif key == "categories":
+                categories[int(entry["id"])] = str(entry["name"])
+            elif key == "images" and entry["id"] in seen:
+                counts["duplicate images dropped"] += 1
+            elif key == "images":
+                if _OUTSIDE.search(entry["file_name"]):
+                    raise FSAFError(f"{path}: file_name {entry['file_name']!r} leads outside the images' folder: mend the json.")
+                if min(entry["width"], entry["height"]) < 1:
+                    raise ValueError("its width or height is below 1")
+                seen.add(entry["id"])
+                images.extend((entry["id"], entry["width"], entry["height"]))
+                names += entry["file_name"].encode()
+                name_ends.append(len(names))
+    except (IndexError, RecursionError):
+        raise FSAFError(f"{path}: malformed json: it ends too early, as after a broken download.") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise FSAFError(f"{path}: malformed json: {error.msg} at {where}: get or write it anew.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise FSAFError(f"{path}: cannot be read ({error}): give the path of a COCO-format json.") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        what = f"has no {error}" if isinstance(error, KeyError) else f"cannot be used ({error})"
+        raise FSAFError(f"{path}: an entry of {key!r} {what}: {str(entry)[:100]}") from None
+    if not images or not categories:
+        raise FSAFError(f"{path}: not a COCO json: it lists no {'categories' if images else 'images'}.")
+
+    image_ids, *sizes = np.array(images, np.int64).reshape(-1, 3).T
+    of_image, of_category, own_ids, crowd = np.array(numbers, np.int64).reshape(-1, 4).T
+    area, xywh = np.split(np.array(measures).reshape(-1, 5), [1], axis=1)
+    category_ids = sorted(categories)
     order = np.argsort(image_ids)
     image = order[np.searchsorted(image_ids, of_image, sorter=order).clip(0, len(image_ids) - 1)]
     keep = np.ones(len(xywh), np.bool_)
@@ -185,31 +160,30 @@ def _parse(path: Path) -> CocoIndex:
     drop(image_ids[image] != of_image, "annotations of no image dropped")
     drop(~np.isin(of_category, category_ids), "annotations of no category dropped")
     again = np.zeros(len(keep), np.bool_)
-    if len(np.unique(own_id)) < len(own_id):  # the same id twice: a duplicate only if all else is equal, too
-        rows = np.column_stack([own_id, of_image, of_category, xywh])
+    if len(np.unique(own_ids)) < len(own_ids):  # the same id twice: a duplicate only if all else is equal, too
+        rows = np.column_stack([own_ids, of_image, of_category, xywh])
         by_content = np.lexsort(rows.T)  # stable: of equals, the first comes first
         again[by_content[1:]] = (rows[by_content[1:]] == rows[by_content[:-1]]).all(1)
     drop(again, "duplicate annotations dropped")
     # Source: the reference's rule.
-    drop(~((area > 0) & (xywh[:, 2:] >= 1).all(1) & np.isfinite(xywh).all(1)), "degenerate boxes dropped")
+    drop(~((area[:, 0] > 0) & (xywh[:, 2:] >= 1).all(1) & np.isfinite(xywh).all(1)), "degenerate boxes dropped")
     corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-    clipped = corners.clip(0, np.tile(sizes[:, image].T, 2))
+    clipped = corners.clip(0, np.tile(np.stack(sizes, axis=1)[image], 2))
     drop((clipped[:, 2:] <= clipped[:, :2]).any(1), "boxes outside the image dropped")
     beyond = np.abs(clipped - corners, where=keep[:, None], out=np.zeros_like(corners))
     kept = np.flatnonzero(keep)
     kept = kept[np.argsort(image[kept], kind="stable")]
     per_image = np.bincount(image[kept], minlength=len(image_ids))
     counts["boxes clipped"] = int((beyond > 0.5).any(1).sum())  # less than that is rounding in the json
-    counts["duplicate images dropped"] = flat.duplicate_images
     counts["crowds"] = int(crowd[kept].sum())
     counts["images without a box"] = int((per_image == 0).sum())
     values = (
-        image_ids, sizes[0], sizes[1], np.frombuffer(bytes(flat.names), np.uint8), np.array(flat.name_ends),
+        image_ids, sizes[0], sizes[1], np.frombuffer(bytes(names), np.uint8), np.array(name_ends, np.int64),
         np.concatenate([[0], np.cumsum(per_image)]), clipped[kept], np.searchsorted(category_ids, of_category[kept]),
-        crowd[kept], area[kept], own_id[kept],
+        crowd[kept], area[kept, 0], own_ids[kept],
     )  # fmt: skip
     arrays: dict[str, Any] = {name: np.ascontiguousarray(value, dtype=_ARRAYS[name]) for name, value in zip(_ARRAYS, values)}
-    names = tuple(flat.categories[c] for c in category_ids)
+    names = tuple(categories[c] for c in category_ids)
     return CocoIndex(**arrays, class_names=names, category_ids=tuple(category_ids), counts=counts)
 
 
