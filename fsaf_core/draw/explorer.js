@@ -1,0 +1,470 @@
+// The assignment explorer's screen. It draws what `explore` (situation.py) answers and reports the boxes; it computes no region, no
+// loss and no level. One question is in flight at a time and the newest wins: an answer carries the stamp of its question.
+
+const NONE = -1, CROWD = -1, ERASED = -1, MOST_BOXES = 100;
+const KINDS = ["negative", "ignoring", "effective", "lost"]; // a cell's code
+const AFTER = ["negative", "ignored for at least one class", "positive"]; // ... in the mode of all boxes
+const HANDLES = { // which of x1 y1 x2 y2 it moves
+  nw: [1, 1, 0, 0], n: [0, 1, 0, 0], ne: [0, 1, 1, 0], e: [0, 0, 1, 0], se: [0, 0, 1, 1], s: [0, 0, 0, 1], sw: [1, 0, 0, 1], w: [1, 0, 0, 0],
+};
+const MODES = { instance: "one box", image: "all boxes", population: "population" };
+const SWITCHES = {
+  convention: [["paper", "reference"], "all rules in which the paper and the reference code differ, at once"],
+  selection: [["online", "heuristic"], "who chooses the level: the loss (online) or the size of the box (heuristic)"],
+  cell_center: [[null, 0, 0.5], "where a cell stands, in cells from its corner"],
+  cells: [[null, "floor_ceil", "overlap"], "which cells belong to a scaled box"],
+  other_levels: [[null, "adjacent", "all"], "at which other levels the box is left out of the loss"],
+  same_class: [[null, "smaller_wins", "erase"], "what happens where regions of two boxes of one class overlap"],
+  selection_focal: [["all", "own"], "the focal loss in the selection: of all classes at a cell, or of the box's own"],
+};
+const SCALES = {
+  effective_scale: ["ε_e", "sides of the effective box, as a share of the sides of the box"],
+  ignoring_scale: ["ε_i", "sides of the ignoring box, as a share of the sides of the box"],
+};
+const TOUR = [
+  ["left", "The question. A pyramid of feature maps looks at this image, fine maps to coarse ones. Which of them shall learn the box? Drag it or its corners; or reach it with Tab and use the arrows (Shift: 10 px, Alt or Ctrl: the corner)."],
+  ["levels", "The candidates. Each level cuts the image into cells. Those in the middle of the box (effective) would learn it there, a ring around them (ignoring) is left out of the loss, and all others learn that nothing is there."],
+  ["levels", "The bids. Under each level stands the loss that the network has there for this box: focal loss of the class + −ln IoU of its sides, the mean over the effective cells. The least bid wins (★): that level learns the box."],
+  ["time", "Time. The losses are those of a network in training. Drag through the snapshots: at first the winner means little; as the network learns, the choice settles, and confirms itself."],
+  ["switches", "The rules. ▲ marks the level that the box's size alone would name. Paper and reference differ in five rules: set one and see which cells it moves. The situations at the top show where it matters."],
+  ["top", "The whole. 'All boxes' shows what is left after the selection; 'population' shows size against level over many images. Reset brings everything back."],
+];
+
+const maker = (space) => (tag, attributes = {}, ...children) => {
+  const made = set(document.createElementNS(space, tag), attributes);
+  made.append(...children);
+  return made;
+};
+function set(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === null || value === undefined || value === false) element.removeAttribute(name);
+    else element.setAttribute(name, value);
+  }
+  return element;
+}
+const draw = maker("http://www.w3.org/2000/svg"), html = maker("http://www.w3.org/1999/xhtml");
+const short = (value) => value.toFixed(3);
+const quarter = (value) => Math.round(value * 4) / 4; // quarters of a pixel are exact in single precision too
+const nameOf = (level) => (level === NONE ? "no level" : `P${level}`);
+const python = (value) => (value === null ? "None" : JSON.stringify(value));
+
+function inkOn(color) {
+  const [r, g, b] = [1, 3, 5].map((i) => (parseInt(color.slice(i, i + 2), 16) / 255) ** 2.2);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000000" : "#ffffff";
+}
+
+function isDark() {
+  const lab = document.body.dataset.jpThemeLight; // JupyterLab and Notebook 7 say it here
+  return lab ? lab === "false" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+// All cells of one kind as one path, and their hatch as another. `shift`: of a cell's square against its index, in cells.
+function cellPaths({ codes, columns, stride: s }, code, shift) {
+  const squares = [], hatch = [];
+  for (let i = codes.indexOf(code); i >= 0; i = codes.indexOf(code, i + 1)) {
+    const x = ((i % columns) + shift) * s, y = (Math.floor(i / columns) + shift) * s;
+    squares.push(`M${x} ${y}h${s}v${s}h${-s}z`);
+    if (code === "1") hatch.push(`M${x} ${y + s / 2}l${s / 2} ${-s / 2}M${x} ${y + s}l${s} ${-s}M${x + s / 2} ${y + s}l${s / 2} ${-s / 2}`);
+    if (code === "3") hatch.push(`M${x + s / 5} ${y + s / 5}l${0.6 * s} ${0.6 * s}M${x + s / 5} ${y + 0.8 * s}l${0.6 * s} ${-0.6 * s}`);
+  }
+  return [squares.join(""), hatch.join("")];
+}
+
+function gridPath({ rows, columns, stride: s }, shift) {
+  const lines = [];
+  for (let i = 0; i <= columns; i++) lines.push(`M${(i + shift) * s} ${shift * s}v${rows * s}`);
+  for (let i = 0; i <= rows; i++) lines.push(`M${shift * s} ${(i + shift) * s}h${columns * s}`);
+  return lines.join("");
+}
+
+function render({ model, el }) {
+  const me = Math.random().toString(36).slice(2, 8);
+  let setup, theme, scale, margin, parts, groups, cards, count = 0, waiting = null, sentAt = 0, late = 0, drag = null, zoom = false, step = NONE;
+  const state = () => model.get("state"), answer = () => model.get("answer");
+  const offset = () => answer().cell_center ?? 0.5; // where a cell stands, in cells
+  const rule = (name) => state().switches[name] ?? setup.conventions[state().switches.convention][name];
+  const className = (label) => (label === CROWD ? "crowd" : (setup.classes[label] ?? `class ${label}`));
+  const levelColor = (level) => (level === NONE ? theme.muted : theme.levels[level - 3]);
+  const say = (words) => { parts.hover.textContent = words; };
+
+  // Questions and answers
+
+  function change(patch) {
+    model.set("state", { ...state(), ...patch, stamp: `${me} ${++count}` });
+    send();
+  }
+
+  function send() {
+    if (waiting || answer().stamp === state().stamp) return;
+    waiting = state().stamp;
+    sentAt = performance.now();
+    model.save_changes();
+    late = setTimeout(() => {
+      waiting = null; // the next change asks again
+      say("Python has not answered for 5 s: it is busy, or its kernel was restarted. In that case run this cell again.");
+    }, 5000);
+  }
+
+  function onAnswer() {
+    clearTimeout(late);
+    paint();
+    if (waiting) performance.measure("fsaf-explorer", { start: sentAt });
+    waiting = null;
+    send(); // what has changed meanwhile
+  }
+
+  // The boxes on the image
+
+  function setBox(index, [a, b, c, d]) {
+    const box = [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)].map(quarter);
+    change({ boxes: state().boxes.map((old, i) => (i === index ? box : old)) });
+  }
+
+  function add() {
+    const { boxes, labels, selected } = state(), [height, width] = setup.size, at = 0.3 + (boxes.length % 6) * 0.05;
+    if (boxes.length >= MOST_BOXES) return say(`${MOST_BOXES} boxes are the most.`);
+    const box = [at * width, at * height, (at + 0.25) * width, (at + 0.25) * height].map(quarter);
+    change({ boxes: [...boxes, box], labels: [...labels, Math.max(labels[selected] ?? 0, 0)], selected: boxes.length });
+    groups[boxes.length].focus();
+  }
+
+  function remove() {
+    const { boxes, labels, selected } = state(), rest = (list) => list.filter((_, i) => i !== selected);
+    if (!boxes.length) return;
+    change({ boxes: rest(boxes), labels: rest(labels), selected: Math.max(0, Math.min(selected, boxes.length - 2)) });
+    groups[state().selected]?.focus();
+  }
+
+  function onKey(event) {
+    const index = groups.indexOf(event.target), far = event.shiftKey ? 10 : 1;
+    const dx = { ArrowLeft: -far, ArrowRight: far }[event.key] ?? 0, dy = { ArrowUp: -far, ArrowDown: far }[event.key] ?? 0;
+    if (event.key === "+") add();
+    else if (index >= 0 && (event.key === "Delete" || event.key === "Backspace")) remove();
+    else if (index >= 0 && (dx || dy)) {
+      const [x1, y1, x2, y2] = state().boxes[index], corner = event.altKey || event.ctrlKey;
+      setBox(index, corner ? [x1, y1, Math.max(x1, x2 + dx), Math.max(y1, y2 + dy)] : [x1 + dx, y1 + dy, x2 + dx, y2 + dy]);
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  function onDown(event) {
+    const handle = event.target.dataset.handle, index = handle ? state().selected : pick(event);
+    if (index < 0 || event.button) return;
+    groups[index].focus({ preventScroll: true });
+    drag = { index, x: event.clientX, y: event.clientY, box: state().boxes[index], moves: HANDLES[handle] ?? [1, 1, 1, 1] };
+    parts.stage.setPointerCapture(event.pointerId);
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  function pick(event) { // the box whose name is under the pointer, or else the smallest box there
+    if (event.target.closest(".fx-name")) return groups.indexOf(event.target.closest(".fx-box"));
+    const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(parts.stage.getScreenCTM().inverse()), near = 4 / scale;
+    const inside = ([x1, y1, x2, y2]) => x > x1 - near && x < x2 + near && y > y1 - near && y < y2 + near;
+    const areas = state().boxes.map((box) => (inside(box) ? (box[2] - box[0]) * (box[3] - box[1]) : Infinity));
+    return areas.indexOf(Math.min(...areas.filter(Number.isFinite)));
+  }
+
+  function onMove(event) {
+    if (!drag) return;
+    const by = [(event.clientX - drag.x) / scale, (event.clientY - drag.y) / scale];
+    setBox(drag.index, drag.box.map((value, i) => value + drag.moves[i] * by[i % 2]));
+  }
+
+  function makeBox(index) {
+    const select = () => index !== state().selected && change({ selected: index });
+    const group = draw("g", { class: "fx-box", tabindex: 0, role: "button", onfocus: select });
+    group.append(draw("rect", { fill: "transparent" }), draw("rect", { class: "fx-name" }), draw("text", { class: "fx-name" }));
+    return group;
+  }
+
+  function paintBoxes() {
+    const { boxes, labels, selected, mode } = state(), px = 1 / scale; // px: a pixel of the screen, in pixels of the image
+    while (groups.length > boxes.length) groups.pop().remove();
+    while (groups.length < boxes.length) parts.handles[0].before(groups[groups.push(makeBox(groups.length)) - 1]);
+    boxes.forEach(([x1, y1, x2, y2], index) => {
+      const [body, tab, name] = groups[index].children, own = index === selected, level = answer().selected[index] ?? NONE;
+      const color = mode === "instance" ? theme.classes[Math.max(labels[index], 0) % theme.classes.length] : levelColor(level);
+      name.textContent = `${index + 1} ${className(labels[index])}${mode === "instance" || labels[index] === CROWD ? "" : `, ${nameOf(level)}`}`;
+      const top = y1 - 15 * px < -margin ? y1 : y1 - 15 * px, left = Math.max(x1 - px, -margin);
+      const label = `box ${name.textContent}: ${[x1, y1, x2, y2].join(" ")} px, ${nameOf(level)}`;
+      set(groups[index], { "aria-label": label, "aria-pressed": `${own}`, opacity: own || mode === "image" ? 1 : 0.8 });
+      set(body, { x: x1, y: y1, width: x2 - x1, height: y2 - y1, stroke: color, "stroke-width": (own ? 3 : 1.5) * px });
+      set(body, { "stroke-dasharray": labels[index] === CROWD && `${6 * px} ${4 * px}` });
+      set(tab, { x: left, y: top, width: (name.textContent.length * 6.4 + 8) * px, height: 15 * px, fill: color });
+      set(name, { x: left + 4 * px, y: top + 11 * px, "font-size": 11 * px, fill: inkOn(color) });
+      for (const handle of own ? parts.handles : []) {
+        const [l, t, r, b] = HANDLES[handle.dataset.handle], side = 9 * px;
+        const x = l ? x1 : r ? x2 : (x1 + x2) / 2, y = t ? y1 : b ? y2 : (y1 + y2) / 2;
+        set(handle, { x: x - side / 2, y: y - side / 2, width: side, height: side, fill: theme.paper, stroke: color, "stroke-width": 1.5 * px });
+      }
+    });
+    for (const handle of parts.handles) set(handle, { visibility: boxes[selected] ? "visible" : "hidden" });
+  }
+
+  // The levels: a card each, which is one drawing
+
+  function makeCard(index) {
+    const tall = Math.max(30, Math.min(266, (190 * setup.padded[0]) / setup.padded[1])), base = tall + 30;
+    const text = (x, y, more) => draw("text", { x, y, "font-size": 12, fill: theme.ink, ...more });
+    const card = {
+      svg: draw("svg", { viewBox: `0 0 200 ${base + 52}`, class: "fx-card", role: "img", "font-family": "sans-serif" }),
+      ring: draw("rect", { x: 2, y: 2, width: 196, height: base + 48, rx: 6, fill: theme.paper }),
+      name: text(8, 19, { "font-weight": "bold", "font-size": 14 }),
+      cells: text(34, 19, { fill: theme.muted }),
+      panel: draw("svg", { x: 5, y: 26, width: 190, height: tall, onpointermove: (event) => hover(event, index) }),
+      focal: draw("rect", { x: 5, y: base + 4, height: 10 }),
+      iou: draw("rect", { y: base + 4, height: 10 }),
+      sum: text(5, base + 28),
+      verdict: text(5, base + 43, { "font-weight": "bold" }),
+    };
+    card.svg.append(...Object.values(card).slice(1));
+    const image = draw("image", { href: setup.image, width: setup.size[1], height: setup.size[0], preserveAspectRatio: "none", style: "image-rendering:pixelated" });
+    card.panel.append(image, (card.shades = draw("g")));
+    return card;
+  }
+
+  function view() { // the part of the image that a card shows: x y width height
+    const [x1, y1, x2, y2] = state().boxes[state().selected] ?? [], [height, width] = setup.padded;
+    const side = 1.3 * Math.max(x2 - x1, y2 - y1, 48);
+    return zoom && state().mode === "instance" && side ? [(x1 + x2 - side) / 2, (y1 + y2 - side) / 2, side, side] : [0, 0, width, height];
+  }
+
+  function paintCard(card, level, worst) {
+    const { mode, selected, boxes, switches } = state(), a = answer(), whole = mode === "image", color = levelColor(level.level);
+    const shift = offset() - 0.5, [left, top, width, height] = view(), px = width / 190, s = level.stride;
+    const shades = KINDS.flatMap((kind, code) => {
+      const style = theme.regions[kind], [squares, hatch] = cellPaths(level, `${code}`, shift);
+      const fill = whole && kind === "effective" ? color : style.fill;
+      return squares && [draw("path", { class: kind, d: squares, fill, "fill-opacity": style.opacity }), hatch && draw("path", { d: hatch, fill: "none", stroke: style.ink, "stroke-width": Math.min(s / 8, 1.5 * px) })];
+    });
+    const grid = s > 3 * px && draw("path", { d: gridPath(level, shift), stroke: theme.grid, fill: "none", "stroke-width": px / 2 });
+    const shown = boxes.flatMap((_, i) => ((whole ? a.selected[i] === level.level : i === selected) ? [i] : []));
+    const outlines = shown.flatMap((i) => (whole ? [1] : [1, rule("ignoring_scale"), switches.effective_scale]).map((share, nth) => {
+      const [x1, y1, x2, y2] = boxes[i], [w, h] = [share * (x2 - x1), share * (y2 - y1)];
+      const line = nth ? { stroke: theme.ink, "stroke-width": px, "stroke-dasharray": `${3 * px} ${2 * px}` } : { stroke: color, "stroke-width": 2 * px };
+      return draw("rect", { x: (x1 + x2 - w) / 2, y: (y1 + y2 - h) / 2, width: w, height: h, fill: "none", ...line });
+    }));
+    card.shades.replaceChildren(...[...shades, grid, ...outlines].filter(Boolean));
+    set(card.panel, { viewBox: [left, top, width, height].join(" ") });
+
+    const wins = !whole && a.selected[selected] === level.level, known = level.loss !== null;
+    const length = (value) => (whole || !known ? 0 : (190 * value) / worst);
+    set(card.ring, { stroke: wins ? color : theme.grid, "stroke-width": wins ? 4 : 1 });
+    set(card.focal, { width: length(level.focal), fill: color, stroke: color });
+    set(card.iou, { x: 5 + length(level.focal), width: length(level.iou), fill: theme.paper, stroke: color });
+    card.name.textContent = `P${level.level}`;
+    card.cells.textContent = `stride ${s}, ${level.columns} × ${level.rows} cells`;
+    const without = level.codes.includes("2") ? "loss not known" : level.codes.includes("3") ? "all its cells are lost" : "no cell of the box";
+    card.sum.textContent = whole ? `learns ${shown.length} of ${boxes.length}` : known ? `${short(level.loss)} = focal ${short(level.focal)} + IoU ${short(level.iou)}` : without;
+    const marks = [wins && "★ learns it", a.heuristic[selected] === level.level && "▲ by size", !wins && a.online[selected] === level.level && "least loss", !wins && level.taught && `${level.taught} here`];
+    card.verdict.textContent = whole ? "" : marks.filter(Boolean).join(" · ");
+    set(card.svg, { "data-level": level.level, "data-winner": `${wins}`, "aria-label": [card.name, card.cells, card.sum, card.verdict].map((part) => part.textContent).join("; ") });
+  }
+
+  function hover(event, index) {
+    const level = answer().levels[index], c = offset();
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(cards[index].shades.getScreenCTM().inverse());
+    const [column, row] = [at.x, at.y].map((value) => Math.floor(value / level.stride - c + 0.5)), cell = row * level.columns + column;
+    if (!level.codes[cell] || column < 0 || column >= level.columns) return;
+    const [who, focal, iou] = level.cells[cell] ?? [], kind = level.codes[cell];
+    const taken = who >= 0 ? `box ${who + 1} took it` : who === ERASED ? "another region of its class lies over it" : "a crowd box lies over it";
+    const losses = focal === undefined ? "" : `, box ${who + 1}: focal ${short(focal)} + −ln IoU ${short(iou)} = ${short(focal + iou)}`;
+    const where = `P${level.level}, row ${row}, column ${column}, at (${(column + c) * level.stride}, ${(row + c) * level.stride}) px`;
+    say(`${where}: ${(state().mode === "image" ? AFTER : KINDS)[kind]}${kind === "3" ? `, ${taken}` : losses}`);
+  }
+
+  // The population: size of many boxes against their level
+
+  function paintPopulation() {
+    const points = answer().points, exponents = points.map(([size]) => Math.log2(size)), lanes = setup.levels, lane = 320 / lanes.length;
+    const low = Math.floor(Math.min(3, ...exponents)), high = Math.ceil(Math.max(low + 1, ...exponents));
+    const x = (exponent) => 40 + (440 * (Math.min(high, Math.max(low, exponent)) - low)) / (high - low), y = (level) => 330 - lane * (level - lanes[0] + 0.5);
+    const text = (at, to, words, anchor = "middle") => draw("text", { x: at, y: to, "font-size": 12, "text-anchor": anchor, fill: theme.ink }, words);
+    const ticks = Array.from({ length: high - low + 1 }, (_, i) => low + i);
+    const edge = (level) => Math.log2(setup.heuristic_size) + level - setup.heuristic_level; // above it the rule of size names `level`
+    const stairs = lanes.map((level, i) => `V${y(level)}H${x(i + 1 < lanes.length ? edge(level + 1) : high)}`).join("");
+    const dots = points.filter(([, level]) => level !== NONE).map(([size, level, image, box], i) => draw("circle", {
+      cx: x(Math.log2(size)), cy: y(level) + (((0.618 * i) % 1) - 0.5) * 0.7 * lane, r: 3.5, fill: levelColor(level), stroke: theme.ink, "stroke-width": 0.4,
+      onclick: () => change({ open: [image, box], mode: "instance" }),
+    }, draw("title", {}, `${size.toFixed(1)} px, P${level}: image ${image + 1}, box ${box + 1}. Click to open it.`)));
+    const nowhere = points.length - dots.length;
+    parts.chart.replaceChildren(
+      ...ticks.flatMap((tick) => [draw("path", { d: `M${x(tick)} 10V330`, stroke: theme.grid }), text(x(tick), 346, `${2 ** tick}`)]),
+      ...lanes.map((level) => text(34, y(level) + 4, `P${level}`, "end")), ...dots,
+      draw("path", { d: `M${x(low)} ${y(lanes[0])}${stairs}`, fill: "none", stroke: theme.ink, "stroke-width": 2, "stroke-dasharray": "6 3" }),
+      text(260, 366, `√(w·h) of each box, px; dashed: the rule of size${nowhere ? `; ${nowhere} boxes at no level` : ""}`),
+    );
+    set(parts.chart, { "aria-label": `${points.length} boxes: size against the selected level` });
+  }
+
+  // The frame
+
+  function build() {
+    setup = model.get("setup");
+    theme = setup.themes[isDark() ? "dark" : "light"];
+    const [height, width] = setup.size, button = (words, onclick, more) => html("button", { type: "button", onclick, ...more }, words);
+    margin = 0.07 * Math.max(Math.min(width, height), 0.1 * Math.max(width, height));
+    scale = Math.max(Math.min(380 / (width + 2 * margin), 460 / (height + 2 * margin)), 60 / (Math.min(width, height) + 2 * margin));
+    [zoom, step, groups, cards, drag] = [Math.max(width, height) > 256, NONE, [], [], null];
+    const group = (name, label, ...children) => html("div", { class: `fx-${name} fx-part`, role: "group", "aria-label": label }, ...children);
+    const choice = (name, options, onchange) => html("select", { onchange }, ...options.map(([value, words]) => html("option", { value }, words)));
+    parts = {
+      modes: Object.keys(MODES).filter((mode) => mode !== "population" || setup.population).map((mode) => button(MODES[mode], () => change({ mode }), { "data-mode": mode })),
+      stage: draw("svg", { width: (width + 2 * margin) * scale, height: (height + 2 * margin) * scale, viewBox: [-margin, -margin, width + 2 * margin, height + 2 * margin].join(" "), "font-family": "sans-serif", role: "group", "aria-label": `image of ${width} by ${height} pixels with its boxes`, onpointerdown: onDown, onpointermove: onMove, onpointerup: () => { drag = null; }, onpointercancel: () => { drag = null; } }),
+      label: choice("class", [...setup.classes.map((name, i) => [i, name]), [CROWD, "crowd (left out)"]], (event) => change({ labels: state().labels.map((old, i) => (i === state().selected ? Number(event.target.value) : old)) })),
+      handles: Object.keys(HANDLES).map((name) => draw("rect", { "data-handle": name, style: `cursor:${name}-resize` })),
+      summary: html("p", { class: "fx-summary", "aria-live": "polite" }), notes: html("div", { class: "fx-notes", role: "status" }),
+      hover: html("p", { class: "fx-hover" }), tour: html("div", { class: "fx-tour", role: "status", hidden: true }), code: html("pre", { class: "fx-code", hidden: true }),
+      legend: draw("svg", { class: "fx-legend", viewBox: "0 0 380 20", "font-family": "sans-serif", role: "img", "aria-label": "key of the cells" }),
+      cards: html("div", { class: `fx-cards${setup.levels.length > 4 ? " fx-many" : ""}` }), chart: draw("svg", { class: "fx-chart", viewBox: "0 0 500 376", role: "img", "font-family": "sans-serif" }),
+      time: html("input", { type: "range", min: 0, max: Math.max(setup.steps.length - 1, 0), disabled: setup.steps.length < 2, "aria-label": "training snapshot", oninput: (event) => change({ snapshot: Number(event.target.value) }) }),
+      step: html("output"), zoom: html("input", { type: "checkbox", onchange: (event) => { zoom = event.target.checked; paint(); } }),
+    };
+    const setSwitch = (name, value) => {
+      const switches = { ...state().switches, [name]: value }, { effective_scale, ignoring_scale } = switches;
+      if (name === "effective_scale" && value > rule("ignoring_scale")) switches.ignoring_scale = value; // the ring is the outer one
+      if (ignoring_scale !== null && ignoring_scale < effective_scale) switches.effective_scale = Math.min(effective_scale, switches.ignoring_scale);
+      change({ switches });
+    };
+    const scales = Object.entries(SCALES).map(([name, [symbol, title]]) => {
+      parts[name] = html("input", { type: "range", min: 0.05, max: 1, step: 0.05, name, oninput: (event) => setSwitch(name, Number(event.target.value)) });
+      return html("label", { title }, symbol, parts[name], (parts[`${name} said`] = html("output")));
+    });
+    const switches = Object.entries(SWITCHES).map(([name, [options, title]]) => {
+      parts[name] = choice(name, options.map((value, i) => [i, `${value}`]), (event) => setSwitch(name, options[event.target.value]));
+      return html("label", { title }, name.replaceAll("_", " "), set(parts[name], { name }));
+    });
+    const situations = setup.situations.map(({ name, says, ...patch }) => button(name, () => {
+      change({ ...patch, mode: state().mode === "population" ? "instance" : state().mode, selected: 0, switches: { ...setup.start.switches, ...patch.switches } });
+      say(says);
+    }, { title: says }));
+    const tools = [button("tour", () => tour(0)), button("reset", () => change(setup.start)), button("copy as Python", copy), button("save SVG", save)];
+    parts.tools = html("div", {}, parts.label, button("+ add", add), button("delete", remove), html("label", {}, parts.zoom, "zoom on the box"));
+    parts.stage.append(draw("image", { href: setup.image, width, height, preserveAspectRatio: "none", style: "image-rendering:pixelated" }), ...parts.handles);
+    const root = html("div", { class: "fx", "data-theme": theme.name, "data-lm-suppress-shortcuts": "true", onkeydown: onKey, style: `--paper:${theme.paper};--ink:${theme.ink};--muted:${theme.muted};--grid:${theme.grid}` },
+      group("top", "views, situations, tools", html("span", {}, ...parts.modes), html("span", {}, ...situations), html("span", {}, ...tools)),
+      parts.tour, parts.summary, parts.notes,
+      html("div", { class: "fx-main" },
+        html("div", { class: "fx-side" },
+          group("left", "image", html("div", { class: "fx-scroll" }, parts.stage), parts.tools, parts.legend),
+          group("time", "training", html("label", {}, "snapshot", parts.time), parts.step), parts.hover),
+        group("levels", "levels", parts.cards, parts.chart)),
+      group("switches", "rules", ...scales, ...switches), parts.code);
+    el.replaceChildren((parts.root = root));
+    KINDS.forEach((kind, i) => {
+      const style = theme.regions[kind], square = { codes: `${i}`, columns: 1, stride: 14 }, [, hatch] = cellPaths(square, `${i}`, 0);
+      parts.legend.append(draw("g", { transform: `translate(${2 + 95 * i} 3)` }, draw("path", { d: "M0 0h14v14h-14z", fill: style.fill, "fill-opacity": style.opacity, stroke: theme.muted }), draw("path", { d: hatch, stroke: style.ink }), draw("text", { x: 19, y: 11, "font-size": 12, fill: theme.ink }, kind)));
+    });
+    paint();
+  }
+
+  function paintControls() {
+    const { mode, labels, selected, snapshot, switches } = state(), own = setup.conventions[switches.convention];
+    for (const button of parts.modes) set(button, { "aria-pressed": `${button.dataset.mode === mode}` });
+    set(parts.label, { disabled: !labels.length, "aria-label": `class of box ${selected + 1}` }).value = labels[selected] ?? 0;
+    parts.zoom.checked = zoom;
+    parts.time.value = snapshot;
+    parts.step.textContent = setup.steps.length ? `after step ${setup.steps[snapshot]} (${snapshot + 1} of ${setup.steps.length})` : "no snapshots yet";
+    for (const name of Object.keys(SCALES)) {
+      parts[name].value = rule(name);
+      parts[`${name} said`].textContent = rule(name).toFixed(2) + (switches[name] === null ? ` (${switches.convention})` : "");
+    }
+    for (const [name, [options]] of Object.entries(SWITCHES)) {
+      parts[name].selectedIndex = options.indexOf(switches[name]);
+      if (options[0] === null) parts[name].options[0].textContent = `as ${switches.convention}: ${own[name]}`;
+    }
+  }
+
+  function summary() {
+    const { boxes, labels, selected, mode } = state(), a = answer(), box = boxes[selected], counts = setup.levels.map((level) => [level, a.selected.filter((own) => own === level).length]);
+    if (mode === "population") return `${a.points?.length ?? 0} boxes of ${setup.population} images: which level did the selection give to which size?`;
+    if (mode === "image") return `What is left after the selection: ${counts.map(([level, n]) => `P${level} learns ${n}`).join(", ")}.`;
+    if (!box) return "There is no box: add one.";
+    const what = `Box ${selected + 1}, a ${className(labels[selected])} of ${quarter(box[2] - box[0])} × ${quarter(box[3] - box[1])} px`;
+    if (labels[selected] === CROWD) return `${what}: cells inside its inner half teach nothing.`;
+    const level = a.levels.find((one) => one.level === a.selected[selected]), loss = level?.loss ?? null;
+    return `${what}: ${level ? `P${level.level} learns it${loss === null ? "" : `, at loss ${short(loss)}`}` : "no level learns it"}; by its size: ${nameOf(a.heuristic[selected] ?? NONE)}.`;
+  }
+
+  function paint() {
+    const { mode } = state(), { levels, notes, points } = answer(), population = mode === "population" && points !== undefined;
+    paintBoxes();
+    paintControls();
+    parts.summary.textContent = summary();
+    parts.notes.replaceChildren(...notes.map((note) => html("p", {}, note)));
+    set(parts.root, { "data-stamp": answer().stamp, "data-mode": mode });
+    set(parts.cards, { hidden: population });
+    parts.chart.style.display = population ? "" : "none";
+    if (population) return paintPopulation();
+    if (cards.length !== levels.length) parts.cards.replaceChildren(...(cards = levels.map((_, index) => makeCard(index))).map((card) => card.svg));
+    const worst = Math.max(...levels.map((level) => level.loss ?? 0), 1e-9);
+    levels.forEach((level, index) => paintCard(cards[index], level, worst));
+  }
+
+  // Teaching aids
+
+  function tour(to) {
+    step = to in TOUR ? to : NONE;
+    const [lit, words] = TOUR[step] ?? [], button = (name, by) => html("button", { type: "button", onclick: () => tour(by) }, name);
+    parts.root.classList.toggle("fx-touring", step !== NONE);
+    for (const part of parts.root.querySelectorAll(".fx-part")) part.classList.toggle("fx-lit", part.classList.contains(`fx-${lit}`));
+    set(parts.tour, { hidden: step === NONE }).replaceChildren(`${step + 1} of ${TOUR.length}. ${words} `, ...(step > 0 ? [button("back", step - 1)] : []), button(step + 1 < TOUR.length ? "next" : "done", step + 1), button("end the tour", NONE));
+    parts.tour.querySelector("button:nth-last-of-type(2)").focus();
+  }
+
+  function code() {
+    const { boxes, labels, snapshot, switches } = state(), pick = (list, crowd) => list.filter((_, i) => (labels[i] === CROWD) === crowd);
+    const changed = Object.entries(switches).filter(([name, value]) => value !== setup.start.switches[name]).map(([name, value]) => `, ${name}=${python(value)}`);
+    return `import dataclasses
+import torch
+import fsaf_core as fsaf
+
+# snapshots: those of your Explorer, explorer.snapshots
+config = dataclasses.replace(snapshots.config${changed.join("")})
+target = {
+    "boxes": torch.tensor(${python(pick(boxes, false))}).view(-1, 4).float(),
+    "labels": torch.tensor(${python(pick(labels, false))}).long(),
+    "ignored": torch.tensor(${python(pick(boxes, true))}).view(-1, 4).float(),
+}
+assignment = fsaf.build_detector(config).assign(snapshots.outputs[${snapshot}], [target], [(${setup.size.join(", ")})])
+print(assignment.level_losses, assignment.selected_level + config.first_level)`;
+  }
+
+  function copy() {
+    parts.code.textContent = code();
+    set(parts.code, { hidden: !parts.code.hidden });
+    navigator.clipboard?.writeText(code()).then(() => say("Copied; it also stands below."), () => say("It stands below: copy it from there."));
+  }
+
+  function save() {
+    const wide = setup.levels.length > 4 ? 150 : 220, across = setup.levels.length > 4 ? 3 : 2, place = (part, x, y, width, height) => set(part.cloneNode(true), { x, y, width, height });
+    const tall = cards.length ? (wide * Number(cards[0].svg.getAttribute("viewBox").split(" ")[3])) / 200 : 0;
+    const right = state().mode === "population" ? [place(parts.chart, 420, 30, 460, 346)] : cards.map((card, i) => place(card.svg, 420 + (i % across) * (wide + 8), 30 + Math.floor(i / across) * (tall + 8), wide, tall));
+    const picture = draw("svg", { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 900 ${Math.max(540, 40 + Math.ceil(cards.length / across) * (tall + 8))}`, role: "img", "font-family": "sans-serif" },
+      draw("title", {}, summary()), draw("rect", { width: "100%", height: "100%", fill: theme.paper }), draw("text", { x: 10, y: 20, "font-size": 14, fill: theme.ink }, summary()),
+      place(parts.stage, 10, 30, 400, 470), place(parts.legend, 10, 510, 400, 20), ...right);
+    const link = html("a", { download: "fsaf-explorer.svg", href: URL.createObjectURL(new Blob([picture.outerHTML], { type: "image/svg+xml" })) });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  }
+
+  const onState = () => { paintBoxes(); paintControls(); };
+  const onTheme = () => setup.themes[isDark() ? "dark" : "light"] !== theme && build();
+  const watcher = new MutationObserver(onTheme), dark = matchMedia("(prefers-color-scheme: dark)");
+  watcher.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
+  dark.addEventListener("change", onTheme);
+  model.on("change:setup", build);
+  model.on("change:state", onState);
+  model.on("change:answer", onAnswer);
+  build();
+  return () => {
+    watcher.disconnect();
+    dark.removeEventListener("change", onTheme);
+    for (const [event, handler] of [["setup", build], ["state", onState], ["answer", onAnswer]]) model.off(`change:${event}`, handler);
+  };
+}
+
+export default { render };

@@ -1,0 +1,251 @@
+"""The assignment explorer: drag a box, and see which cells of which level learn it, at what loss, and which level wins.
+
+Python computes every number (situation.py); explorer.js draws them and reports the boxes. Without a kernel the reader sees the
+same state as an SVG (still.py), and `Explorer.save_html` writes a page that needs no Python at all.
+"""
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anywidget
+import numpy as np
+import traitlets
+from PIL import Image
+
+from .. import presets
+from ..checkpoint import write_atomically
+from ..config import CONVENTIONS, FSAFError, ModelConfig
+from ..data.coco import load_image
+from ..detector import Detector, HeadOutputs
+from .palette import DARK, LIGHT
+from .situation import CHOICES, CROWD, MOST_PIXELS, NO_LEVEL, Snapshots, explore, head_outputs, padded
+from .still import Still
+from .svg import Svg
+
+HERE = Path(__file__).parent
+SWITCHES = ("convention", "selection", "effective_scale", "ignoring_scale", "cell_center", "cells")
+SWITCHES += ("other_levels", "same_class", "selection_focal")
+
+Picture = np.ndarray | Image.Image | str | Path
+
+
+class Sample(NamedTuple):
+    """One image of a population with its boxes: x1 y1 x2 y2 pixels, labels 0..K-1."""
+
+    image: Picture
+    boxes: Sequence[Sequence[float]]
+    labels: Sequence[int]
+
+
+def situations(height: int, width: int) -> list[dict[str, Any]]:
+    """Boxes that tell something, for an image of this size: name, what they tell, boxes, labels, switches."""
+    unit = min(height, width) / 128
+
+    def scaled(*boxes: tuple[float, float, float, float]) -> list[list[float]]:
+        return [[round(value * unit * 4) / 4 for value in box] for box in boxes]
+
+    reference = {"convention": "reference"}
+    return [
+        {
+            "name": "tiny", "boxes": [[34.0, 34.0, 38.0, 38.0]], "labels": [0], "switches": reference,
+            "says": "In the reference a cell must stand inside the box. P3's cells stand 8 px apart, and this box of 4 px lies "
+            "between them: nothing learns it.",
+        },
+        {
+            "name": "nested", "boxes": scaled((24, 24, 104, 84), (39, 32, 84, 72)), "labels": [0, 0], "switches": reference,
+            "says": "Two boxes of one class, one in the other. The paper gives shared cells to the smaller one; in the reference "
+            "they are lost to both.",
+        },
+        {
+            "name": "long and thin", "boxes": scaled((8, 60, 120, 68)), "labels": [0], "switches": {},
+            "says": "14 to 1: by its size it belongs to a middle level, but what does each level see of its height?",
+        },
+        {
+            "name": "over the border", "boxes": scaled((-30, 40, 34, 104)), "labels": [0], "switches": {},
+            "says": "The middle of the box lies at the image's edge: its cells are cut there, or moved inside.",
+        },
+        {
+            "name": "crowd", "boxes": scaled((40, 30, 60, 56), (16, 16, 112, 84)), "labels": [0, CROWD], "switches": {},
+            "says": "The dashed box is a crowd: cells inside its inner half teach nothing, and boxes there lose them.",
+        },
+    ]  # fmt: skip
+
+
+class Explorer(anywidget.AnyWidget):
+    """The explorer of one image, for JupyterLab and Notebook 7; as the last line of a cell it shows itself.
+
+    `state` (boxes, labels, selected, mode, snapshot, switches) is what the reader sets, `answer` what `explore` said to it.
+    `explorer.state = {**explorer.state, "snapshot": 3, "stamp": "mine"}` moves the screen: each state has a stamp of its own.
+    """
+
+    _esm = HERE / "explorer.js"
+    _css = HERE / "explorer.css"
+    setup = traitlets.Dict().tag(sync=True)
+    state = traitlets.Dict().tag(sync=True)
+    answer = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self,
+        image: Picture,
+        boxes: Any = (),
+        labels: Any = (),
+        snapshots: Snapshots | None = None,
+        *,
+        detectors: Mapping[int, Detector] | None = None,
+        config: ModelConfig | None = None,
+        population: Sequence[Sample] = (),
+        selected: int = 0,
+        mode: str = "instance",
+    ) -> None:
+        """Shows `image` with its boxes, after the last snapshot.
+
+        Args:
+            image: (H, W, 3) uint8, a PIL image or a file; taken as it is: resize it as the detector would.
+            boxes: (N, 4) x1 y1 x2 y2, pixels.
+            labels: (N,) 0..K-1; -1 is a crowd box.
+            snapshots: what the network says of this image.
+            detectors: by training step; needed for other images, and for this one without `snapshots`.
+            config: of the detector, where there is neither.
+            population: images whose boxes the population shows.
+            selected: the box to begin with.
+            mode: "instance", "image" or "population".
+        """
+        self.detectors, self.population, self._config = dict(detectors or {}), population, config or presets.get("tiny").model
+        self._seen: dict[int, list[HeadOutputs]] = {}
+        super().__init__(**self._open(image, boxes, labels, snapshots, selected=selected, mode=mode))
+
+    def __repr__(self) -> str:
+        height, width = self.setup["size"]
+        levels = "P{}..P{}".format(*(self.setup["levels"][index] for index in (0, -1)))
+        return (
+            f"Explorer: {width} x {height} px, {len(self.state['boxes'])} boxes, {levels}, {len(self.setup['steps'])} snapshots"
+        )
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        found = super()._repr_mimebundle_(**kwargs)
+        data, metadata = found if isinstance(found, tuple) else (found or {}, {})
+        return {**data, "text/plain": repr(self), "image/svg+xml": str(self.picture())}, metadata
+
+    def _open(self, image: Picture, boxes: Any, labels: Any, snapshots: Snapshots | None, **state: Any) -> dict[str, Any]:
+        """The traits for another image; `self.image` and `self.snapshots` with them."""
+        self.image = _pixels(image)
+        height, width = self.image.shape[:2]
+        if snapshots is None and self.detectors and height * width <= MOST_PIXELS:
+            snapshots = Snapshots.of(self.detectors, self.image)
+        self.snapshots = snapshots
+        config = self._config = snapshots.config if snapshots else self._config
+        steps = list(snapshots.steps) if snapshots else []
+        start = {
+            "boxes": np.asarray(boxes, dtype=float).reshape(-1, 4).round(4).tolist(),
+            "labels": np.asarray(labels, dtype=int).reshape(-1).tolist(),
+            "snapshot": max(len(steps) - 1, 0),
+            "switches": {name: getattr(config, name) for name in SWITCHES},
+            "stamp": f"python {id(self.image)}",
+        } | state
+        setup = {
+            "image": _uri(self.image),
+            "size": [height, width],
+            "padded": list(padded((height, width), config)),
+            "levels": list(range(config.first_level, config.last_level + 1)),
+            "classes": list(config.class_names),
+            "steps": steps,
+            "population": len(self.population) if self.detectors else 0,
+            "heuristic_size": config.heuristic_size,
+            "heuristic_level": config.heuristic_level,
+            "conventions": {name: asdict(rules) for name, rules in CONVENTIONS.items()},
+            "themes": {theme.name: theme.as_dict() for theme in (LIGHT, DARK)},
+            "situations": situations(height, width),
+            "start": start,
+        }
+        return {"setup": setup, "state": start}
+
+    @traitlets.observe("state")
+    def _on_state(self, change: dict[str, Any]) -> None:
+        state = change["new"]
+        if "open" not in state:
+            self.answer = self.respond(state)
+            return
+        image, box = state["open"]
+        sample = self.population[image]
+        traits = self._open(sample.image, sample.boxes, sample.labels, None, selected=box, mode="instance")
+        with self.hold_sync():
+            self.setup = traits["setup"]
+            self.state = traits["state"]
+
+    def respond(self, state: dict[str, Any]) -> dict[str, Any]:
+        """What the screen shows of `state`: the answer of `explore`, with the state's stamp and the points of a population."""
+        outputs = self.snapshots.outputs[state["snapshot"]] if self.snapshots else None
+        try:
+            config = replace(self._config, **state["switches"])
+        except FSAFError as error:
+            nothing = [NO_LEVEL] * len(state["boxes"])
+            return {"stamp": state["stamp"], "notes": [str(error)], "levels": []} | dict.fromkeys(CHOICES, nothing)
+        size = self.image.shape[:2]
+        answer = explore(size, state["boxes"], state["labels"], outputs, config, state["selected"], state["mode"] == "image")
+        if state["mode"] == "population":
+            step = self.snapshots.steps[state["snapshot"]] if self.snapshots else -1
+            if step in self.detectors:
+                answer["points"] = self._points(step, config)
+            else:
+                answer["notes"].append(f"A population needs the weights of the step: there are those of {[*self.detectors]}.")
+        return {"stamp": state["stamp"]} | answer
+
+    def _points(self, step: int, config: ModelConfig) -> list[list[float]]:
+        """[size in pixels, level, image, box] of each box of the population."""
+        if step not in self._seen:
+            self._seen[step] = [head_outputs(self.detectors[step], _pixels(sample.image)) for sample in self.population]
+        points = []
+        for index, (sample, outputs) in enumerate(zip(self.population, self._seen[step])):
+            answer = explore(_pixels(sample.image).shape[:2], sample.boxes, sample.labels, outputs, config)
+            for box, ((x1, y1, x2, y2), level) in enumerate(zip(sample.boxes, answer["selected"])):
+                points.append([round(math.sqrt((x2 - x1) * (y2 - y1)), 2), level, index, box])
+        return points
+
+    def picture(self) -> Svg:
+        """The state as a drawing: what a reader without a kernel sees, and what a test compares."""
+        return Still(self.image, self.state, self.answer, self._config).draw()
+
+    def save_html(self, path: str | Path) -> None:
+        """Writes the explorer of this image, with all its snapshots, as one page that needs no Python and no internet."""
+        scripts = [(HERE / name).read_text(encoding="utf-8") for name in ("explorer.js", "explorer_twin.js")]
+        style = (HERE / "explorer.css").read_text(encoding="utf-8")
+        page: dict[str, Any] = {"setup": self.setup | {"population": 0}, "state": self.state, "config": asdict(self._config)}
+        if self.snapshots:
+            page["numbers"] = base64.b64encode(self.snapshots.numbers.tobytes()).decode()
+        data = json.dumps(page, separators=(",", ":")).replace("<", "\\u003c")
+        text = PAGE.format(title=repr(self), style=style, data=data, script="\n".join(scripts))
+        write_atomically(path, text)
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><style>{style}</style></head>
+<body style="margin:0"><div id="explorer"></div>
+<script type="application/json" id="page">{data}</script>
+<script type="module">
+{script}
+</script>
+</body>
+</html>
+"""
+
+
+def _pixels(image: Picture) -> np.ndarray:
+    """(H, W, 3) uint8 of a file, a PIL image or an array."""
+    picture = load_image(image) if isinstance(image, (str, Path)) else image
+    return np.asarray(picture.convert("RGB") if isinstance(picture, Image.Image) else picture)
+
+
+def _uri(pixels: np.ndarray) -> str:
+    """The image for the screen: exact where it is small, JPEG of at most 2,000 px where it is a photograph."""
+    picture, file = Image.fromarray(pixels), io.BytesIO()
+    kind = "png" if pixels.shape[0] * pixels.shape[1] <= 256 * 256 else "jpeg"
+    picture.thumbnail((2000, 2000))
+    picture.save(file, kind, quality=85)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,193 @@
+"""A JupyterLab of the tests' own, in a folder of their own, and a Chromium to look at it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
+    "--disable-sync --disable-dev-shm-usage"
+).split()
+SETTINGS = {  # what would ask other hosts, or change files behind the test's back
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "docmanager-extension/plugin": {"autosave": False},
+    "extensionmanager-extension/plugin": {"enabled": False},
+}
+PREPARE = """
+import json, sys, time, anywidget, traitlets
+import fsaf_core as fsaf
+from fsaf_core.config import SceneConfig
+from fsaf_core.data.scenes import render_scene
+from fsaf_core.draw import explorer as module
+from fsaf_core.draw.explorer import Explorer, Sample
+
+sys.path.insert(0, {folder!r})
+import course
+
+def sample(index):
+    picture, objects = render_scene(SceneConfig(), index, "val")
+    return Sample(picture, [one.box for one in objects], [one.label for one in objects])
+
+scene, snapshots = course.scene(), course.snapshots()
+explorer = Explorer(scene.image, scene.boxes, scene.labels, snapshots, selected=scene.star,
+                    detectors={{snapshots.steps[-1]: course.model()}}, population=[sample(index) for index in range(20)])
+""".format(folder=str(Path(__file__).parents[2] / "notebooks"))
+ECHO = """
+class Echo(anywidget.AnyWidget):
+    _esm = '''export default { render({ model, el }) {
+      const pad = document.createElement("div"), said = document.createElement("p");
+      pad.className = "echo"; pad.style = "width:300px;height:60px;border:1px solid"; el.append(pad, said);
+      let sent = null, at = 0;
+      const send = () => {
+        if (sent !== null || model.get("ping") === at) return;
+        model.set("ping", at); sent = performance.now(); model.save_changes();
+      };
+      pad.addEventListener("pointermove", (event) => { at = event.clientX + event.clientY / 10000; send(); });
+      model.on("change:pong", () => {
+        said.textContent = model.get("pong"); performance.measure("echo", { start: sent }); sent = null; send();
+      });
+    } };'''
+    ping = traitlets.Float(0.0).tag(sync=True)
+    pong = traitlets.Float(0.0).tag(sync=True)
+
+    @traitlets.observe("ping")
+    def _echo(self, change):
+        self.pong = change["new"]
+"""
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[tuple[str, Path]]:
+    """Address and folder of a running JupyterLab. It listens on the loopback only; it has no token, which only a test may do."""
+    home, folder = tmp_path_factory.mktemp("jupyter"), tmp_path_factory.mktemp("notebooks")
+    for name, values in SETTINGS.items():
+        file = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values))
+    places = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "IPYTHONDIR": "ipython",
+    }
+    places |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    options = (
+        f"--no-browser --allow-root --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0 --IdentityProvider.token= "
+        f"--ServerApp.root_dir={folder} --LabApp.extension_manager=readonly --LabApp.news_url= "
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LanguageServerManager.autodetect=False"
+    )
+    with open(home / "lab.log", "w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *options.split()], cwd=folder, stdout=log, stderr=log,
+            env=os.environ | {name: str(home / place) for name, place in places.items()},
+        )  # fmt: skip
+        try:
+            address = f"http://127.0.0.1:{port}"
+            until(lambda: answers(f"{address}/api/status"), 120, f"JupyterLab does not answer, see {home}/lab.log")
+            yield address, folder
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def answers(address: str) -> object:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as reply:
+            return json.load(reply)
+    except OSError:
+        return None
+
+
+def until(test, seconds: float, complaint: str):
+    """What `test` returns as soon as it is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = test()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(complaint)
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+class Notebook:
+    """An open notebook in JupyterLab, used as a person does."""
+
+    def __init__(self, lab: tuple[str, Path], browser, name: str, *cells: str, width: int = 1280, scheme: str = "light") -> None:
+        self.address, folder = lab
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+        nbformat.write(new_notebook(cells=[*map(new_code_cell, cells)], metadata=kernel), folder / name)
+        self.name, self.complaints = name, []
+        self.page = browser.new_page(viewport={"width": width, "height": 1300}, color_scheme=scheme)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        self.page.on("request", lambda request: self._local(request.url))
+        self.page.goto(f"{self.address}/lab/tree/{name}?reset", wait_until="domcontentloaded")
+        self.page.locator(".jp-NotebookPanel .jp-Notebook").wait_for(timeout=120_000)
+        self.wait_for_kernel()
+
+    def _local(self, url: str) -> None:
+        if url.startswith(("http", "ws")) and "//127.0.0.1:" not in url:
+            self.complaints.append(f"a request to another host: {url}")
+
+    def wait_for_kernel(self) -> None:
+        """Idle and connected: before that, running a cell would ask for a kernel."""
+
+        def ready():
+            kernels = [one["kernel"] for one in answers(f"{self.address}/api/sessions") or [] if one["path"] == self.name]
+            return kernels and kernels[0]["execution_state"] == "idle" and kernels[0]["connections"]
+
+        until(ready, 120, "the notebook has no kernel")
+        self.page.wait_for_timeout(300)
+
+    def run(self, index: int, seconds: float = 120) -> str:
+        """Runs a cell; returns the text of its output."""
+        cell = self.page.locator(".jp-CodeCell").nth(index)
+        prompt = cell.locator(".jp-InputPrompt")
+        before = prompt.inner_text()
+        cell.locator(".jp-InputArea-editor").click()
+        self.page.keyboard.press("Control+Enter")
+        until(
+            lambda: (said := prompt.inner_text()) != before and "*" not in said and said.strip() != "[ ]:",
+            seconds,
+            f"cell {index} runs on",
+        )
+        return "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts())
+
+    def close(self) -> None:
+        self.page.close()
+
+
+@pytest.fixture
+def notebook(lab, browser):
+    """Opens notebooks; closes them after the test, and fails it for what the console complained of."""
+    opened = []
+
+    def open_(name: str, *cells: str, **options) -> Notebook:
+        opened.append(Notebook(lab, browser, name, *cells, **options))
+        return opened[-1]
+
+    yield open_
+    for one in opened:
+        one.close()
+    assert not [words for one in opened for words in one.complaints]
