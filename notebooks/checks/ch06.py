@@ -1,0 +1,326 @@
+"""Checkers of notebook 06: the effective cells of a box, the reference's rule for them, what a level learns of all instances."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from solutions.ch06 import class_targets, effective_map, reference_map
+from torch import Tensor
+
+from . import Case, Slip, check
+
+STAR = (6.46, 38.64, 40.25, 89.75)
+TRIANGLE = (40.39, 61.63, 59.0, 67.92)
+
+
+def _cells(
+    share: Callable[[float], float] = lambda scale: scale,
+    whole: float = 0.5,
+    low: Callable[[float], int] = math.floor,
+    high: Callable[[float], int] = math.ceil,
+    more: int = 0,
+    least: int = 1,
+    clamp: bool = True,
+    about_corner: bool = False,
+) -> Callable[..., Tensor]:
+    """The solution with one thing otherwise: a source of slips."""
+
+    def function(box: tuple, stride: int, rows: int, columns: int, scale: float) -> Tensor:
+        x1, y1, x2, y2 = box
+        result = torch.zeros(rows, columns, dtype=torch.bool)
+        spans = []
+        for start, stop, count in ((y1, y2, rows), (x1, x2, columns)):
+            middle, half = (start + stop) / 2 / stride, (stop - start) * whole / stride * share(scale)
+            edges = (start * scale / stride, stop * scale / stride) if about_corner else (middle - half, middle + half)
+            first, end = low(edges[0]), high(edges[1]) + more
+            if clamp:
+                first, end = min(max(first, 0), count - least), min(end, count)
+            end = max(end, first + least)
+            spans.append(slice(first, end))
+        result[spans[0], spans[1]] = True
+        return result
+
+    return function
+
+
+def _centres_inside(box: tuple, stride: int, rows: int, columns: int, scale: float) -> Tensor:
+    x1, y1, x2, y2 = box
+    x, y, w, h = (x1 + x2) / 2, (y1 + y2) / 2, scale * (x2 - x1), scale * (y2 - y1)
+    row, column = (torch.arange(rows) + 0.5) * stride, (torch.arange(columns) + 0.5) * stride
+    return ((row - y).abs() <= h / 2)[:, None] & ((column - x).abs() <= w / 2)[None]
+
+
+def _swapped(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def other(box: tuple, stride: int, rows: int, columns: int, scale: float) -> Tensor:
+        x1, y1, x2, y2 = box
+        return function((y1, x1, y2, x2), stride, rows, columns, scale)
+
+    return other
+
+
+_TOUCH = "which cells the scaled box touches: from floor of its low edge to ceil of its high edge, the end not included"
+_NEVER = "a box within one cell, or on a line between two: it keeps the cell that it stands in"
+_CLAMP = "the border of the map: rows 0..rows−1 and columns 0..columns−1 are all there are, and one of each must remain"
+
+
+def _effective_case(name: str, look: str, *args: object) -> Case:
+    return Case(name, args, effective_map(*args), look)
+
+
+EFFECTIVE_CASES = (
+    _effective_case("the star at P4", _TOUCH, STAR, 16, 8, 8, 0.2),
+    _effective_case("the star at P3", _TOUCH, STAR, 8, 16, 16, 0.2),
+    _effective_case("the star's ignoring box at P3", "the scale: it is an argument", STAR, 8, 16, 16, 0.5),
+    _effective_case(
+        "a map of 4 rows and 16 columns", "rows and columns: y belongs to rows", (70.0, 4.0, 110.0, 24.0), 8, 4, 16, 0.5
+    ),
+    _effective_case("edges that lie on lines between cells", _TOUCH, (0.0, 16.0, 80.0, 96.0), 8, 16, 16, 0.2),
+    _effective_case("a box smaller than a cell", _NEVER, (34.0, 34.0, 38.0, 38.0), 16, 8, 8, 0.2),
+    _effective_case("a box over the left border", _CLAMP, (-30.0, 40.0, 34.0, 104.0), 8, 16, 16, 0.5),
+    _effective_case("a box whose middle lies outside", _CLAMP, (-60.0, 40.0, 20.0, 104.0), 8, 16, 16, 0.2),
+    _effective_case("a box whose middle lies beyond the last cell", _CLAMP, (110.0, 100.0, 170.0, 180.0), 8, 16, 16, 0.2),
+    _effective_case("a box on a map of one cell", _CLAMP, STAR, 128, 1, 1, 0.2),
+)
+EFFECTIVE_SLIPS = (
+    Slip(_cells(share=math.sqrt), "the scale: ε multiplies the sides, so the area shrinks to ε²; yours shrinks the area to ε"),
+    Slip(_cells(share=lambda scale: scale**2), "the scale: ε multiplies the sides once; yours are multiplied by ε²"),
+    Slip(_cells(whole=1.0), "half a side: the scaled box reaches ε·w/2 to each side of the middle, not ε·w"),
+    Slip(_cells(share=lambda scale: 0.2), "the scale: it is an argument, not always 0.2"),
+    Slip(_cells(share=lambda scale: 1.0), "the scale: these are the cells of the whole box"),
+    Slip(
+        _cells(about_corner=True),
+        "the middle: the scaled box keeps the box's centre; yours has moved towards the upper left corner",
+    ),
+    Slip(_swapped(_cells()), "x and y: they are swapped; x runs over columns, y over rows, and a map is indexed [row, column]"),
+    Slip(
+        _cells(low=round, high=round),
+        "how edges are rounded: floor for the low edge, ceil for the high one; you take the nearest line",
+    ),
+    Slip(
+        _cells(high=math.floor), "the end: the cell that the high edge lies in belongs to the region, so ceil; you stop before it"
+    ),
+    Slip(
+        _cells(high=math.floor, more=1), "an edge on a line between two cells: the next cell is not touched; ceil, not floor + 1"
+    ),
+    Slip(_cells(more=1), "the end: ceil already is one past the last cell; you have one row and one column too many"),
+    Slip(_cells(low=math.ceil, high=math.floor), "partly covered cells: they belong to the region too; you keep only whole ones"),
+    Slip(
+        _centres_inside,
+        "which cells count: those that the scaled box touches; you ask whether a cell's centre lies in it (half a cell off)",
+    ),
+    Slip(_cells(clamp=False), _CLAMP),
+    Slip(_cells(least=0), f"{_NEVER}; yours has no cell"),
+    Slip(_cells(least=2), "the least number of cells: one each way is enough here; you take two"),
+)
+
+
+def check_effective_map(answer: Callable[[tuple, int, int, int, float], Tensor]) -> None:
+    """A box in pixels, a level's stride, rows and columns, and a scale, to (rows, columns) bool."""
+    check(answer, EFFECTIVE_CASES, EFFECTIVE_SLIPS)
+
+
+def _reference(
+    share: Callable[[float], float] = lambda scale: scale,
+    square: float = 0.0,
+    point: float = 0.0,
+    inside: str = "full",
+    strict: bool = True,
+    least: Callable[[float, float], float] = lambda cell, box: 0.01 * cell,
+) -> Callable[..., Tensor]:
+    """The solution with one thing otherwise: a source of slips."""
+
+    def function(box: tuple, stride: int, rows: int, columns: int, scale: float) -> Tensor:
+        x1, y1, x2, y2 = box
+        x, y, w, h = (x1 + x2) / 2, (y1 + y2) / 2, share(scale) * (x2 - x1), share(scale) * (y2 - y1)
+        row, column = torch.arange(rows).double()[:, None] * stride, torch.arange(columns).double()[None] * stride
+
+        def covered(at: Tensor, low: float, high: float) -> Tensor:
+            at = at + square * stride
+            return ((at + stride / 2).clamp(max=high) - (at - stride / 2).clamp(min=low)).clamp(min=0)
+
+        overlap = covered(row, y - h / 2, y + h / 2) * covered(column, x - w / 2, x + w / 2)
+        limits = {"full": (x1, y1, x2, y2), "effective": (x - w / 2, y - h / 2, x + w / 2, y + h / 2)}
+        left, top, right, bottom = limits.get(inside, (-1e9, -1e9, 1e9, 1e9))
+        px, py = column + point * stride, row + point * stride
+        if strict:
+            within = (left < px) & (px < right) & (top < py) & (py < bottom)
+        else:
+            within = (left <= px) & (px <= right) & (top <= py) & (py <= bottom)
+        return (overlap > least(stride**2, w * h)) & within
+
+    return function
+
+
+_POINT = "the second condition: the grid point (column·stride, row·stride) must lie strictly inside the whole box"
+_SQUARE = "the first condition: the square of side stride around the grid point, and the share of it that the scaled box covers"
+
+
+def _reference_case(name: str, look: str, *args: object) -> Case:
+    return Case(name, args, reference_map(*args), look)
+
+
+REFERENCE_CASES = (
+    _reference_case("the star at P4", _SQUARE, STAR, 16, 8, 8, 0.2),
+    _reference_case("the star at P3", _SQUARE, STAR, 8, 16, 16, 0.2),
+    _reference_case("the star at P3, half its sides", "the scale: it is an argument", STAR, 8, 16, 16, 0.5),
+    _reference_case("the star at P6: no grid point in the box", _POINT, STAR, 64, 2, 2, 0.2),
+    _reference_case("the small triangle at P5", _POINT, TRIANGLE, 32, 4, 4, 0.2),
+    _reference_case("a box of 4 x 4 px between the grid points", _POINT, (34.0, 34.0, 38.0, 38.0), 8, 16, 16, 0.2),
+    _reference_case("a grid point on the box's own edge", _POINT, (16.0, 16.0, 18.0, 18.0), 16, 8, 8, 1.0),
+    _reference_case("a square of which less than 1 % is covered", _SQUARE, (20.0, 10.0, 44.0, 22.0), 16, 8, 8, 0.05),
+    _reference_case("a strip of half a pixel along one side", _SQUARE, (2.0, 20.0, 22.5, 60.0), 8, 16, 16, 1.0),
+    _reference_case(
+        "a map of 4 rows and 16 columns", "rows and columns: y belongs to rows", (70.0, 4.0, 110.0, 24.0), 8, 4, 16, 0.5
+    ),
+)
+REFERENCE_SLIPS = (
+    Slip(
+        _reference(square=0.5, point=0.5),
+        "where a cell stands: in the reference at (column·stride, row·stride), without half a cell",
+    ),
+    Slip(_reference(square=0.5), "the square: it is centred at the grid point; yours begins there (half a cell off)"),
+    Slip(_reference(point=0.5), "the grid point: (column·stride, row·stride) itself, not half a cell further"),
+    Slip(_reference(inside=""), f"{_POINT}; you left it out"),
+    Slip(_reference(inside="effective"), f"{_POINT}; you ask for the scaled box"),
+    Slip(_reference(strict=False), f"{_POINT}; a point on the edge is not inside"),
+    Slip(_reference(least=lambda cell, box: 0.01 * box), f"{_SQUARE}; you divide by the area of the box"),
+    Slip(_reference(least=lambda cell, box: 0.0), f"{_SQUARE}: more than 0.01 · stride², not just more than nothing"),
+    Slip(_reference(share=math.sqrt), "the scale: it multiplies the sides, not the area"),
+    Slip(
+        _reference(share=lambda scale: 2 * scale), "half a side: the scaled box reaches ε·w/2 to each side of the middle, not ε·w"
+    ),
+    Slip(_reference(share=lambda scale: 0.2), "the scale: it is an argument, not always 0.2"),
+    Slip(
+        _swapped(_reference()), "x and y: they are swapped; x runs over columns, y over rows, and a map is indexed [row, column]"
+    ),
+    Slip(
+        effective_map, "the rule: this is the paper's from floor to ceil; here a cell is asked for its overlap and its grid point"
+    ),
+)
+
+
+def check_reference_map(answer: Callable[[tuple, int, int, int, float], Tensor]) -> None:
+    """As `check_effective_map`, by the reference's rule."""
+    check(answer, REFERENCE_CASES, REFERENCE_SLIPS)
+
+
+def _targets(
+    near: Callable[[int, int], bool] = lambda selected, level: selected >= 0 and abs(selected - level) <= 1,
+    learns: Callable[[int, int], bool] = lambda selected, level: selected == level,
+    larger: bool = False,
+    ring_wins: bool = False,
+    all_classes: bool = False,
+    settle: str = "all",
+    ring_only: bool = False,
+    ring_is: int = -1,
+) -> Callable[..., Tensor]:
+    """The solution with one thing otherwise: a source of slips."""
+
+    def function(
+        effective: Tensor, ignoring: Tensor, area: Tensor, labels: Tensor, selected: Tensor, level: int, num_classes: int
+    ) -> Tensor:
+        result = torch.zeros(num_classes, *effective.shape[1:], dtype=torch.long)
+        chosen, order = selected.tolist(), area.argsort(descending=not larger).tolist()
+        owner = torch.full(effective.shape[1:], -1)
+        for n in order:
+            if settle == "all" or learns(chosen[n], level):
+                owner[effective[n]] = n
+        for n in order:
+            if near(chosen[n], level):
+                part = ignoring[n] & ~effective[n] if ring_only else ignoring[n]
+                (result if all_classes else result[labels[n]])[..., part] = ring_is
+        for n in order:
+            if learns(chosen[n], level):
+                mine = effective[n] if settle == "none" else owner == n
+                keep = mine & (result[labels[n]] != -1) if ring_wins else mine
+                result[labels[n]][keep] = 1
+        if ring_wins:
+            for n in order:
+                if near(chosen[n], level):
+                    result[labels[n]][ignoring[n] & ~effective[n]] = -1
+        return result
+
+    return function
+
+
+def _maps(size: int, *boxes: tuple[int, int, int, int]) -> Tensor:
+    """(N, size, size) bool of boxes in whole cells: first and end row, first and end column."""
+    result = torch.zeros(len(boxes), size, size, dtype=torch.bool)
+    for n, (top, bottom, left, right) in enumerate(boxes):
+        result[n, top:bottom, left:right] = True
+    return result
+
+
+_ONE = (_maps(6, (2, 4, 2, 4)), _maps(6, (1, 5, 1, 5)), torch.tensor([900.0]), torch.tensor([1]))
+_TWO = (
+    _maps(6, (1, 4, 1, 4), (3, 5, 3, 5)),
+    _maps(6, (0, 6, 0, 6), (2, 6, 2, 6)),
+    torch.tensor([900.0, 400.0]),
+    torch.tensor([0, 2]),
+)
+_SAME = (*_TWO[:3], torch.tensor([2, 2]))
+
+
+def _targets_case(name: str, look: str, instances: tuple, selected: list[int], level: int) -> Case:
+    args = (*instances, torch.tensor(selected), level, 3)
+    return Case(name, args, class_targets(*args), look)
+
+
+_NEAR = "where the ignoring box counts: at the selected level and at the two beside it, nowhere else"
+_SETTLE = "the shared cell: it belongs to the smaller instance"
+TARGETS_CASES = (
+    _targets_case(
+        "one instance at its own level", "the three kinds: 1 in the effective box, −1 in the ring, 0 elsewhere", _ONE, [1], 1
+    ),
+    _targets_case("one level above its own", f"{_NEAR}; there the whole ignoring box is −1", _ONE, [0], 1),
+    _targets_case("one level below its own", f"{_NEAR}; there the whole ignoring box is −1", _ONE, [2], 1),
+    _targets_case("two levels away", f"{_NEAR}; here all is 0", _ONE, [3], 1),
+    _targets_case("an instance without a level", "selected = −1: no level, so it has no neighbours either", _ONE, [-1], 0),
+    _targets_case("two classes, a shared cell", _SETTLE, _TWO, [1, 1], 1),
+    _targets_case(
+        "the smaller one selected another level", "the shared cell: ownership is settled before the selection", _TWO, [1, 3], 1
+    ),
+    _targets_case(
+        "the smaller one selected the next level", "the shared cell: ownership is settled before the selection", _TWO, [1, 2], 1
+    ),
+    _targets_case(
+        "two of one class", "one class: a cell in the ring of one and owned by the other is positive", _SAME, [1, 1], 1
+    ),
+    _targets_case("no instance", "an image without objects: all 0", tuple(part[:0] for part in _ONE), [], 1),
+)
+TARGETS_SLIPS = (
+    Slip(_targets(larger=True), f"{_SETTLE}; you give it to the larger one"),
+    Slip(_targets(settle="none"), f"{_SETTLE} alone; yours is positive for both classes"),
+    Slip(
+        _targets(settle="level"), "the shared cell: ownership is settled before the selection, with all instances that reach it"
+    ),
+    Slip(_targets(near=lambda s, at: s == at), f"{_NEAR}; yours counts at the selected level only"),
+    Slip(_targets(near=lambda s, at: abs(s - at) == 1 and s >= 0), f"{_NEAR}; yours is missing at the selected level itself"),
+    Slip(_targets(near=lambda s, at: s >= 0), f"{_NEAR}; yours counts at every level"),
+    Slip(_targets(near=lambda s, at: s >= 0 and s - at in (0, 1)), f"{_NEAR}; you look to one side only"),
+    Slip(_targets(near=lambda s, at: s >= 0 and at - s in (0, 1)), f"{_NEAR}; you look to one side only"),
+    Slip(
+        _targets(near=lambda s, at: abs(s - at) <= 1),
+        "selected = −1: no level, but |0 − (−1)| = 1 makes it a neighbour of level 0",
+    ),
+    Slip(_targets(near=lambda s, at: False), "the ring: −1, it teaches nothing; yours is negative"),
+    Slip(_targets(learns=lambda s, at: s >= 0), "which levels learn: only the selected one has positives"),
+    Slip(
+        _targets(learns=lambda s, at: s >= 0 and abs(s - at) <= 1),
+        "which levels learn: the ones beside it are ignored, not positive",
+    ),
+    Slip(
+        _targets(all_classes=True),
+        "the class: the ring is ignored for the instance's own class only; other classes are negative there",
+    ),
+    Slip(
+        _targets(ring_only=True), "what is ignored: the whole ignoring box, effective cells included, where they are not positive"
+    ),
+    Slip(_targets(ring_wins=True), "a cell that is effective for one and ignored for another of the same class: effective wins"),
+    Slip(_targets(ring_is=0), "the ring: −1, it teaches nothing; yours is negative"),
+)
+
+
+def check_class_targets(answer: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int], Tensor]) -> None:
+    """Regions, areas, labels and selected levels of N instances to what one level learns: (K, rows, columns) of 1, -1, 0."""
+    check(answer, TARGETS_CASES, TARGETS_SLIPS)

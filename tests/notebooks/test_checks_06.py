@@ -1,0 +1,126 @@
+"""Notebook 06's checkers: solutions pass and equal the core, plausible wrong answers are refused with the hint that names them."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from checks import ch06 as checks
+from solutions import ch06
+
+import fsaf_core as fsaf
+from fsaf_core.detector import HeadOutputs
+
+CHECKERS = {
+    checks.check_effective_map: (ch06.effective_map, checks.EFFECTIVE_SLIPS),
+    checks.check_reference_map: (ch06.reference_map, checks.REFERENCE_SLIPS),
+    checks.check_class_targets: (ch06.class_targets, checks.TARGETS_SLIPS),
+}
+CONFIG = fsaf.presets.get("tiny").model
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_solutions_pass(verdict, checker) -> None:
+    assert verdict(checker, CHECKERS[checker][0]).startswith("done")
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_stubs_are_to_do(verdict, checker) -> None:
+    assert verdict(checker, lambda *args: None).startswith("to do")
+    assert verdict(checker, lambda *args: ...).startswith("to do")
+
+
+@pytest.mark.parametrize(("checker", "slip"), [(checker, slip) for checker, (_, slips) in CHECKERS.items() for slip in slips])
+def test_each_slip_is_named(verdict, checker, slip) -> None:
+    line = verdict(checker, slip.function)
+    assert line.startswith("case")
+    assert line.endswith(f"look at {slip.look}")
+
+
+def by_loop(low=math.floor, high=math.ceil, grow=0.5, swap=False, empty=False):
+    """The same rule asked of every cell, written as a student might."""
+
+    def function(box, stride, rows, columns, scale):
+        x1, y1, x2, y2 = box
+        cx, cy, w, h = (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) * scale, (y2 - y1) * scale
+        left, right = low((cx - grow * w) / stride), high((cx + grow * w) / stride)
+        top, bottom = low((cy - grow * h) / stride), high((cy + grow * h) / stride)
+        left, top = min(max(left, 0), columns - 1), min(max(top, 0), rows - 1)
+        right, bottom = min(right, columns), min(bottom, rows)
+        if not empty:
+            right, bottom = max(right, left + 1), max(bottom, top + 1)
+        cells = [[top <= row < bottom and left <= column < right for column in range(columns)] for row in range(rows)]
+        return torch.tensor(cells).T if swap else torch.tensor(cells)
+
+    return function
+
+
+def test_the_rule_as_nested_lists_passes(verdict) -> None:
+    assert verdict(checks.check_effective_map, by_loop()).startswith("done")
+    assert verdict(checks.check_effective_map, lambda *args: by_loop()(*args).tolist()).startswith("done")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (by_loop(low=round, high=round), "nearest line"),
+        (by_loop(low=int, high=int), "ceil"),
+        (by_loop(high=lambda x: int(x) + 1), "ceil, not floor + 1"),
+        (by_loop(grow=1), "half a side"),
+        (by_loop(grow=0.5 * 5**0.5), "rea"),  # 5 ** 0.5 * 0.2 is the root of 0.2
+        (by_loop(swap=True), "swapped"),
+        (by_loop(empty=True), "keeps the cell"),
+        (lambda box, stride, rows, columns, scale: by_loop()(box, 8, rows, columns, scale), "floor of its low edge"),
+        (
+            lambda box, stride, rows, columns, scale: by_loop()(
+                [side - stride / 2 for side in box], stride, rows, columns, scale
+            ),
+            "floor",
+        ),
+    ],
+)
+def test_other_wrong_maps_are_refused(verdict, wrong, hint) -> None:
+    line = verdict(checks.check_effective_map, wrong)
+    assert line.startswith("case")
+    assert hint in line
+
+
+def silence(size: int, batch: int = 1) -> HeadOutputs:
+    shapes = [(size // stride, size // stride) for stride in CONFIG.strides]
+    torch.manual_seed(3)
+    return HeadOutputs([torch.randn(batch, CONFIG.num_classes, *s) for s in shapes], [torch.rand(batch, 4, *s) for s in shapes])
+
+
+def layout(seed: int, count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Boxes of all sizes and their labels, some over the border."""
+    generator = torch.Generator().manual_seed(seed)
+    middle = torch.rand(count, 2, generator=generator) * size
+    half = 2 * (size / 4) ** torch.rand(count, 2, generator=generator)
+    return torch.cat([middle - half, middle + half], 1), torch.randint(0, CONFIG.num_classes, (count,), generator=generator)
+
+
+@pytest.mark.parametrize(("convention", "rule"), [("paper", ch06.effective_map), ("reference", ch06.reference_map)])
+def test_solutions_equal_the_core(convention, rule) -> None:
+    detector = fsaf.build_detector(dataclasses.replace(CONFIG, convention=convention))
+    boxes, labels = layout(1, 60, 128)
+    assignment = detector.assign(silence(128), [{"boxes": boxes, "labels": labels}])
+    grid, (effective, _) = assignment.regions.grid, assignment.regions.maps()
+    for box, row in zip(boxes.tolist(), effective):
+        for start, count, (rows, columns), stride in zip(grid.starts, grid.sizes, grid.shapes, grid.strides):
+            assert torch.equal(rule(box, stride, rows, columns, 0.2).flatten(), row[start : start + count])
+
+
+def test_targets_equal_the_core() -> None:
+    detector = fsaf.build_detector(CONFIG)
+    for seed in range(4):
+        boxes, labels = layout(seed, 12, 128)
+        assignment = detector.assign(silence(128), [{"boxes": boxes, "labels": labels}])
+        grid, maps = assignment.regions.grid, assignment.regions.maps()
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        positive = torch.zeros(CONFIG.num_classes, grid.num_cells, dtype=torch.bool)
+        positive[assignment.label[0], torch.arange(grid.num_cells)] = assignment.positive[0]
+        core = torch.where(positive, 1, -torch.cat(list(assignment.ignored), 2)[0].long())
+        for level, (start, count, shape) in enumerate(zip(grid.starts, grid.sizes, grid.shapes)):
+            effective, ignoring = (part[:, start : start + count].unflatten(1, shape) for part in maps)
+            mine = ch06.class_targets(effective, ignoring, area, labels, assignment.selected_level, level, CONFIG.num_classes)
+            assert torch.equal(mine.flatten(1), core[:, start : start + count])
