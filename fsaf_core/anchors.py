@@ -69,10 +69,10 @@ class AnchorBased(nn.Module):
 
     def _match(self, anchors: Float[Tensor, "A 4"], instances: Instances, index: int) -> Int64[Tensor, " A"]:
         mine = torch.nonzero(instances.image == index)[:, 0]
-        if not len(mine):
-            return torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device)
-        found = self.matcher(box_iou(instances.boxes[mine], anchors))
-        match = torch.where(found >= 0, mine[found.clamp(min=0)] + 1, torch.where(found == Matcher.BETWEEN_THRESHOLDS, -1, 0))
+        match = torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device)
+        if len(mine):
+            found = self.matcher(box_iou(instances.boxes[mine], anchors))
+            match = torch.where(found >= 0, mine[found.clamp(min=0)] + 1, torch.where(found == Matcher.BETWEEN_THRESHOLDS, -1, 0))
         crowds = instances.crowds[instances.crowd_image == index]
         if len(crowds):  # an anchor mostly inside a crowd is no background
             low, high = torch.maximum(crowds[:, None, :2], anchors[:, :2]), torch.minimum(crowds[:, None, 2:], anchors[:, 2:])

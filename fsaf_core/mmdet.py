@@ -4,6 +4,7 @@ A name or a shape that does not fit is said, and no file is read that could run 
 """
 
 import hashlib
+import io
 import pickle
 import re
 from collections.abc import Mapping
@@ -138,16 +139,17 @@ def _torchvision_name(name: str) -> str:
 def _read(path: Path) -> Any:
     """The contents of a checkpoint file, its hash checked and nothing in it run."""
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        said = re.search(r"-([0-9a-f]{8})\.pth$", path.name)
-        if said and not digest.startswith(said[1]):
-            raise FSAFError(
-                f"{path.name}: its SHA-256 begins with {digest[:8]}, its name says {said[1]}: download it again "
-                "(or rename it, if it was changed on purpose)."
-            )
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        data = path.read_bytes()
     except OSError as error:
         raise FSAFError(f"{path} cannot be read ({error.strerror}): check the path.") from error
+    digest, said = hashlib.sha256(data).hexdigest(), re.search(r"-([0-9a-f]{8})\.pth$", path.name)
+    if said and not digest.startswith(said[1]):
+        raise FSAFError(
+            f"{path.name}: its SHA-256 begins with {digest[:8]}, its name says {said[1]}: download it again "
+            "(or rename it, if it was changed on purpose)."
+        )
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise FSAFError(
             f"{path.name} holds more than tensors, and reading that could run code: if you trust where it came from, write its "
@@ -155,7 +157,6 @@ def _read(path: Path) -> Any:
         ) from error
     except (RuntimeError, EOFError, ValueError) as error:
         raise FSAFError(f"{path.name} is no checkpoint of torch, or is cut off: download it again.") from error
-    return contents
 
 
 def _recognise(weights: Mapping[str, Tensor], ignoring_scale: float | None, where: str) -> ModelConfig:

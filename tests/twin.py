@@ -8,7 +8,6 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from fsaf_core.config import ModelConfig
 
@@ -40,7 +39,7 @@ def covered(low, high, cells):
 
 
 def region(box, scale, level, rows, columns, config, inside):
-    """Cells (row, column) of a level that the scaled box holds; `inside`: their points must lie in the full box too (reference)."""
+    """Cells (row, column) of a level that the scaled box holds; `inside`: their points must lie in the full box too."""
     stride, c = config.strides[level], config.rules.cell_center
     x1, y1, x2, y2 = scaled(box, scale)
     if config.rules.cells == "floor_ceil":
@@ -100,7 +99,7 @@ def assign(config: ModelConfig, logits, offsets, boxes, labels, crowds, size) ->
     instances = range(len(boxes))
     effective = [held(n, config.effective_scale, True) for n in instances]
     ignoring = [held(n, rules.ignoring_scale, False) | effective[n] for n in instances]
-    # The smallest instance owns a cell; of equal ones the later. Areas as the batched code rounds them, so that ties are the same ties.
+    # The smallest instance owns a cell; of equal ones the later. Areas are rounded as float32 does, so that ties are the same.
     corners = np.array(boxes, dtype=np.float32).reshape(-1, 4)
     area = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
     for n in sorted(instances, key=lambda n: (-area[n], n)):
@@ -143,16 +142,3 @@ def assign(config: ModelConfig, logits, offsets, boxes, labels, crowds, size) ->
         out.cls_sum += cls_loss(cell, None if n is None else labels[n], out.ignored)
     out.box_sum = sum(box_loss(cell, n) for cell, n in out.positive.items())
     return out
-
-
-def left_out(assignment, before_selection=False):
-    """(B, K, R): the entries of the batched code's class maps that carry no loss.
-
-    A positive cell's own class is never left out. `before_selection` counts every owned cell as positive, as the reference's
-    figures do.
-    """
-    maps = torch.cat(assignment.ignored, 2)
-    positive = assignment.owner > 0 if before_selection else assignment.positive
-    own = torch.arange(maps.shape[1], device=maps.device)[:, None] == assignment.label[:, None]
-    maps = maps & ~(own & positive[:, None])
-    return maps if assignment.valid is None else maps | ~assignment.valid[:, None]

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import recipe
 import torch
-from twin import left_out
+from heart import left_out
 
 import fsaf_core as fsaf
 from fsaf_core.config import TrainConfig

@@ -1,0 +1,67 @@
+"""What the tests of the method share: a small detector, outputs of chance, targets, and the masks that a batch ends in."""
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fsaf_core.config import ModelConfig
+from fsaf_core.detector import HeadOutputs
+
+CLASSES = 3
+SHAPES = ((8, 12), (4, 6), (2, 3), (1, 2), (1, 1))  # of the levels of a 64 x 96 input
+SMALL = ModelConfig(class_names=("a", "b", "c"), body="tiny", channels=8, tower_depth=1)
+
+
+def shapes_of(height, width, levels=5):
+    """(rows, columns) of P3.. of an input."""
+    return tuple((-(-height // stride), -(-width // stride)) for stride in (8, 16, 32, 64, 128)[:levels])
+
+
+def random_outputs(seed, batch=2, classes=CLASSES, shapes=SHAPES, dtype=torch.float32):
+    """Logits around -1, box outputs in 0..2; leaves that collect gradients."""
+    generator = torch.Generator().manual_seed(seed)
+    cls = [torch.randn(batch, classes, *shape, generator=generator).sub(1).to(dtype).requires_grad_() for shape in shapes]
+    box = [torch.rand(batch, 4, *shape, generator=generator).mul(2).to(dtype).requires_grad_() for shape in shapes]
+    return HeadOutputs(cls, box)
+
+
+def random_target(count, height, width, seed=0, classes=CLASSES):
+    """`count` boxes of all sizes."""
+    generator = torch.Generator().manual_seed(seed)
+    center = torch.rand(count, 2, generator=generator) * torch.tensor([width, height])
+    half = torch.exp(torch.rand(count, 2, generator=generator) * 4)  # 1..55 px
+    labels = torch.randint(0, classes, (count,), generator=generator)
+    return {"boxes": torch.cat([center - half, center + half], 1), "labels": labels}
+
+
+def target(boxes, labels, ignored=()):
+    return {
+        "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        "labels": torch.tensor(labels, dtype=torch.long),
+        "ignored": torch.tensor(ignored, dtype=torch.float32).reshape(-1, 4),
+    }
+
+
+def left_out(assignment, before_selection=False):
+    """(B, K, R): the entries of the class maps that carry no loss.
+
+    A positive cell's own class is never left out. `before_selection` counts every owned cell as positive, as the reference's
+    figures do.
+    """
+    maps = torch.cat(tuple(assignment.ignored), 2)
+    positive = assignment.owner > 0 if before_selection else assignment.positive
+    own = torch.arange(maps.shape[1], device=maps.device)[:, None] == assignment.label[:, None]
+    maps = maps & ~(own & positive[:, None])
+    return maps if assignment.valid is None else maps | ~assignment.valid[:, None]
+
+
+class Dispatched(TorchDispatchMode):
+    """Names of the operations that torch dispatches while it is on; views, which compute nothing, aside."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if not func.is_view:
+            self.names.append(str(func))
+        return func(*args, **kwargs or {})

@@ -1,0 +1,145 @@
+"""Which cells belong to an instance: rules by hand, the whole against loops, crowds, owners."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import twin
+from heart import SHAPES, SMALL, random_outputs, random_target, shapes_of, target
+
+import fsaf_core as fsaf
+from fsaf_core.boxes import make_grid
+from fsaf_core.config import FSAFError, ModelConfig
+from fsaf_core.regions import crowd_cells
+
+REFERENCE = replace(SMALL, convention="reference", ignoring_scale=0.5)
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return fsaf.build_detector(SMALL)
+
+
+def cells_of(detector, config, boxes, shapes=SHAPES, sizes=None):
+    """For each box and region (effective, ignoring) a set of (level, row, column)."""
+    detector.config = config
+    outputs = random_outputs(0, batch=1, shapes=shapes)
+    regions = detector.assign(outputs, [target(boxes, [0] * len(boxes))], sizes).regions
+    level, place = regions.grid.level.tolist(), regions.grid.row_column.tolist()
+    return [
+        [{(level[cell], *place[cell]) for cell in torch.nonzero(row)[:, 0].tolist()} for row in region]
+        for region in regions.maps()
+    ]
+
+
+def at(level, cells):
+    return {cell[1:] for cell in cells if cell[0] == level}
+
+
+def block(rows, columns):
+    return {(i, j) for i in range(*rows) for j in range(*columns)}
+
+
+# --------------------------------------------------------------------------------------------------------------------- paper
+
+
+def test_paper_a_region_is_floor_to_ceil_of_the_scaled_box(detector):
+    """[10 4 90 54]: centre (50, 29); 0.2: [42 24 58 34], 0.5: [30 16.5 70 41.5]; divided by 8 and 16."""
+    (effective,), (ignoring,) = cells_of(detector, SMALL, [[10, 4, 90, 54]])
+    assert at(0, effective) == block((3, 5), (5, 8))
+    assert at(1, effective) == block((1, 3), (2, 4))
+    assert at(0, ignoring) == block((2, 6), (3, 9))
+    assert at(1, ignoring) == block((1, 3), (1, 5))
+
+
+@pytest.mark.parametrize(
+    "box",
+    [[50, 30, 51, 31], [0, 0, 1, 1], [95, 63, 96, 64], [16, 16, 16, 16], [-30, -30, -20, -20], [200, 90, 210, 99]],
+    ids=["one_pixel", "first_pixel", "last_pixel", "a_point", "left_of_the_image", "right_of_it"],
+)
+def test_paper_an_effective_region_has_a_cell_at_every_level(detector, box):
+    (effective,), (ignoring,) = cells_of(detector, SMALL, [box])
+    assert all(at(level, effective) for level in range(5))
+    assert effective <= ignoring
+
+
+def test_paper_a_region_ends_at_the_border_of_its_own_image(detector):
+    box = [30.0, 20, 150, 120]
+    (whole,), _ = cells_of(detector, SMALL, [box])
+    (own,), _ = cells_of(detector, SMALL, [box], sizes=[(60, 70)])  # padded by itself to 64 x 96
+    (narrow,), _ = cells_of(detector, SMALL, [box], sizes=[(50, 61)])  # to 64 x 64
+    assert own == whole and max(column for _, column in at(0, whole)) > 7
+    assert at(0, narrow) == {(7, 7)} and (0, 7, 7) not in whole - narrow
+
+
+# ----------------------------------------------------------------------------------------------------------------- reference
+
+
+def test_reference_a_cell_needs_its_point_strictly_inside_the_full_box(detector):
+    """[40 24 56 40]: its 0.2 box [46.4 30.4 49.6 33.6] touches the square around (48, 32) alone; a box from 48 on excludes it."""
+    (effective,), _ = cells_of(detector, REFERENCE, [[40, 24, 56, 40]])
+    assert at(0, effective) == {(4, 6)}
+    (effective,), (ignoring,) = cells_of(detector, REFERENCE, [[48, 32, 52, 36]])
+    assert at(0, effective) == set() and at(0, ignoring) == {(4, 6)}
+
+
+def test_reference_a_cell_needs_more_than_a_hundredth_of_its_square_covered(detector):
+    """A box of w x 5 px has a 0.2 box of 0.2 w x 1; 0.64 px^2 of a 64 px^2 square are not enough, more is."""
+    for width, there in ((3.1, False), (3.3, True)):
+        (effective,), _ = cells_of(detector, REFERENCE, [[48 - width / 2, 32 - 2.5, 48 + width / 2, 32 + 2.5]])
+        assert bool(at(0, effective)) == there
+
+
+def test_reference_a_tiny_box_may_have_no_cell_at_any_level(detector):
+    (effective,), _ = cells_of(detector, REFERENCE, [[10, 10, 14, 14]])
+    assert effective == set()
+
+
+def test_reference_the_ignored_region_needs_no_point_inside_the_box(detector):
+    (effective,), (ignoring,) = cells_of(detector, REFERENCE, [[1, 1, 7, 7]])
+    assert effective == set() and at(0, ignoring) == block((0, 2), (0, 2))
+
+
+# ------------------------------------------------------------------------------------------------------------------ the whole
+
+
+@pytest.mark.parametrize("convention", ["paper", "reference"])
+@pytest.mark.parametrize("size", [(64, 96), (100, 70), (33, 257)])
+def test_regions_of_many_boxes_are_those_of_plain_loops(detector, convention, size):
+    config, shapes = replace(SMALL, convention=convention, ignoring_scale=0.5), shapes_of(*(-(-side // 32) * 32 for side in size))
+    most = torch.tensor([size[1], size[0]])  # a box may cross the border, but is no larger than the image
+    low, high = random_target(40, *size, seed=3)["boxes"].split(2, 1)
+    boxes = torch.cat([low, torch.minimum(high, low + most)], 1).tolist()
+    effective, ignoring = cells_of(detector, config, boxes, shapes)
+    for n, box in enumerate(boxes):
+        for level, (rows, columns) in enumerate(shapes):
+            inner = twin.region(box, 0.2, level, rows, columns, config, inside=True)
+            assert at(level, effective[n]) == inner
+            assert at(level, ignoring[n]) == inner | twin.region(box, 0.5, level, rows, columns, config, inside=False)
+
+
+def test_a_box_larger_than_the_image_is_effective_in_all_of_it_at_most(detector):
+    (effective,), (ignoring,) = cells_of(detector, SMALL, [[-200, -150, 300, 250]])
+    assert at(0, effective) <= block((0, 8), (0, 12)) and effective <= ignoring and effective
+
+
+def test_the_scale_grows_the_region(detector):
+    small, large = (cells_of(detector, replace(SMALL, effective_scale=scale), [[10, 4, 90, 54]])[0][0] for scale in (0.1, 0.4))
+    assert small < large
+
+
+def test_an_ignoring_box_smaller_than_the_effective_one_is_a_users_fault():
+    with pytest.raises(FSAFError, match=r"ignoring_scale is 0\.1"):
+        ModelConfig(ignoring_scale=0.1)
+
+
+# ------------------------------------------------------------------------------------------------------------------- crowds
+
+
+def test_crowd_cells_stand_strictly_inside_the_inner_half_of_a_crowd_box_of_their_image():
+    grid = make_grid(((8, 12), (4, 6)), (8, 16), 0.0, torch.zeros(1))
+    mask = crowd_cells(torch.tensor([[0.0, 0, 64, 64], [32, 16, 96, 48]]), torch.tensor([0, 1]), 2, grid)
+    x, y = grid.centers.unbind(1)
+    assert torch.equal(mask[0], (x > 16) & (x < 48) & (y > 16) & (y < 48))
+    assert torch.equal(mask[1], (x > 48) & (x < 80) & (y > 24) & (y < 40))
+    assert mask[0].any() and mask[1].any()
