@@ -142,12 +142,12 @@ class Loader:
                 short = f"{len(dataset)} images are less than a batch of {self.batch_size} for each of {world} processes"
                 raise FSAFError(f"{short}: set a smaller --train.batch_size.")
         self.faulty: dict[int, str] = {}  # image index: what is wrong with it
-        self._todo: list[list[tuple[int, int]]] = []
+        self._todo: list[list[tuple[int, int]]] = []  # batches of (epoch, image); what the DataLoader asks at the start of a pass
         self._length = len(self._order(0))
         workers = config.data.workers
         self._loader = DataLoader(
             _Prepared(dataset, config, training),
-            batch_sampler=_Given(self),
+            batch_sampler=self._todo,
             num_workers=workers,
             collate_fn=list,
             pin_memory=torch.cuda.is_available(),
@@ -167,7 +167,7 @@ class Loader:
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from number `start` on."""
-        self._todo = [[(epoch, i) for i in batch] for batch in self._order(epoch)[start:]]
+        self._todo[:] = [[(epoch, i) for i in batch] for batch in self._order(epoch)[start:]]
         try:
             for loaded in self._loader:
                 batch = self._batch(loaded)
@@ -190,16 +190,3 @@ class Loader:
         samples = [sample for sample, _ in loaded if sample is not None]
         targets = [{name: sample[name] for name in ("boxes", "labels", "ignored", "size")} for sample in samples]
         return Batch([sample["image"] for sample in samples], targets, [sample["image_id"] for sample in samples])
-
-
-class _Given:
-    """The loader's current epoch as a batch sampler: asked anew at the start of every pass."""
-
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return iter(self._loader._todo)
-
-    def __len__(self) -> int:
-        return len(self._loader._todo)

@@ -45,15 +45,15 @@ def bilinear(image: UInt8[Tensor, "3 H W"], height: int, width: int) -> UInt8[Te
     # Beyond the centres of the outermost columns these count alone; above and below, both taps are the outermost row.
     across[:, columns[0] < 0], across[:, columns[1] >= image.shape[2]] = [[0], [2048]], [[2048], [0]]
     columns, rows = columns.clip(0, image.shape[2] - 1), rows.clip(0, image.shape[1] - 1)
-    pixels = image.numpy()
-    line = np.take(pixels, columns[0], 2) * across[0]
-    line += np.take(pixels, columns[1], 2) * across[1]
-    line >>= 4
-    out = (line[:, rows[0]] * down[0, :, None]) >> 16
-    out += (line[:, rows[1]] * down[1, :, None]) >> 16
-    out += 2
-    out >>= 2
-    return torch.from_numpy(out.astype(np.uint8))
+    pixels, step = image.numpy(), max(1, 2**14 // width)  # lines at a time: what is worked on stays in the processor's cache
+    lines, out = np.empty((3, pixels.shape[1], width), np.int16), np.empty((3, height, width), np.uint8)
+    for y in range(0, pixels.shape[1], step):
+        left, right = (np.take(pixels[:, y : y + step], columns[side], 2) * across[side] for side in (0, 1))
+        lines[:, y : y + step] = (left + right) >> 4
+    for y in range(0, height, step):
+        above, below = ((lines[:, rows[side, y : y + step]] * down[side, y : y + step, None]) >> 16 for side in (0, 1))
+        out[:, y : y + step] = (above + below + 2) >> 2
+    return torch.from_numpy(out)
 
 
 def resize(image: UInt8[Tensor, "3 H W"], short: int = 800, long: int = 1333) -> UInt8[Tensor, "3 h w"]:
