@@ -115,7 +115,8 @@ def to_edges(boxes: Float[Tensor, "*any 4"]) -> Float[Tensor, "*any 4"]:
 def edge_iou(one: Float[Tensor, "*any 4"], other: Float[Tensor, "*any 4"], eps: float = 1e-6) -> Float[Tensor, "*any"]:
     """IoU, 0..1, of each box of `one` with that at the same place of `other`, both as edges; the union is at least `eps` px^2."""
     overlap_one_other = torch.stack([torch.minimum(one, other), one, other])  # of two edges the inner one bounds the overlap
-    width, height = overlap_one_other.unflatten(-1, (2, 2)).sum(-2).clamp(min=0).unbind(-1)
+    low, high = overlap_one_other.chunk(2, -1)
+    width, height = (low + high).clamp(min=0).unbind(-1)
     overlap, area_one, area_other = (width * height).unbind(0)
     return overlap / (area_one + area_other - overlap).clamp(min=eps)
 

@@ -37,7 +37,7 @@ class Slots:
     start: Int64[Tensor, " T"]  # the first cell in R of the level's row of that number
     width: Int64[Tensor, " T"]  # columns of the level
     scale: Float[Tensor, "T 1"]  # sides of the scaled box, in sides of the box
-    outward: Float[Tensor, "T 4"]  # from pixels to cells, outwards
+    outward: Float[Tensor, "T 4"]  # from pixels to half the cells, outwards
     shift: Float[Tensor, "4"]  # added to edges before they are rounded to whole cells
     inner_shift: Float[Tensor, "4"]  # the same for the edges of the full box, inside which an effective cell must stand ...
     strict: Float[Tensor, "T 4"]  # ... strictly: a cell less at the left and top; no bound for ignoring slots
@@ -94,8 +94,8 @@ def _slots(shapes, strides, effective_scale: float, rules: Rules, device: torch.
     row_shift = shift + row[:, None] * torch.tensor([0.0, 1.0, 0.0, 0.0], device=device)
     full = torch.tensor([[[w, h] for h, w in shapes]], device=device)
     return Slots(
-        num_effective, level, row, start, width, scale, -inwards / stride, shift, inwards * rules.cell_center, strict, row_shift,
-        edge_bounds(full, level, rules), entry_slot, entry_column,
+        num_effective, level, row, start, width, scale, -0.5 * inwards / stride, shift, inwards * rules.cell_center, strict,
+        row_shift, edge_bounds(full, level, rules), entry_slot, entry_column,
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def find_runs(boxes: Float[Tensor, "N 4"], extent: Int64[Tensor, "N L 2"] | None
 
     Source: paper, section 3.2 (ground truth); reference, rules 5 and 6.
     """
-    half = boxes.unsqueeze(1) * slots.outward * 0.5  # N T 4, like all that follow
+    half = boxes.unsqueeze(1) * slots.outward  # the edges of the full box, halved: N T 4, like all that follow
     opposite = half.roll(2, 2)
     edges = (half - opposite) + (half + opposite) * slots.scale  # of the scaled box: middle + half a side * scale
     cells = (edges + slots.shift).ceil()
@@ -159,9 +159,9 @@ def own_cells(
     order = box_area(boxes).argsort(descending=True, stable=True)
     rank = order.argsort()  # each instance's place in that order
     # Every cell that the regions can have (N E), in B x R; rank -1 for those beyond a run's end.
-    cell = (runs.start[:, slots.entry_slot] + slots.entry_column).add(image.unsqueeze(1), alpha=num_cells)
+    cell = (runs.start.index_select(1, slots.entry_slot) + slots.entry_column).add(image.unsqueeze(1), alpha=num_cells)
     cell = cell.clamp(max=batch * num_cells - 1)
-    rank = rank.unsqueeze(1).masked_fill(slots.entry_column >= runs.length[:, slots.entry_slot], -1)
+    rank = rank.unsqueeze(1).masked_fill(slots.entry_column >= runs.length.index_select(1, slots.entry_slot), -1)
     best = rank.new_full((batch * num_cells,), -1).scatter_reduce_(0, cell.flatten(), rank.flatten(), "amax")
     instance = F.pad(order + 1, (0, 1))  # of each rank; the last place, 0, is that of rank -1
     return instance[best].view(batch, num_cells)
@@ -190,7 +190,7 @@ def count_regions(
 def instance_maps(runs: Runs, part: slice, grid: Grid) -> Bool[Tensor, "N R"]:
     """The effective (or ignoring, the effective included) region of each instance alone: for looking at."""
     n = len(runs.start)
-    return count_regions(runs, part, None, torch.arange(n, device=runs.start.device), n, grid.num_cells) > 0
+    return count_regions(runs, part, None, torch.arange(n, device=runs.start.device), n, grid.num_cells).bool()
 
 
 def crowd_cells(crowds: Float[Tensor, "M 4"], image: Int64[Tensor, " M"], batch: int, grid: Grid) -> Bool[Tensor, "B R"]:

@@ -122,7 +122,7 @@ def assign(
         if rules.same_class == "erase":  # a second region of the owner's class over its cell takes the cell from it
             owner = owner.masked_fill(count.gather(1, label.unsqueeze(1)).squeeze(1) >= 2, 0)
         if rules.other_levels == "all":
-            ignored = (count > 0).split(grid.block_sizes, 2)
+            ignored = count.bool().split(grid.block_sizes, 2)
         del count  # two bytes an entry: not needed beside the losses
     if len(instances.crowds):
         crowd = crowd_cells(instances.crowds, instances.crowd_image, batch, grid)
@@ -145,7 +145,7 @@ def assign(
         chosen = selected.unsqueeze(1)
         near = ((slots.level - chosen).abs() <= 1) & (chosen >= 0)
         count = count_regions(runs, slots.ignoring, near, plane, batch * classes, grid.num_cells)
-        ignored = (count > 0).view(batch, classes, -1).split(grid.block_sizes, 2)
+        ignored = count.bool().view(batch, classes, -1).split(grid.block_sizes, 2)
     return Assignment(level_losses, selected, Regions(runs, slots, grid), owner, positive, label, target_edges, ignored, valid)
 
 
@@ -190,7 +190,7 @@ def loss_normalizer(assignment: Assignment, config: ModelConfig, sync: bool = Fa
         sync: take the number of all processes and divide it by how many they are: the mean of their losses is then that of
             one process with all their images.
     """
-    positives, valid, one = assignment.num_positive.float(), assignment.valid, 1.0
+    positives, valid, one = assignment.positive.sum(dtype=torch.float32), assignment.valid, 1.0
     cells = assignment.positive.numel() if valid is None else valid.sum(1).clamp(min=1).sum().float()
     if sync and torch.distributed.is_initialized():
         counts = torch.stack([positives, torch.zeros_like(positives) + cells])
