@@ -112,10 +112,10 @@ def test_regions_of_many_boxes_are_those_of_plain_loops(detector, convention, si
     boxes = torch.cat([low, torch.minimum(high, low + most)], 1).tolist()
     effective, ignoring = cells_of(detector, config, boxes, shapes)
     for n, box in enumerate(boxes):
-        for level, (rows, columns) in enumerate(shapes):
-            inner = twin.region(box, 0.2, level, rows, columns, config, inside=True)
+        for level, (stride, (rows, columns)) in enumerate(zip(config.strides, shapes)):
+            inner = twin.region(box, 0.2, stride, rows, columns, config.rules, inside=True)
             assert at(level, effective[n]) == inner
-            assert at(level, ignoring[n]) == inner | twin.region(box, 0.5, level, rows, columns, config, inside=False)
+            assert at(level, ignoring[n]) == inner | twin.region(box, 0.5, stride, rows, columns, config.rules, inside=False)
 
 
 def test_a_box_larger_than_the_image_is_effective_in_all_of_it_at_most(detector):

@@ -38,11 +38,11 @@ def covered(low, high, cells):
     return [c for c in range(cells) if math.floor(low) <= c < math.ceil(high)] or [min(max(math.floor(low), 0), cells - 1)]
 
 
-def region(box, scale, level, rows, columns, config, inside):
+def region(box, scale, stride, rows, columns, rules, inside):
     """Cells (row, column) of a level that the scaled box holds; `inside`: their points must lie in the full box too."""
-    stride, c = config.strides[level], config.rules.cell_center
+    c = rules.cell_center
     x1, y1, x2, y2 = scaled(box, scale)
-    if config.rules.cells == "floor_ceil":
+    if rules.cells == "floor_ceil":
         wide, tall = covered(x1 / stride, x2 / stride, columns), covered(y1 / stride, y2 / stride, rows)
         return {(i, j) for i in tall for j in wide}
     found = set()
@@ -65,9 +65,9 @@ def focal(logit, target):
     return -0.75 * p**2 * math.log(1 - p)
 
 
-def iou_loss(offsets, box, x, y, stride, config):
+def iou_loss(offsets, box, x, y, scale):
     """-ln IoU of the box that a cell says with the instance's."""
-    left, top, right, bottom = (max(o, config.rules.min_offset) * config.offset_normalizer * stride for o in offsets)
+    left, top, right, bottom = (offset * scale for offset in offsets)
     x1, y1, x2, y2 = x - left, y - top, x + right, y + bottom
     w, h = min(x2, box[2]) - max(x1, box[0]), min(y2, box[3]) - max(y1, box[1])
     both = max(w, 0) * max(h, 0)
@@ -83,18 +83,18 @@ def assign(config: ModelConfig, logits, offsets, boxes, labels, crowds, size) ->
         offsets: for each level a nested list [l t r b][row][column].
         size: height, width of the image before padding.
     """
-    out, rules = Twin(), config.rules
-    levels, classes = range(len(config.strides)), range(config.num_classes)
-    inside = [tuple(math.ceil(math.ceil(side / 32) * 32 / stride) for side in size) for stride in config.strides]
+    out, rules, strides = Twin(), config.rules, config.strides
+    levels, classes = range(len(strides)), range(config.num_classes)
+    inside = [tuple(math.ceil(math.ceil(side / 32) * 32 / stride) for side in size) for stride in strides]
     every = [(level, i, j) for level in levels for i in range(len(logits[level][0])) for j in range(len(logits[level][0][0]))]
     out.valid = {(level, i, j) for level, i, j in every if i < inside[level][0] and j < inside[level][1]}
 
     def where(cell):
-        stride = config.strides[cell[0]]
+        stride = strides[cell[0]]
         return (cell[2] + rules.cell_center) * stride, (cell[1] + rules.cell_center) * stride
 
     def held(n, scale, strictly):
-        return {(level, *c) for level in levels for c in region(boxes[n], scale, level, *inside[level], config, strictly)}
+        return {(level, *c) for level in levels for c in region(boxes[n], scale, strides[level], *inside[level], rules, strictly)}
 
     instances = range(len(boxes))
     effective = [held(n, config.effective_scale, True) for n in instances]
@@ -121,7 +121,8 @@ def assign(config: ModelConfig, logits, offsets, boxes, labels, crowds, size) ->
 
     def box_loss(cell, n):
         level, i, j = cell
-        return iou_loss([side[i][j] for side in offsets[level]], boxes[n], *where(cell), config.strides[level], config)
+        told = [max(side[i][j], rules.min_offset) for side in offsets[level]]
+        return iou_loss(told, boxes[n], *where(cell), config.offset_normalizer * strides[level])
 
     seen = shadowed if rules.other_levels == "all" else set()
     for n in instances:
