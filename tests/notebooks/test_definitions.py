@@ -8,6 +8,7 @@ notebook defines twice, the first definition counts.
 import ast
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,12 +18,18 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.ops import box_iou
+from torch.nn.functional import interpolate
+from torchvision.models.detection._utils import Matcher
+from torchvision.ops import box_iou, nms
 
 import fsaf_core as fsaf
-from fsaf_core.boxes import box_area, box_iou_aligned
+from fsaf_core.anchors import AnchorBased
+from fsaf_core.boxes import box_area, box_iou_aligned, encode, make_grid
 from fsaf_core.data.coco import CocoDataset
 from fsaf_core.data.transforms import resized_size
+from fsaf_core.network import FeaturePyramid
+from fsaf_core.detector import HeadOutputs
+from fsaf_core.metrics import coco_metrics
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 COMPARISONS: list[tuple[str, Callable[..., None]]] = []
@@ -111,6 +118,90 @@ def batches(own: SimpleNamespace) -> None:
         assert torch.allclose(mine, detector.preprocess(images).tensor, atol=1e-5)
     for height, width in torch.randint(1, 3000, (200, 2)).tolist():
         assert own.fit(height, width) == resized_size(height, width, 800, 1333)
+
+
+@of("04_anchors")
+def anchors_and_matching(own: SimpleNamespace) -> None:
+    strides = (8, 16, 32)
+    for height, width, scale in ((64, 96, 2.0), (32, 32, 4.0), (128, 64, 1.0)):
+        core = AnchorBased(strides, scale).anchors([torch.zeros(1, 1, height // s, width // s) for s in strides], height, width)
+        for stride, level in zip(strides, core):
+            rows, columns = height // stride, width // stride
+            assert torch.equal(own.level_anchors(stride, rows, columns, scale), level)
+            assert torch.equal(own.level_anchors_loop(stride, rows, columns, scale), level)
+    for _ in range(20):
+        iou = torch.rand(4, 60).mul(20).round() / 20  # thresholds are met exactly
+        assert torch.equal(own.match(iou), Matcher(0.5, 0.4)(iou))
+        assert own.match_loop(iou.tolist()) == own.match(iou).tolist()
+
+
+@of("09_inference_and_evaluation")
+def four_steps(own: SimpleNamespace) -> None:
+    detector = fsaf.build_detector(fsaf.presets.get("tiny").model)
+    for bias, k in ((-3.0, 1000), (-1.0, 7), (-30.0, 10)):
+        shapes = [(1, 6, 12, 8), (1, 6, 6, 4), (1, 6, 3, 2), (1, 6, 2, 1)]
+        logits = [torch.randn(shape) + bias for shape in shapes]
+        offsets = [torch.rand(1, 4, *shape[2:]) for shape in shapes]
+        detector.config = replace(detector.config, topk_candidates=k)
+        expected = detector.postprocess(HeadOutputs(logits, offsets), [(90, 60)])[0]
+        found = own.image_candidates([one[0] for one in logits], [one[0] for one in offsets], (8, 16, 32, 64), (90, 60), k)
+        for mine, theirs in zip(own.detections(*found[:3]), (expected[name] for name in ("boxes", "scores", "labels"))):
+            assert torch.allclose(mine.float(), theirs.float(), atol=1e-4)
+
+
+@of("09_inference_and_evaluation")
+def suppression(own: SimpleNamespace) -> None:
+    for threshold in (0.1, 0.5, 0.9):
+        boxes, scores = random_boxes(60), torch.rand(60)
+        assert own.nms_loop(boxes.tolist(), scores.tolist(), threshold) == nms(boxes, scores, threshold).tolist()
+
+
+@of("09_inference_and_evaluation")
+def average_precisions(own: SimpleNamespace, tmp_path: Path) -> None:
+    truth, results = [], []
+    for number, (x1, y1, x2, y2) in enumerate(random_boxes(60).tolist()):
+        row = {"image_id": number % 9, "category_id": 1 + number % 3, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+        truth.append(row | {"id": number + 1, "area": (x2 - x1) * (y2 - y1), "iscrowd": 0})
+        for noise in (0.02, 0.1, 0.3)[: 1 + number % 3]:
+            box = [side * (1 + noise * shift) for side, shift in zip(row["bbox"], torch.randn(4).tolist())]
+            results.append(row | {"bbox": box, "score": torch.rand(()).item()})
+    categories = [{"id": number, "name": str(number)} for number in (1, 2, 3)]
+    images = [{"id": number} for number in range(9)]
+    (tmp_path / "x.json").write_text(json.dumps({"images": images, "annotations": truth, "categories": categories}))
+    expected = coco_metrics(tmp_path / "x.json", results, library="pycocotools")
+    assert abs(own.coco_ap(results, truth, [0.5]) - expected["AP50"]) < 1e-9
+    assert abs(own.coco_ap(results, truth, np.linspace(0.5, 0.95, 10)) - expected["AP"]) < 1e-9
+    assert own.coco_ap(results * 2, truth, [0.5], own.match_without_memory) > own.coco_ap(results * 2, truth, [0.5])
+
+
+@of("03_feature_pyramid")
+def pyramid_and_its_parts(own: SimpleNamespace) -> None:
+    with torch.no_grad():
+        for channels, sizes in (((6, 7, 8), ((9, 14), (5, 7), (3, 4))), ((4, 4, 4), ((1, 8), (1, 4), (1, 2)))):
+            features = [torch.randn(2, c, *size) for c, size in zip(channels, sizes)]
+            neck = FeaturePyramid(channels, 5, 3, 7)
+            for mine, core in zip(own.pyramid(*features, neck), neck(features), strict=True):
+                assert torch.allclose(mine, core, atol=1e-5)
+            lateral = neck.lateral[2]
+            assert torch.allclose(
+                own.lateral_loop(features[2][0], lateral.weight, lateral.bias), lateral(features[2])[0], atol=1e-5
+            )
+    for small, large in torch.randint(1, 12, (20, 2, 2)).tolist():
+        coarse = torch.randn(2, *small)
+        expected = interpolate(coarse[None], size=large, mode="nearest")[0]
+        assert torch.equal(own.enlarge_loop(coarse, *large), expected)
+        assert torch.equal(own.enlarge(coarse, *large), expected)
+
+
+@of("03_feature_pyramid")
+def cells_of_the_levels(own: SimpleNamespace) -> None:
+    shapes, strides = ((5, 7), (3, 4), (1, 2)), (8, 16, 32)
+    grid = make_grid(shapes, strides, 0.5, torch.zeros(()))
+    for build in (own.centres, own.centres_loop):
+        assert torch.equal(torch.cat([build(*shape, stride) for shape, stride in zip(shapes, strides)]), grid.centers)
+    for box in random_boxes(20, 60):
+        inside = encode(box[None], grid.centers, torch.ones(len(grid.centers))).amin(1) > 0
+        assert torch.equal(own.centre_inside(grid.centers, box), inside)
 
 
 @pytest.mark.parametrize(("notebook", "comparison"), COMPARISONS, ids=[f"{one}-{what.__name__}" for one, what in COMPARISONS])
