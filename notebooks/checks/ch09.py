@@ -1,0 +1,148 @@
+"""Checkers of notebook 09: NMS within each class, and the exact area under a precision-recall curve."""
+
+from collections.abc import Callable
+
+import torch
+from solutions.ch09 import area_under_curve, nms_by_class
+from torch import Tensor
+from torchvision.ops import nms
+
+from . import Case, Slip, check
+
+_STAR = [4.0, 37.0, 41.0, 85.0]
+_NEAR = [6.0, 38.0, 42.0, 86.0]
+_RING = [31.0, 22.0, 92.0, 115.0]
+_FAR = [400.0, 300.0, 420.0, 320.0]
+_CHAIN = [[0.0, 0, 100, 10], [25.0, 0, 125, 10], [54.0, 0, 154, 10]]
+
+
+def _asked(name: str, boxes: list, scores: list, labels: list, threshold: float, look: str) -> Case:
+    args = (torch.tensor(boxes).reshape(-1, 4), torch.tensor(scores), torch.tensor(labels, dtype=torch.int64), threshold)
+    return Case(name, args, nms_by_class(*args), look)
+
+
+_CLASSES = "the classes: a box may only throw out boxes of its own class"
+_ORDER = "the order: all kept boxes in one list, best score first"
+NMS_CASES = (
+    _asked(
+        "one class, two boxes on one star", [_STAR, _NEAR], [0.9, 0.8], [3, 3], 0.5, "NMS itself: the second overlaps the first"
+    ),
+    _asked("the same two boxes, but of two classes", [_STAR, _NEAR], [0.9, 0.8], [3, 5], 0.5, _CLASSES),
+    _asked("best score last, classes mixed", [_RING, _STAR, _NEAR, _RING], [0.3, 0.5, 0.7, 0.9], [5, 3, 3, 4], 0.5, _ORDER),
+    _asked("a chain of three", _CHAIN, [0.9, 0.8, 0.7], [0, 0, 0], 0.5, "the chain: only kept boxes throw others out"),
+    _asked("boxes far out", [_FAR, _FAR, _STAR, _FAR], [0.5, 0.9, 0.7, 0.6], [0, 1, 0, 1], 0.5, _CLASSES),
+    _asked("tiny boxes", [[9.0, 9, 11, 11], [9.0, 9, 11, 11]], [0.9, 0.8], [0, 5], 0.5, _CLASSES),
+    _asked(
+        "boxes as large as a poster",
+        [[0.0, 0, 9000, 9000], [0.0, 0, 9000, 9000]],
+        [0.9, 0.8],
+        [0, 1],
+        0.5,
+        "how far you move each class: further than the boxes reach",
+    ),
+    _asked("another threshold", [_STAR, _NEAR], [0.9, 0.8], [3, 3], 0.9, "the threshold: it is an argument"),
+    _asked("no box", [], [], [], 0.5, "an image without candidates: an empty tensor of indices"),
+)
+
+
+def _class_after_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    kept = [torch.empty(0, dtype=torch.int64)]
+    for label in labels.unique():
+        own = (labels == label).nonzero()[:, 0]
+        kept.append(own[nms(boxes[own], scores[own], threshold)])
+    return torch.cat(kept)
+
+
+def _positions_in_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    parts = [nms(boxes[labels == label], scores[labels == label], threshold) for label in labels.unique()]
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64)
+
+
+def _moved(step: float) -> Callable:
+    return lambda boxes, scores, labels, threshold: nms(boxes + step * labels[:, None], scores, threshold)
+
+
+def _ascending(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    return nms_by_class(boxes, scores, labels, threshold).sort().values
+
+
+NMS_SLIPS = (
+    Slip(lambda b, s, k, t: nms(b, s, t), "the classes: this is one NMS for all of them"),
+    Slip(_class_after_class, "the order: you list class after class; all kept boxes go in one list, best score first"),
+    Slip(_ascending, "the order: best score first, not by index"),
+    Slip(_positions_in_class, "the indices: they count within a class; return places in all boxes"),
+    Slip(_moved(1), "how far you move each class: by one pixel a class; it must be further than the boxes reach"),
+    Slip(_moved(1000), "how far you move each class: a fixed number is too small for some image; take it from the boxes"),
+    Slip(lambda b, s, k, t: b[nms_by_class(b, s, k, t)], "what you return: indices, not boxes"),
+    Slip(lambda b, s, k, t: nms_by_class(b, -s, k, t), "the scores: the best one goes first, not the lowest"),
+    Slip(lambda b, s, k, t: nms_by_class(b, s, k, 0.5), "the threshold: it is an argument, not always 0.5"),
+)
+
+
+def check_nms_by_class(answer: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> None:
+    """(N, 4) boxes, scores, labels and a threshold to the indices kept, best score first."""
+    check(answer, NMS_CASES, NMS_SLIPS)
+
+
+def _curve(hits: list[bool], objects: int) -> tuple[list[float], list[float]]:
+    found = [sum(hits[: entry + 1]) for entry in range(len(hits))]
+    return [one / entry for entry, one in enumerate(found, 1)], [one / max(objects, 1) for one in found]
+
+
+def _no_envelope(hits: list[bool], objects: int) -> float:
+    precision, recall = _curve(hits, objects)
+    return sum(p * (right - left) for p, right, left in zip(precision, recall, [0.0, *recall]))
+
+
+def _points(count: int) -> Callable[[list[bool], int], float]:
+    def mean(hits: list[bool], objects: int) -> float:
+        curve = list(zip(*_curve(hits, objects)))
+        values = [max((p for p, r in curve if r >= i / (count - 1) - 1e-9), default=0.0) for i in range(count)]
+        return sum(values) / count
+
+    return mean
+
+
+def _forward_envelope(hits: list[bool], objects: int) -> float:
+    precision, recall = _curve(hits, objects)
+    best = [max(precision[: place + 1]) for place in range(len(precision))]
+    return sum(p * (right - left) for p, right, left in zip(best, recall, [0.0, *recall]))
+
+
+def _trapezia(hits: list[bool], objects: int) -> float:
+    precision, recall = _curve(hits, objects)
+    precision = [max(precision[place:]) for place in range(len(precision))]
+    pairs = zip(precision, [precision[0] if precision else 0, *precision], recall, [0.0, *recall])
+    return sum((p + before) / 2 * (right - left) for p, before, right, left in pairs)
+
+
+_STEP = "the step line: at each recall the best precision that still comes, and 0 beyond the last"
+AREA_CASES = (
+    Case("every object found, no false alarm", ([True, True], 2), 1.0, _STEP),
+    Case("one of two objects found", ([True], 2), 0.5, "recall: hits divided by all objects, found or not"),
+    Case("a false alarm first", ([False, True], 1), 0.5, "precision: hits divided by entries so far"),
+    Case("the sheet of the notebook", ([True, False, True, True, False], 4), 0.25 + 0.5 * 0.75, _STEP),
+    Case("a precision that climbs again", ([False, True, True, True], 3), 0.75, _STEP),
+    Case("no detection", ([], 3), 0.0, "an empty list: nothing found, area 0"),
+    Case("only false alarms", ([False, False], 3), 0.0, _STEP),
+)
+AREA_SLIPS = (
+    Slip(_no_envelope, "the best precision that still comes: you take the precision at the entry itself"),
+    Slip(_points(101), "the number of points: this is COCO's 101-point mean; here the area is exact"),
+    Slip(_points(11), "the number of points: this is the old 11-point mean; here the area is exact"),
+    Slip(_forward_envelope, "the direction: the best precision that still comes, not the best so far"),
+    Slip(_trapezia, "the shape: steps, not slanted lines between the points"),
+    Slip(
+        lambda hits, objects: area_under_curve(hits, max(sum(hits), 1)),
+        "recall: hits divided by all objects, not by those that were found",
+    ),
+    Slip(
+        lambda hits, objects: sum(hits) / len(hits) if hits else 0.0, "what you return: this is the precision of the whole list"
+    ),
+    Slip(lambda hits, objects: sum(hits) / objects, "what you return: this is the recall of the whole list"),
+)
+
+
+def check_area_under_curve(answer: Callable[[list[bool], int], float]) -> None:
+    """Hits, best score first, and the number of objects to the exact area under the step line."""
+    check(answer, AREA_CASES, AREA_SLIPS)
