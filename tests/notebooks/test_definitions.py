@@ -27,9 +27,10 @@ from fsaf_core.anchors import AnchorBased
 from fsaf_core.boxes import box_area, box_iou_aligned, encode, make_grid
 from fsaf_core.data.coco import CocoDataset
 from fsaf_core.data.transforms import resized_size
-from fsaf_core.network import FeaturePyramid
 from fsaf_core.detector import HeadOutputs
 from fsaf_core.metrics import coco_metrics
+from fsaf_core.network import FeaturePyramid
+from fsaf_core.targets import Assignment
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 COMPARISONS: list[tuple[str, Callable[..., None]]] = []
@@ -60,6 +61,8 @@ def definitions(notebook: str) -> SimpleNamespace:
 def wanted(node: ast.stmt) -> bool:
     """Whether a statement is a definition; a constant is one if it is written out."""
     if isinstance(node, ast.Assign):
+        if not all(isinstance(part, ast.Name) for target in node.targets for part in getattr(target, "elts", [target])):
+            return False
         try:
             ast.literal_eval(node.value)
         except ValueError:
@@ -200,8 +203,98 @@ def cells_of_the_levels(own: SimpleNamespace) -> None:
     for build in (own.centres, own.centres_loop):
         assert torch.equal(torch.cat([build(*shape, stride) for shape, stride in zip(shapes, strides)]), grid.centers)
     for box in random_boxes(20, 60):
-        inside = encode(box[None], grid.centers, torch.ones(len(grid.centers))).amin(1) > 0
+        inside = encode(box.expand(grid.num_cells, 4), grid.centers, torch.ones(grid.num_cells)).amin(1) > 0
         assert torch.equal(own.centre_inside(grid.centers, box), inside)
+
+
+def assigned(count: int, **switches: object) -> tuple[fsaf.Detector, HeadOutputs, list[dict[str, Tensor]], Assignment]:
+    """What `tiny` makes of boxes of all sizes, some over the border, with random outputs on 128 x 128 pixels."""
+    config = replace(fsaf.presets.get("tiny").model, **switches)
+    middle, half = torch.rand(count, 2) * 128, 2 * 20 ** torch.rand(count, 2)
+    target = {"boxes": torch.cat([middle - half, middle + half], 1), "labels": torch.randint(0, config.num_classes, (count,))}
+    shapes = [(128 // stride, 128 // stride) for stride in config.strides]
+    logits = [torch.randn(1, config.num_classes, *shape).sub(2).requires_grad_() for shape in shapes]
+    outputs = HeadOutputs(logits, [torch.rand(1, 4, *shape).requires_grad_() for shape in shapes])
+    detector = fsaf.build_detector(config)
+    return detector, outputs, [target], detector.assign(outputs, [target])
+
+
+@of("06_regions")
+def regions_and_owners(own: SimpleNamespace) -> None:
+    _, _, (target,), assignment = assigned(40)
+    boxes, (effective, ignoring) = target["boxes"], assignment.regions.maps()
+    levels = list(zip(own.strides, own.shapes))
+    for epsilon, core in ((0.2, effective), (0.5, ignoring)):
+        assert torch.equal(torch.cat([own.touched(boxes, epsilon, at, *shape).flatten(1) for at, shape in levels], 1), core)
+    slow = [torch.cat([own.region(box, at, *shape).flatten() for at, shape in levels]) for box in boxes.tolist()]
+    assert torch.equal(torch.stack(slow), effective.long() + ignoring.long())
+    owner = assignment.owner[0]
+    assert torch.equal(own.owners(boxes, effective), owner)
+    assert torch.equal(own.owners_slow(boxes, effective), owner)
+    assert not torch.equal(own.owners_larger(boxes, effective), owner)  # the fault shows
+    assert not own.owners(boxes[:0], effective[:0]).any()
+
+
+@of("06_regions")
+def class_maps_of_one_box(own: SimpleNamespace) -> None:
+    for level in (3, 4, 5, 6) * 3:
+        _, _, (target,), found = assigned(1, selection="heuristic", heuristic_level=level)
+        quiet = torch.cat(list(found.ignored), 2)[0, target["labels"][0]]
+        mine = own.class_map_levels(target["boxes"][0].tolist(), int(found.selected_level))
+        assert torch.equal(torch.cat([part.flatten() for part in mine]), torch.where(found.positive[0], 2, quiet.long()))
+
+
+@of("07_losses_and_selection")
+def losses_selection_and_gradient(own: SimpleNamespace) -> None:
+    detector, outputs, targets, found = assigned(12)
+    boxes, labels, grid, owner = targets[0]["boxes"], targets[0]["labels"], found.regions.grid, found.owner[0]
+    logits, offsets = (torch.cat([m.flatten(2) for m in maps], 2)[0].T for maps in (outputs.cls_logits, outputs.box_offsets))
+    true = encode(boxes[(owner - 1).clamp(min=0)], grid.centers, 4 * grid.stride)
+    owned = owner > 0
+    answers = torch.zeros_like(logits)
+    answers[owned, labels[owner[owned] - 1]] = 1
+    slow = [[own.focal_slow(*pair) for pair in zip(*row)] for row in zip(logits.tolist(), answers.tolist())]
+    assert torch.allclose(own.focal(logits, answers), torch.tensor(slow), atol=1e-5)
+    iou = own.iou_loss(offsets, true)
+    slow = [own.iou_loss_slow(*pair) for pair in zip(offsets[owned].tolist(), true[owned].tolist())]
+    assert true[owned].min() < 0  # a cell outside its box is among them
+    assert torch.allclose(iou[owned], torch.tensor(slow), atol=1e-4)
+    cell_loss = own.focal(logits, answers).sum(1) + torch.where(owned, iou, 0.0)
+    for table in (own.level_table_slow, own.level_table):
+        assert torch.allclose(table(cell_loss, owner, grid.level, len(boxes), 4), found.level_losses, atol=1e-4)
+    quiet = torch.cat(list(found.ignored), 2)[0].T
+    mine = own.training_loss(logits, offsets, true, found.label[0], found.positive[0], quiet)
+    core = detector.losses(outputs, found, targets)
+    assert torch.allclose(torch.stack(mine), torch.stack([core["af_cls"], core["af_box"]]), atol=1e-4)
+
+
+@of("07_losses_and_selection")
+def slopes_by_hand(own: SimpleNamespace) -> None:
+    logits = torch.linspace(-6, 6, 31, requires_grad=True)
+    for answer in (0, 1):
+        (slope,) = torch.autograd.grad(own.focal(logits, torch.full((31,), answer)).sum(), logits)
+        assert torch.allclose(slope, torch.tensor([own.focal_slope(x, answer) for x in logits.tolist()]), atol=1e-5)
+    one, other = torch.rand(40, 4).add(0.05).requires_grad_(), torch.rand(40, 4).add(0.05)
+    (slope,) = torch.autograd.grad(own.iou_loss(one, other).sum(), one)
+    assert torch.allclose(slope, torch.tensor([own.iou_slopes(*pair) for pair in zip(one.tolist(), other.tolist())]), atol=1e-3)
+
+
+@of("07_losses_and_selection")
+def levels_by_size(own: SimpleNamespace) -> None:
+    _, _, (target,), found = assigned(30, selection="heuristic")
+    mine = torch.tensor([own.heuristic_level(box, 32.0, 4, 3, 6) - 3 for box in target["boxes"].tolist()])
+    learned = found.selected_level >= 0
+    assert torch.equal(found.selected_level[learned], mine[learned])
+
+
+@of("05_anchor_free_branch")
+def offsets_of_cells(own: SimpleNamespace) -> None:
+    for center, box in ((0.0, random_boxes(1)[0]), (0.5, random_boxes(1)[0])):
+        grid = make_grid(((5, 3),), (16,), center, box)
+        core = encode(box.expand(15, 4), grid.centers, 4 * grid.stride)
+        assert torch.allclose(own.encode_table(box, 5, 3, 16, 4.0, center), core, atol=1e-5)
+        assert torch.allclose(torch.tensor(own.encode_loop(box.tolist(), 5, 3, 16, 4.0, center)), core, atol=1e-5)
+        assert torch.allclose(own.decode_table(core, 5, 3, 16, 4.0, center), box.expand(15, 4), atol=1e-3)
 
 
 @pytest.mark.parametrize(("notebook", "comparison"), COMPARISONS, ids=[f"{one}-{what.__name__}" for one, what in COMPARISONS])
