@@ -25,11 +25,15 @@ from torchvision.ops import box_iou, nms
 import fsaf_core as fsaf
 from fsaf_core.anchors import AnchorBased
 from fsaf_core.boxes import box_area, box_iou_aligned, encode, make_grid
+from fsaf_core.config import SceneConfig, TrainConfig
 from fsaf_core.data.coco import CocoDataset
+from fsaf_core.data.loading import train_order
+from fsaf_core.data.scenes import make_scenes
 from fsaf_core.data.transforms import resized_size
 from fsaf_core.detector import HeadOutputs
 from fsaf_core.metrics import coco_metrics
 from fsaf_core.network import FeaturePyramid
+from fsaf_core.optim import build_optimizer, clip_gradients, learning_rate
 from fsaf_core.targets import Assignment
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -295,6 +299,45 @@ def offsets_of_cells(own: SimpleNamespace) -> None:
         assert torch.allclose(own.encode_table(box, 5, 3, 16, 4.0, center), core, atol=1e-5)
         assert torch.allclose(torch.tensor(own.encode_loop(box.tolist(), 5, 3, 16, 4.0, center)), core, atol=1e-5)
         assert torch.allclose(own.decode_table(core, 5, 3, 16, 4.0, center), box.expand(15, 4), atol=1e-3)
+
+
+@of("10_full_coco_training")
+def rates_clipping_and_shares(own: SimpleNamespace) -> None:
+    rng = np.random.default_rng(0)
+    for warmup, batch, total in ((500, 16, 5000), (0, 2, 90), (1, 8, 90), (80, 32, 90)):
+        recipe = TrainConfig(warmup_steps=warmup, batch_size=batch)
+        drops = [round(share * total) for share in recipe.milestones]
+        given = (recipe.lr, batch, warmup, recipe.warmup_factor, drops)
+        assert np.allclose(
+            [own.plain_rate(*given, step) for step in range(total)], [learning_rate(recipe, step, total) for step in range(total)]
+        )
+    for scale in (1.0, 100.0):
+        layer = torch.nn.Linear(3, 4)
+        for parameter in layer.parameters():
+            parameter.grad = scale * torch.randn_like(parameter)
+        norm, clipped = own.plain_clip([parameter.grad for parameter in layer.parameters()], 10.0)
+        assert norm == pytest.approx(clip_gradients(build_optimizer(TrainConfig(), layer), 10.0).item(), rel=1e-4)
+        assert all(torch.allclose(mine, parameter.grad, rtol=1e-4) for mine, parameter in zip(clipped, layer.parameters()))
+    for images, share, world in rng.integers(1, 60, (50, 3)).tolist():
+        pile = np.random.default_rng([3, 7]).permutation(images).tolist()
+        for rank in range(world % 5 + 1):
+            deal = own.deal(pile, share, rank, world % 5 + 1)
+            assert deal == train_order(np.ones(images, bool), share, 3, 7, rank, world % 5 + 1)
+
+
+@of("10_full_coco_training")
+def a_carved_set_is_read_as_the_whole_one(own: SimpleNamespace, tmp_path: Path) -> None:
+    folder = make_scenes(SceneConfig(num_train=12, num_val=2), tmp_path)
+    whole = json.loads((folder / "annotations_train.json").read_text())
+    (tmp_path / "part.json").write_text(json.dumps(own.carve(whole, whole["images"][3:9])))
+    part = CocoDataset(tmp_path / "part.json", folder / "train", train=False)
+    everything = {
+        sample["image_id"]: sample for sample in CocoDataset(folder / "annotations_train.json", folder / "train", False)
+    }
+    assert len(part) == 6 and part.class_names == tuple(one["name"] for one in whole["categories"])
+    for sample in part:
+        full = everything[sample["image_id"]]
+        assert all(torch.equal(sample[name], full[name]) for name in ("image", "boxes", "labels", "ignored"))
 
 
 @pytest.mark.parametrize(("notebook", "comparison"), COMPARISONS, ids=[f"{one}-{what.__name__}" for one, what in COMPARISONS])
