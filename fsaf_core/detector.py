@@ -51,8 +51,8 @@ class HeadOutputs:
         return self._kept("_offsets", lambda: torch.cat([level.flatten(2).float() for level in self.box_offsets], 2).mT)
 
     def _kept(self, name: str, make: Callable[[], Any]) -> Any:
-        """Made once, with gradient, even if the assignment, which needs none, asks first. (`cached_property` may take a lock, which
-        `torch.compile` cannot trace.)"""
+        """Made once, with gradient, even if the assignment, which needs none, asks first. (`cached_property` may take a lock,
+        which `torch.compile` cannot trace.)"""
         if name not in self.__dict__:
             with torch.enable_grad():
                 self.__dict__[name] = make()

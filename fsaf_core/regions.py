@@ -127,12 +127,12 @@ def find_runs(boxes: Float[Tensor, "N 4"], extent: Int64[Tensor, "N L 2"] | None
     edges = (half - opposite) + (half + opposite) * slots.scale  # of the scaled box: middle + half a side * scale
     cells = (edges + slots.shift).ceil()
     if rules.cells == "overlap":
-        cells = cells.minimum((half * 2 + slots.inner_shift).ceil() + slots.strict)
+        cells = cells.minimum(slots.inner_shift.add(half, alpha=2).ceil() + slots.strict)
     lower, upper = slots.bounds if extent is None else edge_bounds(extent, slots.level, rules)
     cells = cells.clamp(lower, upper).long()
     left, top, right, bottom = cells.unbind(2)
     length, rows = left + right, top + bottom
-    start = slots.start - top * slots.width - left
+    start = torch.addcmul(slots.start, top, slots.width, value=-1) - left
     if rules.cells == "floor_ceil":
         return _only(rows.clamp(min=1) > slots.row, start, length.clamp(min=1))
     # The share of the first and last column's, and of the row's squares that the box covers. Columns between are covered whole.
@@ -147,6 +147,11 @@ def _only(there: Bool[Tensor, "N T"], start: Int64[Tensor, "N T"], length: Int64
     return Runs(start * there, length * there)
 
 
+def with_none(values: Tensor, none: float) -> Tensor:
+    """`values` of the instances, with the value of no instance in front: to be indexed by owners."""
+    return F.pad(values, (0, 0) * (values.ndim - 1) + (1, 0), value=none)
+
+
 def own_cells(
     boxes: Float[Tensor, "N 4"], image: Int64[Tensor, " N"], runs: Runs, slots: Slots, batch: int, num_cells: int
 ) -> Int64[Tensor, "B R"]:
@@ -156,15 +161,14 @@ def own_cells(
 
     Source: paper, section 3.2 ("the smaller instance has a higher priority"); reference, rule 7.
     """
-    order = box_area(boxes).argsort(descending=True, stable=True)
-    rank = order.argsort()  # each instance's place in that order
-    # Every cell that the regions can have (N E), in B x R; rank -1 for those beyond a run's end.
+    order = with_none(box_area(boxes), torch.inf).argsort(descending=True, stable=True)  # owners; no instance, 0, comes first
+    rank = order.argsort()[1:]  # each instance's place in that order
+    # Every cell that the regions can have (N E), in B x R; rank 0 for those beyond a run's end.
     cell = (runs.start.index_select(1, slots.entry_slot) + slots.entry_column).add(image.unsqueeze(1), alpha=num_cells)
-    cell = cell.clamp(max=batch * num_cells - 1)
-    rank = rank.unsqueeze(1).masked_fill(slots.entry_column >= runs.length.index_select(1, slots.entry_slot), -1)
-    best = rank.new_full((batch * num_cells,), -1).scatter_reduce_(0, cell.flatten(), rank.flatten(), "amax")
-    instance = F.pad(order + 1, (0, 1))  # of each rank; the last place, 0, is that of rank -1
-    return instance[best].view(batch, num_cells)
+    rank = rank.unsqueeze(1).masked_fill(slots.entry_column >= runs.length.index_select(1, slots.entry_slot), 0)
+    best = rank.new_zeros((batch + 1) * num_cells)  # with room for what lies beyond a run's end in the last image
+    best.scatter_reduce_(0, cell.flatten(), rank.flatten(), "amax")
+    return order[best[: batch * num_cells]].view(batch, num_cells)
 
 
 def count_regions(

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from torch.nn import functional as F
 
 from .boxes import Grid, to_edges
 from .config import FSAFError, ModelConfig
 from .losses import at_label, cell_focal, focal_positive, iou_loss
-from .regions import Runs, Slots, count_regions, crowd_cells, find_runs, instance_maps, own_cells
+from .regions import Runs, Slots, count_regions, crowd_cells, find_runs, instance_maps, own_cells, with_none
 from .selection import mean_by_level, select_heuristic, select_online
 
 
@@ -143,15 +142,10 @@ def assign(
     positive = with_none(selected, -1)[owner] == grid.level
     if rules.other_levels == "adjacent":
         chosen = selected.unsqueeze(1)
-        near = ((slots.level - chosen).abs() <= 1) & (chosen >= 0)
+        near = (slots.level - chosen).abs() <= (chosen >= 0)  # at most one level away; where none was selected, -1, nowhere
         count = count_regions(runs, slots.ignoring, near, plane, batch * classes, grid.num_cells)
         ignored = count.bool().view(batch, classes, -1).split(grid.block_sizes, 2)
     return Assignment(level_losses, selected, Regions(runs, slots, grid), owner, positive, label, target_edges, ignored, valid)
-
-
-def with_none(values: Tensor, none: float) -> Tensor:
-    """`values` of the instances, with the value of no instance in front: to be indexed by owners."""
-    return F.pad(values, (0, 0) * (values.ndim - 1) + (1, 0), value=none)
 
 
 def box_loss(
