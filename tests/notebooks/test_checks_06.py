@@ -1,4 +1,4 @@
-"""Notebook 06's checkers: solutions pass and equal the core, plausible wrong answers are refused with the hint that names them."""
+"""Notebook 06's checkers: solutions pass and equal the core, plausible wrong ones are refused with the hint that names them."""
 
 import dataclasses
 import math
