@@ -1,0 +1,74 @@
+"""Notebook 08's checkers: the solutions pass, each plausible wrong answer is refused with the hint that names the fault."""
+
+import pytest
+import torch
+from checks.ch08 import check_batch_loss, check_clip
+from solutions import ch08
+from torch import nn
+
+
+def test_solutions_pass(verdict) -> None:
+    assert verdict(check_batch_loss, ch08.batch_loss).startswith("done")
+    assert verdict(check_clip, ch08.clip).startswith("done")
+
+
+@pytest.mark.parametrize("checker", [check_batch_loss, check_clip])
+def test_stubs_are_to_do(verdict, checker) -> None:
+    assert verdict(checker, lambda *args: None).startswith("to do")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (lambda s, n: float(torch.tensor(s).sum()), "plain sum"),
+        (lambda s, n: float(torch.tensor(s).mean()), "not images"),
+        (lambda s, n: float((torch.tensor(s) / torch.tensor(n).clamp(min=1)).mean()), "mean of each image's own ratio"),
+        (lambda s, n: float((torch.tensor(s) / torch.tensor(n).clamp(min=1)).sum()), "add each image's own ratio"),
+        (lambda s, n: sum(s) / int(torch.tensor(n).clamp(min=1).sum()), "it adds 0 to the count"),
+        (lambda s, n: sum(s) / sum(n), "the normaliser is 1"),
+        (lambda s, n: sum(s) / sum(n) if any(n) else 0.0, "the loss is not 0"),
+        (lambda s, n: sum(s) / (1 + sum(n)), "do not add 1"),
+    ],
+)
+def test_wrong_losses_are_named(verdict, wrong, hint) -> None:
+    line = verdict(check_batch_loss, wrong)
+    assert line.startswith("case")
+    assert hint in line
+
+
+def by_torch(grads, most, each=False):
+    parameters = [nn.Parameter(torch.zeros_like(grad)) for grad in grads]
+    for parameter, grad in zip(parameters, grads):
+        parameter.grad = grad.clone()
+    for group in [[one] for one in parameters] if each else [parameters]:
+        nn.utils.clip_grad_norm_(group, most)
+    return [parameter.grad for parameter in parameters]
+
+
+def in_place(grads, most):
+    norm = torch.cat([grad.flatten() for grad in grads]).norm()
+    for grad in grads:
+        if norm > most:
+            grad *= most / norm
+    return grads
+
+
+def test_torch_passes(verdict) -> None:
+    assert verdict(check_clip, by_torch).startswith("done")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (lambda g, m: by_torch(g, m, each=True), "each tensor by itself"),
+        (lambda g, m: [one.clip(-m, m) for one in g], "each entry"),
+        (lambda g, m: [one * m / max(sum(x.norm() ** 2 for x in g) ** 0.5, 1e-9) for one in g], "short gradients"),
+        (lambda g, m: [one * min(1, m / max(sum((x**2).sum() for x in g), 1e-9)) for one in g], "the root"),
+        (lambda g, m: [one * min(1, m / max(sum(x.norm() for x in g), 1e-9)) for one in g], "do not add up"),
+        (in_place, "changes its arguments"),
+    ],
+)
+def test_wrong_clips_are_named(verdict, wrong, hint) -> None:
+    line = verdict(check_clip, wrong)
+    assert line.startswith("case")
+    assert hint in line
