@@ -202,7 +202,7 @@ def test_sanitizers_never_touch_a_result() -> None:
         "5/8 of 2024-01-02 10:20:30",
     ):
         assert sanitized(result) == result
-    spared = re.compile(r"0x[0-9a-f]{8,16}|\S*ipykernel_\d+.\d+\.py")
+    spared = re.compile(r"0x[0-9a-f]{8,16}|(?<!\S)\S*ipykernel_\d+.\d+\.py")
     for path in all_notebooks():
         for cell in nbformat.read(path, as_version=4).cells:
             for output in cell.get("outputs", []):
