@@ -1,0 +1,220 @@
+"""Checkers of notebook 03: shapes of the levels, the place of a numbered cell, the cells inside a box."""
+
+from collections.abc import Callable
+from math import ceil, floor
+
+from solutions.ch03 import cells_inside, level_shapes, where_is
+
+from . import Case, Slip, check
+
+_HALF = "the halving: half the cells, rounded up, each time"
+
+
+def _shapes(half: Callable[[int], int], first: int = 8) -> Callable:
+    """The exercise with another way of halving."""
+
+    def function(height: int, width: int, last_level: int) -> list[tuple[int, int]]:
+        shapes = [(height // first, width // first)]
+        while len(shapes) < last_level - 2:
+            shapes.append((half(shapes[-1][0]), half(shapes[-1][1])))
+        return shapes
+
+    return function
+
+
+SHAPE_CASES = (
+    Case("128 x 128, P3 to P5", (128, 128, 5), level_shapes(128, 128, 5), "the strides: 8, 16 and 32"),
+    Case("128 x 128, P3 to P6", (128, 128, 6), level_shapes(128, 128, 6), "P6: half of P5"),
+    Case("256 x 128: higher than wide", (256, 128, 7), level_shapes(256, 128, 7), "rows and columns: rows go with the height"),
+    Case("800 x 1216, whose P5 has 25 rows", (800, 1216, 7), level_shapes(800, 1216, 7), _HALF),
+    Case("32 x 96, whose P5 is one row", (32, 96, 7), level_shapes(32, 96, 7), "a single row: half of 1, rounded up, is 1"),
+)
+SHAPE_SLIPS = (
+    Slip(_shapes(lambda n: n // 2), "the halving: a map of 25 rows becomes one of 13; you round down"),
+    Slip(_shapes(round), "the halving: it is missing"),
+    Slip(_shapes(lambda n: round(n / 2)), "the halving: Python's round takes halves to the even number; here a half goes up"),
+    Slip(_shapes(lambda n: max(n // 2, 1)), "the halving: a map of 25 rows becomes one of 13; you round down"),
+    Slip(lambda h, w, last: level_shapes(w, h, last), "rows and columns: they are swapped; rows go with the height"),
+    Slip(_shapes(lambda n: (n + 1) // 2, 4), "the first level: P3 has stride 2³ = 8, yours begins at 4"),
+    Slip(_shapes(lambda n: (n + 1) // 2, 16), "the first level: P3 has stride 2³ = 8, yours begins at 16"),
+    Slip(lambda h, w, last: level_shapes(h, w, 7), "last_level: not every pyramid goes up to P7"),
+    Slip(lambda h, w, last: level_shapes(h, w, last)[:-1], "the last level: it is meant to be there, yours stops one before"),
+    Slip(lambda h, w, last: level_shapes(h, w, last)[::-1], "the order: P3 first"),
+    Slip(lambda h, w, last: [a * b for a, b in level_shapes(h, w, last)], "what you return: (rows, columns), not their product"),
+)
+
+
+def check_level_shapes(answer: Callable[[int, int, int], list[tuple[int, int]]]) -> None:
+    """Height, width and last level of a padded image to the (rows, columns) of P3, P4, ..."""
+    check(answer, SHAPE_CASES, SHAPE_SLIPS)
+
+
+_SQUARE, _WIDE = [(16, 16), (8, 8), (4, 4), (2, 2)], [(4, 6), (2, 3), (1, 2)]
+_ORDER = "the order of counting: all of P3 first, and within a level row by row"
+
+
+def _where(name: str, r: int, shapes: list[tuple[int, int]], look: str) -> Case:
+    return Case(name, (r, shapes), where_is(r, shapes), look)
+
+
+WHERE_CASES = (
+    _where("the first cell of all", 0, _SQUARE, "counting from 0: cell 0 is row 0, column 0 of P3"),
+    _where("a cell of P3", 37, _SQUARE, _ORDER),
+    _where("the last cell of P3", 255, _SQUARE, "the last cell of a level: 256 cells are numbered 0 to 255"),
+    _where("the first cell of P4", 256, _SQUARE, "the first cell of a level: take the cells of the finer levels off r"),
+    _where("the very last cell", 339, _SQUARE, "how many cells are taken off: those of all finer levels"),
+    _where("a map of 4 rows and 6 columns", 17, _WIDE, "a row's length: it is the number of columns"),
+    _where("P4 of the same", 28, _WIDE, "a row's length: it is the number of columns of this level"),
+    _where("P5 of the same", 31, _WIDE, _ORDER),
+)
+
+
+def _where_variant(step: Callable[[int, int, int], tuple[int, int]], first: int = 3, late: bool = False, keep: bool = False):
+    """The exercise with another way of splitting, or with faults in the search of the level."""
+
+    def function(r: int, shapes: list[tuple[int, int]]) -> tuple[int, int, int]:
+        whole = r
+        for level, (rows, columns) in enumerate(shapes, start=first):
+            if r < rows * columns or (late and r == rows * columns):
+                return level, *step(whole if keep else r, rows, columns)
+            r -= rows * columns
+        raise IndexError(r)
+
+    return function
+
+
+def _by_columns(r: int, rows: int, columns: int) -> tuple[int, int]:
+    return r // columns, r % columns
+
+
+WHERE_SLIPS = (
+    Slip(
+        lambda r, shapes: (3, *divmod(r, shapes[0][1])),
+        "the level: P3 has only its rows × columns cells, the next one is P4's first",
+    ),
+    Slip(_where_variant(_by_columns, first=0), "the level's number: the first level is P3, so 3, not 0"),
+    Slip(_where_variant(_by_columns, first=1), "the level's number: the first level is P3, so 3, not 1"),
+    Slip(
+        _where_variant(_by_columns, late=True),
+        "the last cell of a level: r equal to the number of its cells is the next level's first (<, not <=)",
+    ),
+    Slip(_where_variant(_by_columns, keep=True), "what is left of r: take the cells of the finer levels off before you split it"),
+    Slip(_where_variant(lambda r, m, n: (r % n, r // n)), "row and column: they are swapped"),
+    Slip(_where_variant(lambda r, m, n: (r % m, r // m)), "the order within a level: row by row, yours goes column by column"),
+    Slip(
+        _where_variant(lambda r, m, n: (r // m, r % m)),
+        "a row's length: it is the number of columns, you took the number of rows",
+    ),
+    Slip(_where_variant(lambda r, m, n: (r // n + 1, r % n + 1)), "where counting starts: rows and columns count from 0"),
+)
+
+
+def check_where_is(answer: Callable[[int, list[tuple[int, int]]], tuple[int, int, int]]) -> None:
+    """A cell's number among all cells to its level's number, row and column."""
+    check(answer, WHERE_CASES, WHERE_SLIPS)
+
+
+_STAR, _CROSS = (6.46, 38.64, 40.25, 89.75), (9.45, 118.43, 20.49, 124.75)
+_CENTRE = "the centre: (j + 0.5) · stride ≥ x is the same as j ≥ x / stride − 0.5, and the first such j is its ceil"
+_OFF = "the centre: it lies at (j + 0.5) · stride; you are half a cell off"
+
+
+def _range(function: Callable, *args) -> tuple[int, ...] | str:
+    """The answer; one word for all ways to write a range without cells."""
+    result = function(*args)
+    if isinstance(result, (tuple, list)) and len(result) == 4 and (result[0] == result[1] or result[2] == result[3]):
+        return "no cells"
+    return result
+
+
+def _inside(name: str, box: tuple, stride: int, rows: int, columns: int, look: str) -> Case:
+    return Case(name, (box, stride, rows, columns), _range(cells_inside, box, stride, rows, columns), look)
+
+
+INSIDE_CASES = (
+    _inside("the star at P3", _STAR, 8, 16, 16, _CENTRE),
+    _inside("the star at P5", _STAR, 32, 4, 4, _CENTRE),
+    _inside("a box with one cell in it", (8.0, 8.0, 16.0, 16.0), 8, 16, 16, _CENTRE),
+    _inside(
+        "sides that lie on centres",
+        (4.0, 12.0, 20.0, 28.0),
+        8,
+        16,
+        16,
+        "equal: a centre on a lower side is in, on an upper side out",
+    ),
+    _inside("the star at P6: no cell", _STAR, 64, 2, 2, "a box without a centre: end equal to first"),
+    _inside("the cross at P4: no cell", _CROSS, 16, 8, 8, "a box without a centre: end equal to first"),
+    _inside("a box over the upper left border", (-30.0, -9.0, 21.0, 13.0), 8, 16, 16, "the border: there are no cells before 0"),
+    _inside(
+        "a box over the lower right border", (100.0, 90.0, 170.0, 140.0), 8, 16, 16, "the border: end is at most rows, columns"
+    ),
+    _inside("a wide level", (60.0, 5.0, 170.0, 35.0), 8, 5, 20, "rows and columns: each has its own limit"),
+)
+
+
+def _inside_variant(
+    low: Callable[[float], int] = lambda u: ceil(u - 0.5),
+    high: Callable[[float], int] | None = None,
+    clamp: bool = True,
+    end: int = 0,
+) -> Callable:
+    """The exercise with other roundings of side / stride."""
+
+    def function(box: tuple, stride: int, rows: int, columns: int) -> tuple[int, int, int, int]:
+        x1, y1, x2, y2 = (side / stride for side in box)
+        edges = (low(y1), (high or low)(y2), low(x1), (high or low)(x2))
+        if clamp:
+            edges = tuple(min(max(edge, 0), limit) for edge, limit in zip(edges, (rows, rows, columns, columns)))
+        return edges[0], edges[1] + end, edges[2], edges[3] + end
+
+    return function
+
+
+def _columns_first(box: tuple, stride: int, rows: int, columns: int) -> tuple[int, ...]:
+    a, b, c, d = cells_inside(box, stride, rows, columns)
+    return c, d, a, b
+
+
+def _as_box(box: tuple, stride: int, rows: int, columns: int) -> tuple[int, ...]:
+    a, b, c, d = cells_inside(box, stride, rows, columns)
+    return c, a, d, b
+
+
+def _limits_swapped(box: tuple, stride: int, rows: int, columns: int) -> tuple[int, ...]:
+    edges = _inside_variant(clamp=False)(box, stride, rows, columns)
+    return tuple(min(max(edge, 0), limit) for edge, limit in zip(edges, (columns, columns, rows, rows)))
+
+
+INSIDE_SLIPS = (
+    Slip(_columns_first, "the order of what you return: rows first, then columns"),
+    Slip(_as_box, "the order of what you return: first_row, end_row, first_column, end_column; yours is that of a box"),
+    Slip(
+        _inside_variant(floor, ceil), "which cells count: those whose centre lies in the box; yours are all that the box touches"
+    ),
+    Slip(
+        _inside_variant(ceil, floor), "which cells count: those whose centre lies in the box; yours are only those wholly inside"
+    ),
+    Slip(_inside_variant(floor), f"{_OFF} (floor of side / stride)"),
+    Slip(_inside_variant(ceil), f"{_OFF} (the cell is taken to stand at j · stride)"),
+    Slip(_inside_variant(lambda u: ceil(u + 0.5)), "the sign of the half: j ≥ x / stride − 0.5; you added it"),
+    Slip(
+        _inside_variant(lambda u: floor(u - 0.5)),
+        "the rounding: the first j that is at least x / stride − 0.5 is its ceil, not its floor (nor int(), which cuts off)",
+    ),
+    Slip(
+        _inside_variant(lambda u: floor(u + 0.5)),
+        "equal: a centre on a lower side (x = x1) is in; floor(x / stride + 0.5) leaves it out",
+    ),
+    Slip(_inside_variant(lambda u: floor(u + 0.5), lambda u: ceil(u - 0.5)), "equal: a centre on a lower side (x = x1) is in"),
+    Slip(_inside_variant(round), "the rounding: Python's round takes halves to the even number; a centre on a side needs ceil"),
+    Slip(_inside_variant(high=lambda u: floor(u - 0.5) + 1), "equal: a centre on an upper side (x = x2) is out"),
+    Slip(_inside_variant(clamp=False), "the border: a level has rows × columns cells, the first is 0"),
+    Slip(_inside_variant(end=-1), "end: it is one past the last cell, as in a Python range; yours is the last"),
+    Slip(_limits_swapped, "the limits: rows bound what comes from y, columns what comes from x"),
+)
+
+
+def check_cells_inside(answer: Callable[[tuple, int, int, int], tuple[int, int, int, int]]) -> None:
+    """A box, a stride and a level's rows and columns to the half-open ranges of the rows and columns whose centres it holds."""
+    check(answer, INSIDE_CASES, INSIDE_SLIPS, _range)
