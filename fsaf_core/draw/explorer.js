@@ -45,7 +45,7 @@ function set(element, attributes) {
 }
 const draw = maker("http://www.w3.org/2000/svg"), html = maker("http://www.w3.org/1999/xhtml");
 const short = (value) => value.toFixed(3);
-const quarter = (value) => Math.round(value * 4) / 4; // quarters of a pixel are exact in single precision too
+const round = (value) => Math.round(100 * value) / 100; // no box needs to be known better than to a hundredth of a pixel
 const nameOf = (level) => (level === NONE ? "no level" : `P${level}`);
 const python = (value) => (value === null ? "None" : JSON.stringify(value));
 
@@ -81,7 +81,8 @@ function gridPath({ rows, columns, stride: s }, shift) {
 function render({ model, el }) {
   const me = Math.random().toString(36).slice(2, 8);
   let setup, theme, scale, margin, parts, groups, cards, count = 0, waiting = null, sentAt = 0, late = 0, drag = null, zoom = false, step = NONE;
-  const state = () => model.get("state"), answer = () => model.get("answer");
+  let asked = model.get("state"); // the newest; the model's own may be an echo of an older one
+  const state = () => asked, answer = () => model.get("answer");
   const offset = () => answer().cell_center ?? 0.5; // where a cell stands, in cells
   const rule = (name) => state().switches[name] ?? setup.conventions[state().switches.convention][name];
   const className = (label) => (label === CROWD ? "crowd" : (setup.classes[label] ?? `class ${label}`));
@@ -91,14 +92,17 @@ function render({ model, el }) {
   // Questions and answers
 
   function change(patch) {
-    model.set("state", { ...state(), ...patch, stamp: `${me} ${++count}` });
+    asked = { ...asked, ...patch, stamp: `${me} ${++count}` };
+    paintBoxes();
+    paintControls();
     send();
   }
 
   function send() {
-    if (waiting || answer().stamp === state().stamp) return;
-    waiting = state().stamp;
+    if (waiting || answer().stamp === asked.stamp) return;
+    waiting = asked.stamp;
     sentAt = performance.now();
+    model.set("state", asked);
     model.save_changes();
     late = setTimeout(() => {
       waiting = null; // the next change asks again
@@ -117,14 +121,14 @@ function render({ model, el }) {
   // The boxes on the image
 
   function setBox(index, [a, b, c, d]) {
-    const box = [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)].map(quarter);
+    const box = [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)].map(round);
     change({ boxes: state().boxes.map((old, i) => (i === index ? box : old)) });
   }
 
   function add() {
     const { boxes, labels, selected } = state(), [height, width] = setup.size, at = 0.3 + (boxes.length % 6) * 0.05;
     if (boxes.length >= MOST_BOXES) return say(`${MOST_BOXES} boxes are the most.`);
-    const box = [at * width, at * height, (at + 0.25) * width, (at + 0.25) * height].map(quarter);
+    const box = [at * width, at * height, (at + 0.25) * width, (at + 0.25) * height].map(Math.round);
     change({ boxes: [...boxes, box], labels: [...labels, Math.max(labels[selected] ?? 0, 0)], selected: boxes.length });
     groups[boxes.length].focus();
   }
@@ -169,7 +173,7 @@ function render({ model, el }) {
 
   function onMove(event) {
     if (!drag) return;
-    const by = [(event.clientX - drag.x) / scale, (event.clientY - drag.y) / scale];
+    const by = [event.clientX - drag.x, event.clientY - drag.y].map((pixels) => Math.round((4 * pixels) / scale) / 4);
     setBox(drag.index, drag.box.map((value, i) => value + drag.moves[i] * by[i % 2]));
   }
 
@@ -383,7 +387,7 @@ function render({ model, el }) {
     if (mode === "population") return `${a.points?.length ?? 0} boxes of ${setup.population} images: which level did the selection give to which size?`;
     if (mode === "image") return `What is left after the selection: ${counts.map(([level, n]) => `P${level} learns ${n}`).join(", ")}.`;
     if (!box) return "There is no box: add one.";
-    const what = `Box ${selected + 1}, a ${className(labels[selected])} of ${quarter(box[2] - box[0])} × ${quarter(box[3] - box[1])} px`;
+    const what = `Box ${selected + 1}, a ${className(labels[selected])} of ${round(box[2] - box[0])} × ${round(box[3] - box[1])} px`;
     if (labels[selected] === CROWD) return `${what}: cells inside its inner half teach nothing.`;
     const level = a.levels.find((one) => one.level === a.selected[selected]), loss = level?.loss ?? null;
     return `${what}: ${level ? `P${level.level} learns it${loss === null ? "" : `, at loss ${short(loss)}`}` : "no level learns it"}; by its size: ${nameOf(a.heuristic[selected] ?? NONE)}.`;
@@ -430,7 +434,7 @@ target = {
     "ignored": torch.tensor(${python(pick(boxes, true))}).view(-1, 4).float(),
 }
 assignment = fsaf.build_detector(config).assign(snapshots.outputs[${snapshot}], [target], [(${setup.size.join(", ")})])
-print(assignment.level_losses, assignment.selected_level + config.first_level)`;
+print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.levels[0]}, -1 is no level`;
   }
 
   function copy() {
@@ -451,19 +455,30 @@ print(assignment.level_losses, assignment.selected_level + config.first_level)`;
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   }
 
-  const onState = () => { paintBoxes(); paintControls(); };
-  const onTheme = () => setup.themes[isDark() ? "dark" : "light"] !== theme && build();
+  function onSetup() { // another image
+    asked = model.get("state");
+    build();
+  }
+
+  function onState() { // from Python, or from another view
+    if (model.get("state").stamp.startsWith(me)) return;
+    asked = model.get("state");
+    paintBoxes();
+    paintControls();
+  }
+
+  const onTheme = () => theme.name !== (isDark() ? "dark" : "light") && build();
   const watcher = new MutationObserver(onTheme), dark = matchMedia("(prefers-color-scheme: dark)");
   watcher.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
   dark.addEventListener("change", onTheme);
-  model.on("change:setup", build);
+  model.on("change:setup", onSetup);
   model.on("change:state", onState);
   model.on("change:answer", onAnswer);
   build();
   return () => {
     watcher.disconnect();
     dark.removeEventListener("change", onTheme);
-    for (const [event, handler] of [["setup", build], ["state", onState], ["answer", onAnswer]]) model.off(`change:${event}`, handler);
+    for (const [event, handler] of [["setup", onSetup], ["state", onState], ["answer", onAnswer]]) model.off(`change:${event}`, handler);
   };
 }
 

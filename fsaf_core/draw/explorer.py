@@ -6,6 +6,7 @@ same state as an SVG (still.py), and `Explorer.save_html` writes a page that nee
 
 import base64
 import io
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ from .svg import Svg
 HERE = Path(__file__).parent
 SWITCHES = ("convention", "selection", "effective_scale", "ignoring_scale", "cell_center", "cells")
 SWITCHES += ("other_levels", "same_class", "selection_focal")
+
+_stamps = itertools.count()
 
 Picture = np.ndarray | Image.Image | str | Path
 
@@ -146,7 +149,7 @@ class Explorer(anywidget.AnyWidget):
             "labels": np.asarray(labels, dtype=int).reshape(-1).tolist(),
             "snapshot": max(len(steps) - 1, 0),
             "switches": {name: getattr(config, name) for name in SWITCHES},
-            "stamp": f"python {id(self.image)}",
+            "stamp": f"python {next(_stamps)}",
         } | state
         setup = {
             "image": _uri(self.image),

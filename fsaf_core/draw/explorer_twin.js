@@ -118,7 +118,7 @@ function makeTwin({ setup, config, numbers }) {
     });
     const choices = { online: given.map(() => NONE), heuristic: given.map(() => NONE), selected: given.map(() => NONE) };
     for (const index of instances) {
-      const losses = means(index, focal.map((value, cell) => value + iou[cell])), best = Math.min(...losses);
+      const losses = means(index, focal.map((value, cell) => f(f(value) + f(iou[cell])))).map(f), best = Math.min(...losses);
       if (best === Infinity) continue;
       const size = Math.floor(config.heuristic_level + Math.log2(Math.sqrt(area(index)) / config.heuristic_size));
       choices.heuristic[index] = Math.min(levels.at(-1).level, Math.max(levels[0].level, size));

@@ -30,6 +30,7 @@ from fsaf_core.config import SceneConfig
 from fsaf_core.data.scenes import render_scene
 from fsaf_core.draw import explorer as module
 from fsaf_core.draw.explorer import Explorer, Sample
+from fsaf_core.draw.situation import explore as quick
 
 sys.path.insert(0, {folder!r})
 import course
@@ -38,10 +39,26 @@ def sample(index):
     picture, objects = render_scene(SceneConfig(), index, "val")
     return Sample(picture, [one.box for one in objects], [one.label for one in objects])
 
+module.explore = quick
 scene, snapshots = course.scene(), course.snapshots()
 explorer = Explorer(scene.image, scene.boxes, scene.labels, snapshots, selected=scene.star,
                     detectors={{snapshots.steps[-1]: course.model()}}, population=[sample(index) for index in range(20)])
 """.format(folder=str(Path(__file__).parents[2] / "notebooks"))
+TELL = """
+from dataclasses import replace
+asked = explorer.state
+config = replace(snapshots.config, **asked["switches"])
+outputs = explorer.snapshots.outputs[asked["snapshot"]]
+size, whole = explorer.image.shape[:2], asked["mode"] == "image"
+pure = quick(size, asked["boxes"], asked["labels"], outputs, config, asked["selected"], whole)
+print(json.dumps({"state": asked, "answer": explorer.answer, "pure": {"stamp": asked["stamp"], **pure}}))
+"""
+SLOW = """
+def slow(*arguments, **options):
+    time.sleep(0.2)
+    return quick(*arguments, **options)
+module.explore = slow
+"""
 ECHO = """
 class Echo(anywidget.AnyWidget):
     _esm = '''export default { render({ model, el }) {
@@ -133,12 +150,12 @@ def browser(chromium: str) -> Iterator:
 class Notebook:
     """An open notebook in JupyterLab, used as a person does."""
 
-    def __init__(self, lab: tuple[str, Path], browser, name: str, *cells: str, width: int = 1280, scheme: str = "light") -> None:
+    def __init__(self, lab: tuple[str, Path], browser, name: str, *cells: str) -> None:
         self.address, folder = lab
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
         nbformat.write(new_notebook(cells=[*map(new_code_cell, cells)], metadata=kernel), folder / name)
         self.name, self.complaints = name, []
-        self.page = browser.new_page(viewport={"width": width, "height": 1300}, color_scheme=scheme)
+        self.page = browser.new_page(viewport={"width": 1300, "height": 1300})
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
         self.page.on("request", lambda request: self._local(request.url))
@@ -164,30 +181,17 @@ class Notebook:
         """Runs a cell; returns the text of its output."""
         cell = self.page.locator(".jp-CodeCell").nth(index)
         prompt = cell.locator(".jp-InputPrompt")
-        before = prompt.inner_text()
         cell.locator(".jp-InputArea-editor").click()
         self.page.keyboard.press("Control+Enter")
-        until(
-            lambda: (said := prompt.inner_text()) != before and "*" not in said and said.strip() != "[ ]:",
-            seconds,
-            f"cell {index} runs on",
-        )
+        self.page.wait_for_timeout(100)
+        until(lambda: "[*]" not in (said := prompt.inner_text()) and said.strip() != "[ ]:", seconds, f"cell {index} runs on")
         return "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts())
 
-    def close(self) -> None:
-        self.page.close()
 
-
-@pytest.fixture
-def notebook(lab, browser):
-    """Opens notebooks; closes them after the test, and fails it for what the console complained of."""
-    opened = []
-
-    def open_(name: str, *cells: str, **options) -> Notebook:
-        opened.append(Notebook(lab, browser, name, *cells, **options))
-        return opened[-1]
-
-    yield open_
-    for one in opened:
-        one.close()
-    assert not [words for one in opened for words in one.complaints]
+@pytest.fixture(scope="module")
+def notebook(lab, browser) -> Iterator[Notebook]:
+    """One notebook for the tests of a file, which fail together for what the console complained of."""
+    opened = Notebook(lab, browser, "explorer.ipynb", PREPARE, "explorer", TELL, SLOW, ECHO, "Echo()")
+    yield opened
+    opened.page.close()
+    assert not opened.complaints
