@@ -340,6 +340,15 @@ def a_carved_set_is_read_as_the_whole_one(own: SimpleNamespace, tmp_path: Path) 
         assert all(torch.equal(sample[name], full[name]) for name in ("image", "boxes", "labels", "ignored"))
 
 
+@of("08_training")
+def learning_rates(own: SimpleNamespace) -> None:
+    recipe = replace(fsaf.presets.get("tiny").train, batch_size=16)
+    for total, warmup in ((2400, 50), (60, 10), (7, 1)):
+        recipe = replace(recipe, warmup_steps=warmup)
+        for step in range(total):
+            assert abs(own.rate_at(step, total, recipe.lr, warmup) - learning_rate(recipe, step, total)) < 1e-12
+
+
 @pytest.mark.parametrize(("notebook", "comparison"), COMPARISONS, ids=[f"{one}-{what.__name__}" for one, what in COMPARISONS])
 def test_own_version_equals_the_core(notebook: str, comparison: Callable[..., None], tmp_path: Path) -> None:
     torch.manual_seed(0)
