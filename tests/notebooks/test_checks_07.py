@@ -1,0 +1,133 @@
+"""Notebook 07's checkers: solutions pass and equal the core, plausible wrong answers are refused with the hint that names it."""
+
+import pytest
+import torch
+from checks import ch07 as checks
+from solutions import ch07
+from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
+
+import fsaf_core as fsaf
+from fsaf_core.boxes import encode
+from fsaf_core.detector import HeadOutputs
+
+CHECKERS = {
+    checks.check_level_means: (ch07.level_means, checks.MEANS_SLIPS),
+    checks.check_choose_level: (ch07.choose_level, checks.CHOICE_SLIPS),
+    checks.check_anchor_free_loss: (ch07.anchor_free_loss, checks.LOSS_SLIPS),
+}
+CONFIG = fsaf.presets.get("tiny").model
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_solutions_pass(verdict, checker) -> None:
+    assert verdict(checker, CHECKERS[checker][0]).startswith("done")
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_stubs_are_to_do(verdict, checker) -> None:
+    assert verdict(checker, lambda *args: None).startswith("to do")
+    assert verdict(checker, lambda *args: ...).startswith("to do")
+
+
+@pytest.mark.parametrize(("checker", "slip"), [(checker, slip) for checker, (_, slips) in CHECKERS.items() for slip in slips])
+def test_each_slip_is_named(verdict, checker, slip) -> None:
+    line = verdict(checker, slip.function)
+    assert line.startswith("case")
+    assert line.endswith(f"look at {slip.look}")
+
+
+def by_index_add(loss, owner, level, n, levels, none=torch.inf):
+    place = owner * levels + level
+    total = torch.zeros((n + 1) * levels).index_add_(0, place, loss)
+    count = torch.bincount(place, minlength=(n + 1) * levels)
+    return torch.where(count > 0, total / count, none).view(-1, levels)[1:]
+
+
+def chosen_in_one_go(levels, label, gradient=False, reduce="mean", order=(0, 1, 2, 3)):
+    """The same with the library's focal loss."""
+    table = []
+    for logits, offsets, targets in levels:
+        if not len(logits):
+            table.append(torch.tensor(torch.inf))
+            continue
+        wanted = F.one_hot(torch.full((len(logits),), label), logits.shape[1]).float()
+        cls = sigmoid_focal_loss(logits, wanted).sum(1)
+        both = cls + ch07.iou_loss(offsets[:, order], targets[:, order])
+        table.append(getattr(both, reduce)())
+    table = torch.stack(table) if gradient else torch.stack(table).detach()
+    return table, -1 if table.isinf().all() else table.argmin().item()
+
+
+def trained(logits, offsets, targets, labels, positive, ignored, weight, over=None, kept=True):
+    """The same with the library's focal loss."""
+    wanted = F.one_hot(labels, logits.shape[1]).float() * positive[:, None]
+    loss = sigmoid_focal_loss(logits, wanted)
+    if kept:
+        loss = loss * ((wanted > 0) | ~ignored)
+    n = positive.sum().clamp(min=1) if over is None else over(positive, logits)
+    return weight * (loss.sum() + ch07.iou_loss(offsets[positive], targets[positive]).sum()) / n
+
+
+def test_other_right_ways_pass(verdict) -> None:
+    assert verdict(checks.check_level_means, by_index_add).startswith("done")
+    assert verdict(checks.check_choose_level, chosen_in_one_go).startswith("done")
+    assert verdict(
+        checks.check_choose_level, lambda *args: [chosen_in_one_go(*args)[0].tolist(), chosen_in_one_go(*args)[1]]
+    ).startswith("done")
+    assert verdict(checks.check_anchor_free_loss, trained).startswith("done")
+
+
+@pytest.mark.parametrize(
+    ("checker", "wrong", "hint"),
+    [
+        (checks.check_level_means, lambda *args: by_index_add(*args, none=0.0), "the least of all"),
+        (checks.check_level_means, lambda *args: by_index_add(*args).nan_to_num(posinf=1e6), "1e6"),
+        (checks.check_level_means, lambda loss, *rest: by_index_add(loss.clamp(min=1e-3).log(), *rest), "the mean"),
+        (checks.check_choose_level, lambda *args: chosen_in_one_go(*args, gradient=True), "no_grad"),
+        (checks.check_choose_level, lambda *args: chosen_in_one_go(*args, reduce="sum"), "coarse levels"),
+        (checks.check_choose_level, lambda *args: chosen_in_one_go(*args, reduce="amax"), "the mean over its cells"),
+        (checks.check_choose_level, lambda *args: chosen_in_one_go(*args, order=(0, 2, 1, 3)), "l t r b"),
+        (checks.check_choose_level, lambda *args: chosen_in_one_go(*args)[1], "losses"),
+        (checks.check_anchor_free_loss, lambda *args: trained(*args, over=lambda p, x: 1), "the divisor"),
+        (checks.check_anchor_free_loss, lambda *args: trained(*args, over=lambda p, x: len(p)), "not of all cells"),
+        (checks.check_anchor_free_loss, lambda *args: trained(*args, over=lambda p, x: p.sum()), "at least 1"),
+        (checks.check_anchor_free_loss, lambda *args: trained(*args, kept=False), "count as negatives"),
+        (checks.check_anchor_free_loss, lambda *args: trained(*args).item(), "no detach"),
+        (checks.check_anchor_free_loss, lambda *args: trained(args[0].sigmoid(), *args[1:]), "twice"),
+    ],
+)
+def test_other_wrong_answers_are_named(verdict, checker, wrong, hint) -> None:
+    line = verdict(checker, wrong)
+    assert line.startswith("case")
+    assert hint in line
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_solutions_equal_the_core(seed) -> None:
+    torch.manual_seed(seed)
+    shapes = [(128 // stride, 128 // stride) for stride in CONFIG.strides]
+    outputs = HeadOutputs(
+        [(torch.randn(1, CONFIG.num_classes, *s) - 2).requires_grad_() for s in shapes],
+        [(0.1 + torch.rand(1, 4, *s)).requires_grad_() for s in shapes],
+    )
+    middle, half = torch.rand(9, 2) * 128, 2 + 30 * torch.rand(9, 2) ** 2
+    boxes, labels = torch.cat([middle - half, middle + half], 1), torch.randint(0, CONFIG.num_classes, (9,))
+    target = [{"boxes": boxes, "labels": labels}]
+    detector = fsaf.build_detector(CONFIG)
+    assignment = detector.assign(outputs, target)
+    grid, owner = assignment.regions.grid, assignment.owner[0]
+    logits = torch.cat([m.flatten(2) for m in outputs.cls_logits], 2)[0].T
+    offsets = torch.cat([m.flatten(2) for m in outputs.box_offsets], 2)[0].T
+    targets = encode(boxes[(owner - 1).clamp(min=0)], grid.centers, 4 * grid.stride)
+    for n in range(9):
+        cells = [torch.nonzero((owner == n + 1) & (grid.level == level))[:, 0] for level in range(4)]
+        losses, level = ch07.choose_level([(logits[at], offsets[at], targets[at]) for at in cells], int(labels[n]))
+        assert torch.allclose(losses, assignment.level_losses[n], atol=1e-4)
+        assert level == assignment.selected_level[n]
+    ignored = torch.cat(list(assignment.ignored), 2)[0].T
+    rest = targets, assignment.label[0], assignment.positive[0], ignored, CONFIG.af_weight
+    sum(detector.losses(outputs, assignment, target).values()).backward()
+    core = [torch.cat([m.grad.flatten(2) for m in maps], 2)[0].T for maps in (outputs.cls_logits, outputs.box_offsets)]
+    mine = torch.autograd.grad(ch07.anchor_free_loss(logits, offsets, *rest), (logits, offsets))
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(mine, core))
