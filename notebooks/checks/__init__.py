@@ -119,7 +119,7 @@ def _look(given: Sequence, cases: Sequence[Case], first: int, slips: Sequence[Sl
     best, most = cases[first].look, 0
     for slip in slips:
         outputs = [_ask(run, slip.function, case)[0] for case in cases]
-        agree = [not isinstance(theirs, _Raised) and same(mine, theirs) for mine, theirs in zip(given, outputs)]
+        agree = [same(mine, theirs) for mine, theirs in zip(given, outputs)]  # errors by their text
         if agree[first] and sum(agree) > most:
             best, most = slip.look, sum(agree)
     return best

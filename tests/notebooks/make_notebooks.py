@@ -51,6 +51,8 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
         for output in cell.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = count
+            if "image/svg+xml" in output.get("data", {}):  # a live widget's id: Jupyter would miss it and not show the picture
+                output.data.pop("application/vnd.jupyter.widget-view+json", None)
     return notebook
 
 

@@ -32,7 +32,7 @@ from fsaf_core.data.scenes import make_scenes
 from fsaf_core.data.transforms import resized_size
 from fsaf_core.detector import HeadOutputs
 from fsaf_core.metrics import coco_metrics
-from fsaf_core.network import FeaturePyramid
+from fsaf_core.network import FeaturePyramid, Network
 from fsaf_core.optim import build_optimizer, clip_gradients, learning_rate
 from fsaf_core.targets import Assignment
 
@@ -347,6 +347,45 @@ def learning_rates(own: SimpleNamespace) -> None:
         recipe = replace(recipe, warmup_steps=warmup)
         for step in range(total):
             assert abs(own.rate_at(step, total, recipe.lr, warmup) - learning_rate(recipe, step, total)) < 1e-12
+
+
+@of("02_backbone")
+def layers_by_hand(own: SimpleNamespace) -> None:
+    image, norm = torch.randn(3, 11, 8), torch.nn.BatchNorm2d(3).eval()
+    for kernel, stride, padding in ((1, 1, 0), (3, 2, 0), (5, 3, 2), (7, 2, 3)):
+        weight = torch.randn(2, 3, kernel, kernel)
+        expected = torch.nn.functional.conv2d(image[None], weight, None, stride, padding)[0]
+        assert torch.allclose(own.conv_loop(image, weight, stride, padding), expected, atol=1e-4)
+        assert own.conv_size(11, kernel, stride, padding) == expected.shape[1]
+    torch.nn.init.normal_(norm.running_mean)
+    torch.nn.init.normal_(norm.weight)
+    assert torch.allclose(own.batch_norm(image, norm), norm(image[None])[0], atol=1e-5)
+
+
+@of("02_backbone")
+@torch.no_grad()
+def bodies(own: SimpleNamespace) -> None:
+    image = torch.randn(1, 3, 45, 70)
+    for name, block, depths in (("resnet18", own.Basic, (2, 2, 2, 2)), ("resnet50", own.Bottleneck, (3, 4, 6, 3))):
+        network = Network(replace(fsaf.presets.get("r50").model, body=name)).eval()
+        body = own.Body(block, depths).eval()
+        body.load_state_dict(network.backbone.state_dict())
+        for mine, core in zip(body(image), network.features(image), strict=True):
+            assert torch.allclose(mine, core, rtol=1e-3, atol=1e-4)
+    network, tiny = Network(fsaf.presets.get("tiny").model).eval(), own.Tiny().eval()
+    tiny.load_state_dict(network.backbone.state_dict())
+    for mine, core in zip(tiny(image), network.features(image), strict=True):
+        assert torch.allclose(mine, core, atol=1e-4)
+
+
+@of("02_backbone")
+def receptive_fields(own: SimpleNamespace) -> None:
+    with torch.enable_grad():
+        for level, end in ((3, 4), (4, 6), (5, 8)):
+            cell, first, last = own.seen_pixels(own.Tiny((2, 2, 2, 2)), level, 256)
+            told = own.fields([(3, 2)] + 4 * [(3, 2), (3, 1)])
+            assert (last - first, 2**level) == told[end]
+            assert abs((first + last) / 2 - cell * 2**level) <= 0.5
 
 
 @pytest.mark.parametrize(("notebook", "comparison"), COMPARISONS, ids=[f"{one}-{what.__name__}" for one, what in COMPARISONS])

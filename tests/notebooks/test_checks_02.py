@@ -1,0 +1,119 @@
+"""Notebook 02's checkers: the solutions pass, each plausible wrong answer is refused with the hint that names the fault."""
+
+import pytest
+import torch
+from checks.ch02 import check_fold, check_pixels_of
+from solutions import ch02
+from torch import nn
+
+
+def test_solutions_pass(verdict) -> None:
+    assert verdict(check_pixels_of, ch02.pixels_of).startswith("done")
+    assert verdict(check_fold, ch02.fold).startswith("done")
+
+
+@pytest.mark.parametrize("checker", [check_pixels_of, check_fold])
+def test_stubs_are_to_do(verdict, checker) -> None:
+    assert verdict(checker, lambda *args: None).startswith("to do")
+
+
+def test_pixels_agree_with_the_gradient() -> None:
+    layers = [(5, 2, 1), (3, 1, 0), (4, 3, 2)]
+    body = nn.Sequential(*(nn.Conv1d(1, 1, *layer) for layer in layers))
+    for conv in body:
+        nn.init.ones_(conv.weight)
+    pixels = torch.ones(1, 1, 80, requires_grad=True)
+    body(pixels)[0, 0, 6].backward()
+    seen = torch.nonzero(pixels.grad[0, 0]).flatten().tolist()
+    assert ch02.pixels_of(6, layers) == (seen[0], seen[-1] + 1)
+
+
+def test_fold_agrees_with_both_layers() -> None:
+    torch.manual_seed(0)
+    conv, norm = nn.Conv2d(3, 5, 3, bias=False), nn.BatchNorm2d(5).eval()
+    for numbers in (norm.weight, norm.bias, norm.running_mean):
+        nn.init.normal_(numbers)
+    nn.init.uniform_(norm.running_var, 0.5, 2)
+    x = torch.randn(2, 3, 9, 9)
+    weight, bias = ch02.fold(conv.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps)
+    assert torch.allclose(norm(conv(x)), nn.functional.conv2d(x, weight, bias), atol=1e-5)
+
+
+def by_field(cell, layers, offset=0.0):
+    """Forwards: field, jump and where the first cell's view begins."""
+    field, jump, start = 1, 1, 0
+    for kernel, stride, padding in layers:
+        field, start, jump = field + (kernel - 1) * jump, start - padding * jump, jump * stride
+    return cell * jump + start, cell * jump + start + field
+
+
+def backwards(step, order=-1, end=1):
+    def pixels(cell, layers):
+        first = last = cell
+        for layer in layers[::order]:
+            first, last = step(first, last, *layer)
+        return first, last + end
+
+    return pixels
+
+
+def test_another_right_way_passes(verdict) -> None:
+    assert verdict(check_pixels_of, by_field).startswith("done")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (backwards(lambda a, b, k, s, p: (a * s - p, b * s - p + k - 1), order=1), "the last layer comes first"),
+        (backwards(lambda a, b, k, s, p: (a * s - p, b * s - p + k - 1), end=0), "one past"),
+        (backwards(lambda a, b, k, s, p: (a * s, b * s + k - 1)), "take p off"),
+        (backwards(lambda a, b, k, s, p: (a * s - p, b * s - p + k)), "k − 1 steps"),
+        (backwards(lambda a, b, k, s, p: (a - p, b - p + k - 1)), "begins at c·s"),
+        (backwards(lambda a, b, k, s, p: (a * s - p, b * s + p + k - 1)), "first and last alike"),
+        (lambda c, layers: (max(by_field(c, layers)[0], 0), by_field(c, layers)[1]), "negative"),
+        (lambda c, layers: by_field(c, layers)[::-1], "(first, end)"),
+    ],
+)
+def test_wrong_pixels_are_named(verdict, wrong, hint) -> None:
+    line = verdict(check_pixels_of, wrong)
+    assert line.startswith("case")
+    assert hint in line
+
+
+def folded(scale, bias, axis=0):
+    def answer(weight, gamma, beta, mean, var, eps):
+        factor = scale(gamma, var, eps)
+        return weight * factor[(None,) * axis + (slice(None),) + (None,) * (3 - axis)], bias(beta, mean, factor)
+
+    return answer
+
+
+def root(gamma, var, eps):
+    return gamma * (var + eps) ** -0.5
+
+
+def rest(beta, mean, factor):
+    return beta - factor * mean
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (folded(root, rest, axis=1), "output channels"),
+        (lambda w, g, b, m, v, e: (w * root(g, v, e), rest(b, m, root(g, v, e))), "None, None, None"),
+        (folded(lambda g, v, e: g / (v + e), rest), "not by the variance"),
+        (folded(lambda g, v, e: g / v.sqrt(), rest), "missing under the root"),
+        (folded(lambda g, v, e: g / (v.sqrt() + e), rest), "belongs under the root"),
+        (folded(lambda g, v, e: (v + e) ** -0.5, rest), "γ"),
+        (folded(root, lambda b, m, f: b - m), "the mean is scaled too"),
+        (folded(root, lambda b, m, f: b), "the mean is missing"),
+        (folded(root, lambda b, m, f: b + f * m), "subtracted"),
+        (folded(root, lambda b, m, f: (b - m) * f), "not scaled itself"),
+        (folded(root, lambda b, m, f: -m * f), "β is missing"),
+        (lambda w, *numbers: (w, ch02.fold(w, *numbers)[1]), "the weight"),
+    ],
+)
+def test_wrong_folds_are_named(verdict, wrong, hint) -> None:
+    line = verdict(check_fold, wrong)
+    assert line.startswith("case")
+    assert hint in line
