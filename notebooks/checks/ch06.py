@@ -208,11 +208,11 @@ def _targets(
     near: Callable[[int, int], bool] = lambda selected, level: selected >= 0 and abs(selected - level) <= 1,
     learns: Callable[[int, int], bool] = lambda selected, level: selected == level,
     larger: bool = False,
-    ring_wins: bool = False,
+    belt_wins: bool = False,
     all_classes: bool = False,
     settle: str = "all",
-    ring_only: bool = False,
-    ring_is: int = -1,
+    belt_only: bool = False,
+    belt_is: int = -1,
 ) -> Callable[..., Tensor]:
     """The solution with one thing otherwise: a source of slips."""
 
@@ -227,14 +227,14 @@ def _targets(
                 owner[effective[n]] = n
         for n in order:
             if near(chosen[n], level):
-                part = ignoring[n] & ~effective[n] if ring_only else ignoring[n]
-                (result if all_classes else result[labels[n]])[..., part] = ring_is
+                part = ignoring[n] & ~effective[n] if belt_only else ignoring[n]
+                (result if all_classes else result[labels[n]])[..., part] = belt_is
         for n in order:
             if learns(chosen[n], level):
                 mine = effective[n] if settle == "none" else owner == n
-                keep = mine & (result[labels[n]] != -1) if ring_wins else mine
+                keep = mine & (result[labels[n]] != -1) if belt_wins else mine
                 result[labels[n]][keep] = 1
-        if ring_wins:
+        if belt_wins:
             for n in order:
                 if near(chosen[n], level):
                     result[labels[n]][ignoring[n] & ~effective[n]] = -1
@@ -270,7 +270,7 @@ _NEAR = "where the ignoring box counts: at the selected level and at the two bes
 _SETTLE = "the shared cell: it belongs to the smaller instance"
 TARGETS_CASES = (
     _targets_case(
-        "one instance at its own level", "the three kinds: 1 in the effective box, −1 in the ring, 0 elsewhere", _ONE, [1], 1
+        "one instance at its own level", "the three kinds: 1 in the effective box, −1 in the belt, 0 elsewhere", _ONE, [1], 1
     ),
     _targets_case("one level above its own", f"{_NEAR}; there the whole ignoring box is −1", _ONE, [0], 1),
     _targets_case("one level below its own", f"{_NEAR}; there the whole ignoring box is −1", _ONE, [2], 1),
@@ -284,7 +284,7 @@ TARGETS_CASES = (
         "the smaller one selected the next level", "the shared cell: ownership is settled before the selection", _TWO, [1, 2], 1
     ),
     _targets_case(
-        "two of one class", "one class: a cell in the ring of one and owned by the other is positive", _SAME, [1, 1], 1
+        "two of one class", "one class: a cell in the belt of one and owned by the other is positive", _SAME, [1, 1], 1
     ),
     _targets_case("no instance", "an image without objects: all 0", tuple(part[:0] for part in _ONE), [], 1),
 )
@@ -303,7 +303,7 @@ TARGETS_SLIPS = (
         _targets(near=lambda s, at: abs(s - at) <= 1),
         "selected = −1: no level, but |0 − (−1)| = 1 makes it a neighbour of level 0",
     ),
-    Slip(_targets(near=lambda s, at: False), "the ring: −1, it teaches nothing; yours is negative"),
+    Slip(_targets(near=lambda s, at: False), "the belt: −1, it teaches nothing; yours is negative"),
     Slip(_targets(learns=lambda s, at: s >= 0), "which levels learn: only the selected one has positives"),
     Slip(
         _targets(learns=lambda s, at: s >= 0 and abs(s - at) <= 1),
@@ -311,13 +311,13 @@ TARGETS_SLIPS = (
     ),
     Slip(
         _targets(all_classes=True),
-        "the class: the ring is ignored for the instance's own class only; other classes are negative there",
+        "the class: the belt is ignored for the instance's own class only; other classes are negative there",
     ),
     Slip(
-        _targets(ring_only=True), "what is ignored: the whole ignoring box, effective cells included, where they are not positive"
+        _targets(belt_only=True), "what is ignored: the whole ignoring box, effective cells included, where they are not positive"
     ),
-    Slip(_targets(ring_wins=True), "a cell that is effective for one and ignored for another of the same class: effective wins"),
-    Slip(_targets(ring_is=0), "the ring: −1, it teaches nothing; yours is negative"),
+    Slip(_targets(belt_wins=True), "a cell that is effective for one and ignored for another of the same class: effective wins"),
+    Slip(_targets(belt_is=0), "the belt: −1, it teaches nothing; yours is negative"),
 )
 
 
