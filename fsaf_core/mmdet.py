@@ -1,6 +1,6 @@
 """Weights of other codes: the reference's published checkpoints, there and back, and torchvision's RetinaNet.
 
-A name or a shape that does not fit is said, and no file is read that could run code.
+What does not fit is said by name, and no file is read that could run code.
 """
 
 import hashlib
@@ -88,23 +88,23 @@ def reference_name(name: str) -> str:
     name = re.sub(r"^neck\.lateral\.(\d)", r"neck.lateral_convs.\1.conv", name)
     name = re.sub(r"^neck\.output\.(\d)", r"neck.fpn_convs.\1.conv", name)
     # A ReLU stands after each convolution of our towers: theirs are numbered without.
-    name = re.sub(r"^head\.cls_tower\.(\d+)", lambda found: f"bbox_head.cls_convs.{int(found[1]) // 2}.conv", name)
-    name = re.sub(r"^head\.box_tower\.(\d+)", lambda found: f"bbox_head.reg_convs.{int(found[1]) // 2}.conv", name)
+    tower = re.match(r"head\.(cls|box)_tower\.(\d+)\.(.*)", name)
+    if tower:
+        return f"bbox_head.{'cls' if tower[1] == 'cls' else 'reg'}_convs.{int(tower[2]) // 2}.conv.{tower[3]}"
     return name.replace("head.af_cls", "bbox_head.retina_cls").replace("head.af_box", "bbox_head.retina_reg")
 
 
 def load_torchvision_retinanet(detector: Detector, weights: Mapping[str, Tensor]) -> list[str]:
     """Puts torchvision's RetinaNet (`retinanet_resnet50_fpn(...).state_dict()`) into the anchor-based branch, in place.
 
-    Towers and anchor-based outputs must all fit; body and pyramid are taken where name and shape agree. torchvision counts a
-    background class 0 that nothing teaches: give the detector that many class names (91 for its COCO weights).
+    Towers and anchor-based outputs must all fit; layers of body and pyramid are taken where name and shape agree. torchvision
+    counts a background class 0 that nothing teaches: give the detector that many class names (91 for its COCO weights).
 
     Returns:
         Names of the detector's tensors that were left as they were.
 
     Raises:
-        FSAFError: "torchvision's RetinaNet does not fit: head.classification_head.cls_logits.weight is (819, ...), not (...)";
-            "the detector has no anchor-based branch: ...".
+        FSAFError: "torchvision's RetinaNet does not fit: ... is missing; ... is (819, ...), not (...)"; "no anchor-based ...".
 
     Differs: torchvision makes P6 from P5 (ours from C5, so that convolution stays as it was) and applies a ReLU before P7: the
     branch gives torchvision's outputs on torchvision's pyramid.
@@ -113,11 +113,11 @@ def load_torchvision_retinanet(detector: Detector, weights: Mapping[str, Tensor]
         raise FSAFError("the detector has no anchor-based branch: build it with branches anchor_based or joint.")
     own = detector.state_dict()
     pairs: dict[str, tuple[str, Tensor | None]] = {}
-    for name, value in own.items():
-        given = weights.get(_torchvision_name(name))
-        must = name.startswith("network.head.") and "af_" not in name
-        if must or (given is not None and given.shape == value.shape):
-            pairs[name] = (_torchvision_name(name), given)
+    for name in own:
+        weight, theirs = name.rpartition(".")[0] + ".weight", _torchvision_name(name)
+        fits = theirs in weights and weights[_torchvision_name(weight)].shape == own[weight].shape  # a layer comes whole or not
+        if fits or (name.startswith("network.head.") and "af_" not in name):
+            pairs[name] = (theirs, weights.get(theirs))
     _fill(detector, pairs, [], "torchvision's RetinaNet")
     return [name for name in own if name not in pairs]
 
@@ -129,10 +129,9 @@ def _torchvision_name(name: str) -> str:
     name = re.sub(r"^neck\.lateral\.(\d+)", r"backbone.fpn.inner_blocks.\1.0", name)
     name = re.sub(r"^neck\.output\.([012])", r"backbone.fpn.layer_blocks.\1.0", name)
     name = name.replace("neck.output.3", "backbone.fpn.extra_blocks.p6").replace("neck.output.4", "backbone.fpn.extra_blocks.p7")
-    for ours, kind in (("cls", "classification"), ("box", "regression")):
-        tower = re.match(rf"head\.{ours}_tower\.(\d+)\.(.*)", name)
-        if tower:
-            return f"head.{kind}_head.conv.{int(tower[1]) // 2}.0.{tower[2]}"
+    tower = re.match(r"head\.(cls|box)_tower\.(\d+)\.(.*)", name)
+    if tower:
+        return f"head.{'classification' if tower[1] == 'cls' else 'regression'}_head.conv.{int(tower[2]) // 2}.0.{tower[3]}"
     return name
 
 
@@ -144,10 +143,7 @@ def _read(path: Path) -> Any:
         raise FSAFError(f"{path} cannot be read ({error.strerror}): check the path.") from error
     digest, said = hashlib.sha256(data).hexdigest(), re.search(r"-([0-9a-f]{8})\.pth$", path.name)
     if said and not digest.startswith(said[1]):
-        raise FSAFError(
-            f"{path.name}: its SHA-256 begins with {digest[:8]}, its name says {said[1]}: download it again "
-            "(or rename it, if it was changed on purpose)."
-        )
+        raise FSAFError(f"{path.name}: its SHA-256 begins with {digest[:8]}, its name says {said[1]}: download it again.")
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -155,7 +151,7 @@ def _read(path: Path) -> Any:
             f"{path.name} holds more than tensors, and reading that could run code: if you trust where it came from, write its "
             "weights alone with torch.save(torch.load(path, weights_only=False)['state_dict'], new_path) and load that."
         ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # a broken file breaks its reader in many ways
         raise FSAFError(f"{path.name} is no checkpoint of torch, or is cut off: download it again.") from error
 
 

@@ -151,7 +151,9 @@ def test_a_file_that_needs_more_than_tensors_is_refused_unread_with_the_way_out(
     assert not touched.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no checkpoint at all", pickle.dumps([1, 2, 3])], ids=["empty", "text", "pickle"])
+@pytest.mark.parametrize(
+    "content", [b"", b"no checkpoint at all", pickle.dumps([1, 2, 3], protocol=2)], ids=["empty", "text", "pickle"]
+)
 def test_a_file_that_is_no_checkpoint_is_said(content, tmp_path):
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(FSAFError, match=r"x\.pth"):
