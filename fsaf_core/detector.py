@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import batched_nms
@@ -17,7 +17,7 @@ from . import targets as af
 from .anchors import AnchorBased
 from .boxes import Grid, decode, make_grid
 from .config import FSAFError, ModelConfig
-from .data.coco import load_image
+from .data.coco import as_rgb, load_image
 from .data.transforms import resize
 from .network import Network
 from .regions import Slots, make_slots
@@ -239,9 +239,11 @@ class Detector(nn.Module):
         """
         if isinstance(source, (list, tuple)):
             return [self.predict(one) for one in source]
-        if isinstance(source, np.ndarray):
-            source = Image.fromarray(source)
-        picture = ImageOps.exif_transpose(source).convert("RGB") if isinstance(source, Image.Image) else load_image(source)
+        try:
+            source = Image.fromarray(source) if isinstance(source, np.ndarray) else source
+            picture = as_rgb(source) if isinstance(source, Image.Image) else load_image(source)
+        except (TypeError, ValueError) as error:
+            raise FSAFError(f"no picture was given ({error}): give a path, a PIL image or an array, uint8 (H, W, 3).") from None
         image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
         small = resize(image, self.config.short_side, self.config.long_side)
         was_training = self.training

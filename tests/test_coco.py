@@ -311,7 +311,7 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path):
     bomb.write_bytes(header)
     broken = "not a readable image"
     none = tmp_path / "no.jpg"
-    for path, said in [(cut, broken), (text, broken), (tmp_path, broken), (bomb, "pixels"), (none, "no such file")]:
+    for path, said in [(cut, broken), (text, broken), (tmp_path, "not a file"), (bomb, "pixels"), (none, "no such file")]:
         with pytest.raises(FSAFError, match=said) as fault:
             load_image(path)
         assert str(path) in str(fault.value) and "\n" not in str(fault.value)

@@ -2,13 +2,14 @@
 
 import mmap
 import os
+import warnings
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -17,6 +18,12 @@ from .index import CocoIndex, open_index
 
 MIN_SIDE = 32  # pixels; training leaves out images with a shorter side, as the reference does
 MAX_PIXELS = 89_478_485  # of a picture, Pillow's own limit; a small file can claim any number
+NO_PIXELS = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF")  # Pillow knows their names; EPS is a program, and is not run
+ORIENTATION = 0x0112  # EXIF's tag; what undoes each of its values:
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 CACHE_BYTES = 256 * 2**20  # sets whose decoded images need no more than this are decoded once
 
 
@@ -32,28 +39,66 @@ class Sample(TypedDict):
 
 
 def load_image(path: Path | str) -> Image.Image:
-    """The picture as RGB, turned as its EXIF orientation says; grey, palette, CMYK, alpha (dropped) and 16-bit images too.
+    """The picture as RGB (the first, of several), turned as its EXIF orientation says; `as_rgb` tells how grey levels are read.
 
     Raises:
         FSAFError: "photo.jpg: not a readable image (...)"; "photo.jpg: 20000 x 20000 pixels are more than ...".
     """
+    if not os.path.isfile(path):  # opening a pipe would wait for ever, reading a device too
+        raise FSAFError(f"{path}: {'not a file' if os.path.exists(path) else 'no such file'}: give the path of an image.")
     try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise FSAFError(f"{path}: {picture.width} x {picture.height} pixels are more than are read: make it smaller.")
-            ImageOps.exif_transpose(picture, in_place=True)
-            if picture.mode[0] in "IF":  # one channel of 16 or 32 bits
-                values = np.asarray(picture, dtype=np.float64)
-                picture = Image.fromarray(np.clip(values / (257 if values.max() > 255 else 1) + 0.5, 0, 255).astype(np.uint8))
-            elif picture.mode == "P":
-                picture = picture.convert("RGBA")
-            return picture.convert("RGB")
-    except FileNotFoundError:
-        raise FSAFError(f"{path}: no such file.") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of oddities that Pillow gets along with; a picture too large is refused here
+            with Image.open(path) as picture:
+                if picture.width * picture.height > MAX_PIXELS:
+                    raise FSAFError(f"{path}: {picture.width} x {picture.height} pixels are more than are read: make it smaller.")
+                if picture.format in NO_PIXELS:
+                    raise ValueError(f"{picture.format} is no format of pixels")
+                return as_rgb(picture)
+    except FSAFError:
+        raise
     except Image.DecompressionBombError:
         raise FSAFError(f"{path}: too many pixels: make it smaller.") from None
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        raise FSAFError(f"{path}: not a readable image ({error}).") from None
+    except Exception as error:  # a broken file breaks its reader in many ways
+        reason = " ".join((str(error) or type(error).__name__).split())
+        reason = "its format is not known, or it is damaged at the start" if reason.startswith("cannot identify") else reason
+        raise FSAFError(f"{path}: not a readable image ({reason}): get it anew, or leave it out.") from None
+
+
+def as_rgb(picture: Image.Image) -> Image.Image:
+    """Any picture as RGB, turned as its EXIF orientation says: grey, palette, CMYK, alpha (dropped), 16-bit, float.
+
+    Black to white of one channel of numbers is 0..1 for floats that fit, else 0..255, 0..65535, or up to the largest value.
+
+    Raises:
+        ValueError: "it holds values that are no numbers".
+    """
+    picture.load()  # a TIFF is turned by this already
+    try:
+        turn = TURNS.get(picture.getexif().get(ORIENTATION))
+    except Exception:  # broken EXIF is no reason to lose the picture
+        turn = None
+    if turn is not None:
+        picture = picture.transpose(turn)
+    if picture.mode[0] in "IF":
+        values = np.asarray(picture, dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("it holds values that are no numbers")
+        ends = [255.0, 65535.0] if picture.mode[0] == "I" else [1.0, 255.0, 65535.0]
+        white = next((end for end in ends if values.max() <= end), values.max())
+        picture = Image.fromarray(np.clip(values * (255 / white) + 0.5, 0, 255).astype(np.uint8))
+    elif picture.mode == "P":
+        picture = picture.convert("RGBA")
+    return picture.convert("RGB")
+
+
+def _files(folder: Path) -> dict[str, bool]:
+    """Names of the files in a folder (no pipes, no devices), each with whether it may be elsewhere, being or lying in a link."""
+    try:
+        linked = os.path.realpath(folder) != str(folder)
+        return {entry.name: linked or entry.is_symlink() for entry in os.scandir(folder) if entry.is_file()}
+    except OSError:
+        return {}
 
 
 class CocoDataset(Dataset):
@@ -105,16 +150,16 @@ class CocoDataset(Dataset):
 
     def _present(self) -> np.ndarray:
         """(I,) whether each image's file exists; one listing a folder, as a question a file takes minutes on a network disk."""
-        folders: dict[str, set[str]] = {}
-        there = np.ones(len(self.index), bool)
+        root, folders, there = Path(os.path.realpath(self.root)), {}, np.ones(len(self.index), bool)
         for i in range(len(self.index)):
             folder, _, name = self.index.file_name(i).rpartition("/")
             if folder not in folders:
-                try:
-                    folders[folder] = set(os.listdir(self.root / folder))
-                except OSError:
-                    folders[folder] = set()
+                folders[folder] = _files(root / folder)
             there[i] = name in folders[folder]
+            # The folder itself may be a link, a file in it only to another one below it.
+            if folders[folder].get(name) and not Path(os.path.realpath(root / folder / name)).is_relative_to(root):
+                where = f"{self.json_path}: {self.index.file_name(i)!r} is a link that leads outside {self.root}"
+                raise FSAFError(f"{where}: put the file itself there.")
         return there
 
     def __len__(self) -> int:

@@ -21,9 +21,10 @@ def resized_size(height: int, width: int, short: int, long: int) -> tuple[int, i
     """Height and width after resizing: as large as fits, the short side at most `short`, the long one at most `long`.
 
     Source: the reference, factor = min(long / max(h, w), short / min(h, w)), size = int(x * factor + 0.5).
+    Differs: a side of a long thin image that would vanish keeps 1 pixel; the reference fails there.
     """
     factor = min(long / max(height, width), short / min(height, width))
-    return int(height * factor + 0.5), int(width * factor + 0.5)
+    return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
 
 
 def _taps(before: int, after: int) -> tuple[np.ndarray, np.ndarray]:
