@@ -11,10 +11,10 @@ STEADY := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 ROOT_USER := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab train test test-all test-oldest lint notebooks course-model site package clean
+.PHONY: help setup lab train test test-all test-oldest lint notebooks notebooks-mutate course-model site package clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  %s %-13s", $$1, $$2; $$1 = $$2 = ""; print }'
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  %s %-16s", $$1, $$2; $$1 = $$2 = ""; print }'
 
 setup: $(READY)  ## only the set-up: .venv with everything that the targets below need
 
@@ -68,6 +68,10 @@ lint: $(READY)  ## ruff, the import contract, mypy
 notebooks: $(READY)  ## run all notebooks and store their outputs
 	@echo "Running every notebook and storing its outputs (about 10 minutes)."
 	$(STEADY) $(PY) tests/notebooks/make_notebooks.py
+
+notebooks-mutate: $(READY)  ## change stored outputs at 200 places: the comparison must notice
+	@echo "Running every notebook once, then comparing with changed outputs (about 8 minutes)."
+	$(STEADY) $(PY) tests/notebooks/mutate_notebooks.py
 
 course-model: $(READY)  ## train the course's own checkpoint again and store it beside the notebooks
 	@echo "Training the course's checkpoint again (about 10 minutes on two CPU cores)."
