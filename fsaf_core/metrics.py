@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from .config import FSAFError
+from .data.index import BEYOND, shortly
 
 # Name -> (what, IoU threshold or None for the mean over 0.5, 0.55 .. 0.95, area, detections an image), in pycocotools' order.
 FIGURES: dict[str, tuple[str, float | None, str, int]] = {
@@ -146,14 +147,16 @@ def _ground_truth(path: Path, image_ids: set[int] | None) -> dict[str, Any]:
                 "iscrowd": int(row.get("iscrowd", 0)),
             }
             for row in data["annotations"]
-            if row["image_id"] in kept
+            if row["image_id"] in kept and row.get("bbox")
         ]
-        categories = [{"id": row["id"], "name": str(row["name"])} for row in data["categories"]]
+        annotations = [row for row in annotations if all(abs(value) < BEYOND for value in (row["area"], *row["bbox"]))]  # no NaN
+        names = {int(row["id"]): str(row["name"]) for row in reversed(data["categories"])}  # of equal ids, the first
+        categories = [{"id": number, "name": name} for number, name in names.items()]
     except OSError as error:
         raise FSAFError(f"{path} cannot be read ({error.strerror}): give the path of a COCO json.") from None
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise FSAFError(
-            f"{path} is no COCO json ({type(error).__name__}: {error}): it needs images, annotations, categories."
+            f"{path} is no COCO json ({type(error).__name__}: {shortly(error)}): it needs images, annotations, categories."
         ) from None
     for number, row in enumerate(annotations, 1):
         row["id"] = number

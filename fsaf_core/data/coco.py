@@ -75,7 +75,7 @@ def as_rgb(picture: Image.Image) -> Image.Image:
     """
     picture.load()  # a TIFF is turned by this already
     try:
-        turn = TURNS.get(picture.getexif().get(ORIENTATION))
+        turn = TURNS.get(picture.getexif().get(ORIENTATION, 1))
     except Exception:  # broken EXIF is no reason to lose the picture
         turn = None
     if turn is not None:

@@ -18,6 +18,8 @@ from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 from ..config import FSAFError
 
 VERSION = 1  # of the arrays' layout: an index of another version is made anew
+MAX_SIDE = 2**20  # pixels of an image
+BEYOND = 1e12  # no coordinate and no area is as large
 _OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -70,6 +72,12 @@ _ARRAYS: dict[str, type] = {
 }  # fmt: skip
 
 
+def shortly(value: object) -> str:
+    """The start of a value's text, on one line: a file may hold anything."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 80 else f"{text[:80]} ..."
+
+
 def _members(text: str) -> Iterator[tuple[str, dict]]:
     """(key, element) of the json's top-level lists, one at a time: all as objects at once would take gigabytes."""
     decode = json.JSONDecoder().raw_decode
@@ -108,7 +116,7 @@ def _parse(path: Path) -> CocoIndex:
     images, names, name_ends = array("q"), bytearray(), array("q", [0])  # of each image: id, width, height; its name
     categories: dict[int, str] = {}
     seen: set[int] = set()
-    counts = {"duplicate images dropped": 0}
+    counts = {"duplicate images dropped": 0, "duplicate categories dropped": 0}
     key, entry = "", None
     try:
         for key, entry in _members(path.read_text(encoding="utf-8")):
@@ -120,28 +128,32 @@ def _parse(path: Path) -> CocoIndex:
                 numbers.extend((entry["image_id"], entry["category_id"], own_id, int(entry.get("iscrowd", 0))))
                 measures.extend((entry.get("area", w * h), x, y, w, h))
             elif key == "categories":
-                categories[int(entry["id"])] = str(entry["name"])
+                counts["duplicate categories dropped"] += int(entry["id"]) in categories
+                categories.setdefault(int(entry["id"]), str(entry["name"]))
             elif key == "images" and entry["id"] in seen:
                 counts["duplicate images dropped"] += 1
             elif key == "images":
                 if _OUTSIDE.search(entry["file_name"]):
-                    raise FSAFError(f"{path}: file_name {entry['file_name']!r} leads outside the images' folder: mend the json.")
-                if min(entry["width"], entry["height"]) < 1:
-                    raise ValueError("its width or height is below 1")
+                    name = shortly(repr(entry["file_name"]))
+                    raise FSAFError(f"{path}: file_name {name} leads outside the images' folder: mend the json.")
+                if not 1 <= min(entry["width"], entry["height"]) <= max(entry["width"], entry["height"]) <= MAX_SIDE:
+                    raise ValueError(f"its width or height is below 1 or above {MAX_SIDE:,}")
                 seen.add(entry["id"])
                 images.extend((entry["id"], entry["width"], entry["height"]))
                 names += entry["file_name"].encode()
                 name_ends.append(len(names))
-    except (IndexError, RecursionError):
-        raise FSAFError(f"{path}: malformed json: it ends too early, as after a broken download.") from None
+    except IndexError:
+        raise FSAFError(f"{path}: malformed json: it ends too early, as after a broken download: get or write it anew.") from None
+    except RecursionError:
+        raise FSAFError(f"{path}: malformed json: lists in lists, too deep to be read: get or write it anew.") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise FSAFError(f"{path}: malformed json: {error.msg} at {where}: get or write it anew.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise FSAFError(f"{path}: cannot be read ({error}): give the path of a COCO-format json.") from None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        what = f"has no {error}" if isinstance(error, KeyError) else f"cannot be used ({error})"
-        raise FSAFError(f"{path}: an entry of {key!r} {what}: {str(entry)[:100]}") from None
+        what = f"has no {shortly(error)}" if isinstance(error, KeyError) else f"cannot be used ({shortly(error)})"
+        raise FSAFError(f"{path}: an entry of {shortly(repr(key))} {what}: mend {shortly(entry)}.") from None
     if not images or not categories:
         raise FSAFError(f"{path}: not a COCO json: it lists no {'categories' if images else 'images'}.")
 
@@ -166,7 +178,8 @@ def _parse(path: Path) -> CocoIndex:
         again[by_content[1:]] = (rows[by_content[1:]] == rows[by_content[:-1]]).all(1)
     drop(again, "duplicate annotations dropped")
     # Source: the reference's rule.
-    drop(~((area[:, 0] > 0) & (xywh[:, 2:] >= 1).all(1) & np.isfinite(xywh).all(1)), "degenerate boxes dropped")
+    sound = (np.abs(np.hstack([area, xywh])) < BEYOND).all(1)  # no NaN, either
+    drop(~(sound & (area[:, 0] > 0) & (xywh[:, 2:] >= 1).all(1)), "degenerate boxes dropped")
     corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
     clipped = corners.clip(0, np.tile(np.stack(sizes, axis=1)[image], 2))
     drop((clipped[:, 2:] <= clipped[:, :2]).any(1), "boxes outside the image dropped")
