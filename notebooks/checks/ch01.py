@@ -70,6 +70,10 @@ FLIP_SLIPS = (
     Slip(
         lambda b, w: _columns(lambda b, w: w - b[:, 2], lambda b, w: w - b[:, 0])(_upside_down(b, w), w), "y: it stays as it is"
     ),
+    Slip(
+        _columns(lambda b, w: w - b[:, 2], lambda b, w: b[:, 2]),
+        "the order of the two lines: x1 is overwritten before x2 is made of it; read both, then write both",
+    ),
     Slip(_upside_down, "x and y: the mirror swaps left and right, you swapped top and bottom"),
     Slip(lambda b, w: flip_boxes(b, w).flip(0), "the order of the boxes: it stays, else labels go to other boxes"),
     Slip(lambda b, w: flip_boxes(b, 128), "the width: it is an argument, not always 128"),
@@ -137,6 +141,7 @@ WINDOW_CASES = (
     _case("a box cut by the window", _MANY[:1], _WINDOW, 0.4, "the cut, then the shift"),
     _case("a box of which 9 % is left", _MANY[1:2], _WINDOW, 0.4, _SHARE),
     _case("exactly min_visible is left", _HALF, _WINDOW, 0.5, "at least: equal counts as enough"),
+    _case("60 % is left, and 70 % are asked for", torch.tensor([[0.0, 40.0, 50.0, 60.0]]), _WINDOW, 0.7, _SHARE),
     _case("a box beyond the corner", _MANY[3:4], _WINDOW, 0.4, "boxes outside: drop them"),
     _case("seven boxes", _MANY, _WINDOW, 0.4, _SHARE),
     _case("another window and another share", _MANY, (0.0, 0.0, 100.0, 60.0), 0.7, _SHARE),
@@ -157,6 +162,10 @@ WINDOW_SLIPS = (
     Slip(_in_window(share="all"), "which boxes stay: all do, even those outside the window"),
     Slip(_in_window(strict=True), "at least: a box of which exactly min_visible is left stays (≥, not >)"),
     Slip(lambda b, w, m: _in_window()(b, w, 1 - m), "the threshold: it is the share that is left, not the share that is lost"),
+    Slip(
+        lambda b, w, m: _in_window()(b, (*w[:2], w[0] + w[2], w[1] + w[3]), m),
+        "the window: it is x1 y1 x2 y2, you read its last two numbers as sides",
+    ),
     Slip(lambda b, w, m: _in_window()(b, w, 0.4), "min_visible: it is an argument, not always 0.4"),
 )
 

@@ -39,6 +39,7 @@ SHAPE_SLIPS = (
     Slip(_shapes(lambda n: (n + 1) // 2, 16), "the first level: P3 has stride 2³ = 8, yours begins at 16"),
     Slip(lambda h, w, last: level_shapes(h, w, 7), "last_level: not every pyramid goes up to P7"),
     Slip(lambda h, w, last: level_shapes(h, w, last)[:-1], "the last level: it is meant to be there, yours stops one before"),
+    Slip(lambda h, w, last: level_shapes(h, w, last + 1), "the last level: yours goes on to the one after it"),
     Slip(lambda h, w, last: level_shapes(h, w, last)[::-1], "the order: P3 first"),
     Slip(lambda h, w, last: [a * b for a, b in level_shapes(h, w, last)], "what you return: (rows, columns), not their product"),
 )
@@ -181,6 +182,11 @@ def _as_box(box: tuple, stride: int, rows: int, columns: int) -> tuple[int, ...]
     return c, a, d, b
 
 
+def _corners(box: tuple, stride: int, rows: int, columns: int) -> tuple[int, ...]:
+    a, b, c, d = cells_inside(box, stride, rows, columns)
+    return a, c, b, d
+
+
 def _limits_swapped(box: tuple, stride: int, rows: int, columns: int) -> tuple[int, ...]:
     edges = _inside_variant(clamp=False)(box, stride, rows, columns)
     return tuple(min(max(edge, 0), limit) for edge, limit in zip(edges, (columns, columns, rows, rows)))
@@ -189,6 +195,7 @@ def _limits_swapped(box: tuple, stride: int, rows: int, columns: int) -> tuple[i
 INSIDE_SLIPS = (
     Slip(_columns_first, "the order of what you return: rows first, then columns"),
     Slip(_as_box, "the order of what you return: first_row, end_row, first_column, end_column; yours is that of a box"),
+    Slip(_corners, "the order of what you return: first_row, end_row, first_column, end_column; yours is two corners"),
     Slip(
         _inside_variant(floor, ceil), "which cells count: those whose centre lies in the box; yours are all that the box touches"
     ),

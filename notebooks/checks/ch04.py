@@ -43,6 +43,11 @@ def _level(
     return function
 
 
+def _outside(box: Sequence[float], l0: int, s0: float, first: int, last: int) -> int:
+    size = math.sqrt((box[2] - box[0]) * (box[3] - box[1]))
+    return min(max(math.floor(l0 + math.log2(size) / s0), first), last)
+
+
 LEVEL_SLIPS = (
     Slip(_level(size=lambda w, h: w * h), "the root: the size is sqrt(w h); you put the area w h in its place"),
     Slip(_level(size=max), "the size: it is sqrt(w h), not the longer side"),
@@ -55,6 +60,11 @@ LEVEL_SLIPS = (
     Slip(_level(log=math.log10), "the logarithm: to base 2, an octave is one level; yours is to base 10"),
     Slip(_level(clamp=False), "the ends: there are only the levels first..last, clamp to them"),
     Slip(_level(index=True), "what you return: the level's number (3 for P3), not its index from 0"),
+    Slip(
+        lambda box, *rest: heuristic_level([0.0, 0.0, *box[2:]], *rest),
+        "the sides: they are x2 − x1 and y2 − y1, you take x2 and y2 themselves",
+    ),
+    Slip(_outside, "s0: it divides the size inside the logarithm, log2(size / s0), not the logarithm"),
     Slip(_level(flip=True), "the fraction: size over s0, larger objects go to higher levels"),
 )
 

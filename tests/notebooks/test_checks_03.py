@@ -56,6 +56,7 @@ def powers(half, start=3):
         (lambda h, w, last: powers(ceil)(w, h, last), "swapped"),
         (powers(ceil, start=2), "P3"),
         (lambda h, w, last: powers(ceil)(h, w, last)[:-1], "one before"),
+        (lambda h, w, last: powers(ceil)(h, w, last + 1), "the one after it"),
         (lambda h, w, last: powers(ceil)(h, w, 7), "last_level"),
         (lambda h, w, last: [(h // 8, w // 8)] * (last - 2), "it is missing"),
     ],

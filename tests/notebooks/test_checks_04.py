@@ -43,7 +43,19 @@ def truncated(box, l0, s0, first, last):
     return min(max(l0 + int(math.log2(side / s0)), first), last)  # int goes towards zero
 
 
-@pytest.mark.parametrize(("wrong", "hint"), [(area_in_the_log, "the root"), (truncated, "floor")])
+def corner_for_side(box, l0, s0, first, last):
+    return min(max(math.floor(l0 + math.log2((box[2] * box[3]) ** 0.5 / s0)), first), last)
+
+
+def divided_too_late(box, l0, s0, first, last):
+    x1, y1, x2, y2 = box
+    return max(first, min(last, math.floor(l0 + math.log2(((x2 - x1) * (y2 - y1)) ** 0.5) / s0)))
+
+
+WRONG = {area_in_the_log: "the root", truncated: "floor", corner_for_side: "x2 − x1", divided_too_late: "inside the logarithm"}
+
+
+@pytest.mark.parametrize(("wrong", "hint"), WRONG.items())
 def test_wrong_levels_are_named(verdict, wrong, hint) -> None:
     line = verdict(checks.check_heuristic_level, wrong)
     assert line.startswith("case")
