@@ -3,6 +3,7 @@
 import pytest
 import torch
 from heart import shapes_of
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torchvision.ops import box_iou
 
 from fsaf_core.boxes import box_area, box_iou_aligned, decode, encode, make_grid, to_edges
@@ -33,9 +34,20 @@ def test_starts_and_blocks_of_a_grid_add_up():
     assert (grid.sizes, grid.starts, grid.block_sizes) == ([24, 6, 2], [0, 24, 30], [24, 8])
 
 
+def test_a_pyramid_of_one_level_is_one_block():
+    assert make_grid(((4, 6),), (8,), 0.5, torch.zeros(1)).block_sizes == [24]
+
+
 def test_the_cells_of_an_input_size_are_made_once():
     arguments = ((4, 6), (2, 3)), (8, 16), 0.5, torch.zeros(1)
     assert make_grid(*arguments) is make_grid(*arguments)
+
+
+def test_the_cells_made_on_a_fake_tensor_are_not_kept_for_real_ones():
+    arguments = ((5, 7), (3, 4)), (8, 16), 0.5
+    with FakeTensorMode():
+        assert isinstance(make_grid(*arguments, torch.zeros(1)).centers, FakeTensor)
+    assert type(make_grid(*arguments, torch.zeros(1)).centers) is torch.Tensor
 
 
 def test_decode_by_hand():
@@ -78,3 +90,14 @@ def test_iou_of_boxes_without_area_is_0_and_not_nan():
     zero = torch.zeros(1, 4)
     box = torch.tensor([[0.0, 0, 3, 3]])
     assert box_iou_aligned(zero, zero).tolist() == [0] and box_iou_aligned(zero, box).tolist() == [0]
+
+
+def test_iou_of_boxes_apart_along_both_axes_is_0():
+    """The overlap would have two negative sides, whose product is positive."""
+    assert box_iou_aligned(torch.tensor([[0.0, 0, 3, 3]]), torch.tensor([[5.0, 7, 9, 9]])).tolist() == [0]
+
+
+def test_the_union_counts_as_a_millionth_of_a_square_pixel_at_least():
+    """Squares of 0.01 and of 0.0001 px, each with itself: a union of 1e-4 px^2, and one of 1e-8 taken as 1e-6."""
+    boxes = torch.tensor([[0.0, 0, 1e-2, 1e-2], [0, 0, 1e-4, 1e-4]])
+    assert box_iou_aligned(boxes, boxes).tolist() == pytest.approx([1, 0.01])

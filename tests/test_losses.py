@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou, sigmoid_focal_loss
 
-from fsaf_core.losses import cell_focal, focal_positive, iou_loss, softplus
+from fsaf_core.losses import at_label, cell_focal, focal_positive, iou_loss, softplus
 
 BATCH, CLASSES, SIZES = 2, 5, (24, 9)
 
@@ -86,9 +86,32 @@ def test_focal_loss_of_one_positive_entry():
     assert focal_positive(torch.zeros(1)).item() == pytest.approx(0.0625 * math.log(2))
 
 
+def test_each_cell_looks_at_the_entry_of_its_own_class():
+    blocks = [torch.arange(8.0).view(1, 4, 2), torch.arange(8.0, 12).view(1, 4, 1)]
+    assert at_label(blocks, torch.tensor([[3, 0, 2]])).tolist() == [[6, 1, 10]]
+
+
+def test_background_counts_three_times_as_much_as_an_object_of_equal_doubt():
+    """alpha 0.25, and 0.75 for background."""
+    background, positive = cell_focal([torch.zeros(1, 1, 2)], torch.tensor([[False, True]]), torch.zeros(1, 2).long(), None)[0]
+    assert (background / positive).item() == pytest.approx(3)
+
+
+def test_focal_loss_of_a_sure_object_is_small_and_of_a_missed_one_large():
+    missed, sure = focal_positive(torch.tensor([-6.0, 6.0])).tolist()
+    assert missed > 1 and sure < 1e-6
+
+
+def test_a_positive_cells_own_class_counts_though_it_is_among_the_ignored():
+    """All entries ignored: what is left is the positive one, at p = 0.5."""
+    everything = [torch.ones(1, 3, 2, dtype=torch.bool)]
+    loss = cell_focal([torch.zeros(1, 3, 2)], torch.tensor([[True, False]]), torch.ones(1, 2).long(), everything)
+    assert loss.tolist() == [[pytest.approx(0.0625 * math.log(2)), 0]]
+
+
 def test_softplus_is_exact_far_out():
-    x = torch.tensor([-80.0, 0.0, 80.0])
-    assert softplus(x).tolist() == pytest.approx([math.exp(-80), math.log(2), 80.0], rel=1e-5, abs=0)
+    x = torch.tensor([-80.0, 0.0, 21.0, 80.0], dtype=torch.float64)
+    assert softplus(x).tolist() == pytest.approx([math.log1p(math.exp(value)) for value in x.tolist()], rel=1e-12, abs=0)
 
 
 def test_ignored_entries_of_a_run_change_nothing_elsewhere():

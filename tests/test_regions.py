@@ -10,7 +10,7 @@ from heart import SHAPES, SMALL, random_outputs, random_target, shapes_of, targe
 import fsaf_core as fsaf
 from fsaf_core.boxes import make_grid
 from fsaf_core.config import FSAFError, ModelConfig
-from fsaf_core.regions import crowd_cells
+from fsaf_core.regions import Runs, count_regions, crowd_cells, find_runs, make_slots, own_cells
 
 REFERENCE = replace(SMALL, convention="reference", ignoring_scale=0.5)
 
@@ -90,6 +90,19 @@ def test_reference_a_cell_needs_more_than_a_hundredth_of_its_square_covered(dete
         assert bool(at(0, effective)) == there
 
 
+def test_reference_a_row_that_is_barely_covered_is_left_out(detector):
+    """0.2 boxes of 0.06 and of 0.1 px in a row of 8: 0.75 % and 1.25 % of the squares, whole columns of them."""
+    for height, there in ((0.3, False), (0.5, True)):
+        (effective,), _ = cells_of(detector, REFERENCE, [[8, 32 - height / 2, 88, 32 + height / 2]])
+        assert bool(at(0, effective)) == there
+
+
+def test_reference_a_column_that_is_barely_covered_is_left_out_at_its_side(detector):
+    """Squares end at 8 j +- 4. 0.2 boxes [43.95 28 60 36] and [36 28 52.05 36]: 0.6 % of column 5, left, and of 7, right."""
+    (left, _), (right, _) = cells_of(detector, REFERENCE, [[11.85, 12, 92.1, 52], [3.9, 12, 84.15, 52]])
+    assert at(0, left) == {(4, 6), (4, 7)} and at(0, right) == {(4, 5), (4, 6)}
+
+
 def test_reference_a_tiny_box_may_have_no_cell_at_any_level(detector):
     (effective,), _ = cells_of(detector, REFERENCE, [[10, 10, 14, 14]])
     assert effective == set()
@@ -131,6 +144,62 @@ def test_the_scale_grows_the_region(detector):
 def test_an_ignoring_box_smaller_than_the_effective_one_is_a_users_fault():
     with pytest.raises(FSAFError, match=r"ignoring_scale is 0\.1"):
         ModelConfig(ignoring_scale=0.1)
+
+
+# --------------------------------------------------------------------------------------------------------- owners and counts
+
+
+def runs(*start_length):
+    """Runs of one slot each."""
+    start, length = torch.tensor(start_length).unbind(1)
+    return Runs(start[:, None], length[:, None])
+
+
+def owners(boxes, image, batch=1):
+    """Owners of the cells of P3 of a small input, in `batch` images, by the paper's regions."""
+    grid = make_grid(((4, 4),), (8,), 0.5, torch.zeros(1))
+    slots = make_slots(grid, 0.25, SMALL.rules, torch.zeros(1))
+    boxes = torch.tensor(boxes)
+    return own_cells(boxes, torch.tensor(image), find_runs(boxes, None, SMALL.rules, slots), slots, batch, grid.num_cells)
+
+
+def test_a_cell_of_two_regions_goes_to_the_smaller_instance_wherever_it_stands_in_the_list():
+    """Both hold cell (1, 1), the larger one all of the middle."""
+    small, large = [8.0, 8, 16, 16], [0.0, 0, 32, 32]
+    first, second = owners([small, large], [0, 0]), owners([large, small], [0, 0])
+    assert first[0, 5] == 1 and second[0, 5] == 2 and first[0, 10] == 2 and second[0, 10] == 1
+
+
+def test_a_cell_of_two_regions_of_equal_area_goes_to_the_later_instance():
+    assert set(owners([[8.0, 8, 16, 16]] * 20, [0] * 20).unique().tolist()) == {0, 20}
+
+
+def test_an_instance_owns_cells_of_its_own_image_only():
+    owner = owners([[8.0, 8, 16, 16], [16.0, 16, 24, 24]], [2, 0], batch=3)
+    assert [(row > 0).sum().item() for row in owner] == [1, 0, 1] and owner[2, 5] == 1 and owner[0, 10] == 2
+
+
+def test_a_region_may_end_with_the_last_cell_of_the_last_image():
+    assert owners([[20.0, 20, 44, 44]], [1], batch=2)[1].tolist() == [0] * 15 + [1]
+
+
+def test_regions_are_counted_in_the_map_of_their_plane():
+    count = count_regions(runs((0, 2), (1, 3), (1, 1), (3, 1)), slice(0, 1), None, torch.tensor([0, 0, 1, 0]), 3, 4)
+    assert count.tolist() == [[1, 2, 1, 2], [0, 1, 0, 0], [0, 0, 0, 0]]
+
+
+def test_runs_that_are_not_active_are_not_counted():
+    active = torch.tensor([[True], [False]])
+    assert count_regions(runs((0, 2), (1, 2)), slice(0, 1), active, torch.tensor([0, 0]), 1, 3).tolist() == [[1, 1, 0]]
+
+
+def test_an_empty_run_behind_the_last_cell_counts_nothing():
+    assert count_regions(runs((3, 0), (4, 0)), slice(0, 1), None, torch.tensor([0, 0]), 1, 3).tolist() == [[0, 0, 0]]
+
+
+def test_a_thousand_regions_over_one_cell_are_counted():
+    count = count_regions(runs(*[(1, 1)] * 1000), slice(0, 1), None, torch.zeros(1000, dtype=torch.long), 1, 3)
+    assert count.tolist() == [[0, 1000, 0]]
 
 
 # ------------------------------------------------------------------------------------------------------------------- crowds

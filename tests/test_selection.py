@@ -51,3 +51,13 @@ def test_the_heuristic_stays_within_the_levels_there_are(levels):
 def test_the_heuristic_takes_no_level_where_an_instance_owns_no_cell():
     losses = torch.tensor([[INF, INF], [1.0, INF]])
     assert select_heuristic(torch.tensor([square(300), square(0)]), losses, 3, 224.0, 5).tolist() == [-1, 0]
+
+
+def test_the_heuristic_counts_levels_from_the_first_there_is():
+    box = torch.tensor([square(224)])
+    assert [select_heuristic(box, torch.zeros(1, 3), first, 224.0, 5).item() for first in (3, 4, 5)] == [2, 1, 0]
+
+
+def test_the_heuristic_takes_a_box_without_area_as_one_of_a_thousandth_of_a_pixel():
+    """So with levels down to 2^-13 of l0 it is not the first that it names; log2 of 0 would be none."""
+    assert select_heuristic(torch.tensor([square(0)]), torch.zeros(1, 30), 0, 1.0, 20).item() == 10

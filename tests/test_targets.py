@@ -10,7 +10,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import fsaf_core as fsaf
+from fsaf_core.boxes import box_iou_aligned, decode
 from fsaf_core.config import FSAFError
+from fsaf_core.losses import cell_focal
+from fsaf_core.targets import box_loss, loss_normalizer, pack_targets
 
 SIZES = [(60, 96), (50, 61)]  # the second image is smaller than the tensor of the batch, 64 x 96
 
@@ -278,6 +281,63 @@ def test_the_reference_erases_cells_where_regions_of_one_class_overlap(detector)
         assert (detector.assign(outputs, targets).owner == 2).any() == owns
 
 
+def nested_pair(detector, config, labels):
+    """A small box inside a large one: outputs, targets, assignment."""
+    detector.config = config
+    scene = [target([[8, 8, 88, 60], [36, 24, 60, 44]], labels)]
+    outputs = random_outputs(9, batch=1)
+    return outputs, scene, detector.assign(outputs, scene)
+
+
+def test_the_reference_ignores_entries_in_the_selection_and_the_paper_does_not(detector):
+    """The small box's cells lie in the large one's region: with the reference its class has no say in the small one's losses."""
+    for convention, has_a_say in (("reference", False), ("paper", True)):
+        outputs, scene, before = nested_pair(detector, replace(SMALL, convention=convention), [0, 1])
+        with torch.no_grad():
+            for level in outputs.cls_logits:
+                level[:, 0] += 5
+        after = detector.assign(type(outputs)(outputs.cls_logits, outputs.box_offsets), scene)
+        there = before.level_losses[1].isfinite()
+        assert there.any() and (after.level_losses[1] != before.level_losses[1])[there].any() == has_a_say
+
+
+def test_both_losses_have_a_say_in_the_selection(detector):
+    for part, change in (("cls_logits", -3.0), ("box_offsets", 2.0)):
+        outputs, scene, before = nested_pair(detector, SMALL, [0, 1])
+        with torch.no_grad():
+            for level in getattr(outputs, part):
+                level += change
+        after = detector.assign(type(outputs)(outputs.cls_logits, outputs.box_offsets), scene)
+        there = before.level_losses.isfinite()
+        assert (after.level_losses != before.level_losses)[there].all()
+
+
+def test_the_ignored_entries_of_a_level_are_the_ignoring_region(detector):
+    _, _, assignment = nested_pair(detector, SMALL, [0, 1])
+    ignored, (effective, ignoring) = torch.cat(tuple(assignment.ignored), 2)[0], assignment.regions.maps()
+    for n in (0, 1):
+        here = assignment.regions.grid.level == assignment.selected_level[n]
+        assert torch.equal(ignored[n, here], ignoring[n, here]) and not torch.equal(effective[n, here], ignoring[n, here])
+
+
+def test_the_paper_ignores_an_instance_at_its_selected_level_and_those_beside_it(detector):
+    _, _, assignment = nested_pair(detector, SMALL, [0, 1])
+    ignored = torch.cat(tuple(assignment.ignored), 2)[0]
+    for n in (0, 1):
+        chosen = assignment.selected_level[n].item()
+        levels = {level for level in range(5) if ignored[n, assignment.regions.grid.level == level].any()}
+        assert levels == {level for level in (chosen - 1, chosen, chosen + 1) if 0 <= level < 5}
+
+
+def test_the_paper_ignores_nothing_for_an_instance_that_owns_no_cell(detector):
+    """Of two identical boxes the first owns nothing; it is of another class."""
+    detector.config = SMALL
+    assignment = detector.assign(random_outputs(9, batch=1), [target([[8, 8, 40, 40]] * 2, [0, 1])])
+    assert assignment.selected_level.tolist()[0] == -1
+    ignored = torch.cat(tuple(assignment.ignored), 2)[0]
+    assert not ignored[0].any() and ignored[1].any()
+
+
 def test_equal_classes_of_different_images_do_not_meet(detector):
     detector.config = replace(SMALL, convention="reference")
     both = detector.assign(random_outputs(10), [target([[8, 8, 60, 60]], [0])] * 2)
@@ -296,6 +356,14 @@ def test_a_crowds_inner_half_is_neither_positive_nor_negative(detector):
     assert not (crowded.owner[0, inner] > 0).any() and (without.owner[0, inner] > 0).any()
 
 
+def test_a_crowd_in_one_image_leaves_the_padding_of_another_invalid(detector):
+    detector.config = SMALL
+    crowded = [target([], [], ignored=[[0, 0, 96, 64]]), target([], [])]
+    plain = detector.assign(random_outputs(11), [target([], [])] * 2, SIZES).valid
+    valid = detector.assign(random_outputs(11), crowded, SIZES).valid
+    assert not plain[1].all() and torch.equal(valid[1], plain[1]) and valid[0].sum() < plain[0].sum()
+
+
 def test_positives_divide_both_losses_and_without_any_each_convention_has_its_own_divisor(detector):
     outputs, none = random_outputs(12), [target([], []), target([], [], ignored=[[0, 0, 96, 64]])]
     whole = {}
@@ -306,6 +374,48 @@ def test_positives_divide_both_losses_and_without_any_each_convention_has_its_ow
     cells = 2 * assignment.regions.grid.num_cells - (~assignment.valid).sum()
     assert (~assignment.valid).any()
     torch.testing.assert_close(whole["paper"], whole["reference"] * cells)
+
+
+def test_the_losses_are_sums_over_valid_cells_and_over_positive_cells_divided_by_the_positives(detector):
+    detector.config = SMALL
+    outputs, grounded = random_outputs(12), [*SCENE[:1], target([[10, 8, 90, 60]], [2], ignored=[[0, 0, 30, 30]])]
+    assignment = detector.assign(outputs, grounded)
+    losses = detector.losses(outputs, assignment, grounded)
+    focal = cell_focal(outputs.blocks, assignment.positive, assignment.label, assignment.ignored)
+    box = box_loss(outputs.offsets, assignment.target_edges, assignment.regions.grid, SMALL)
+    positives = assignment.positive.sum()
+    assert not assignment.valid.all() and 0 < positives < (assignment.owner > 0).sum()
+    torch.testing.assert_close(losses["af_cls"], focal[assignment.valid].sum() / positives)
+    torch.testing.assert_close(losses["af_box"], box[assignment.positive].sum() / positives)
+
+
+def test_the_reference_divides_by_the_valid_cells_and_at_least_one_an_image_where_nothing_is_positive(detector):
+    detector.config = replace(SMALL, convention="reference")
+    assignment = detector.assign(random_outputs(12), [target([], [])] * 2)
+    valid = torch.zeros_like(assignment.positive)
+    valid[0, :7] = True
+    for now, divisor in ((None, assignment.positive.numel()), (valid, 7 + 1)):
+        assert loss_normalizer(replace(assignment, valid=now), detector.config).item() == divisor
+
+
+def test_the_box_loss_is_that_of_the_decoded_box_in_pixels(detector):
+    detector.config = SMALL
+    outputs = random_outputs(16)
+    assignment = detector.assign(outputs, SCENE)
+    grid, edges = assignment.regions.grid, assignment.target_edges
+    boxes = decode(outputs.offsets, grid.centers, SMALL.offset_normalizer * grid.stride)
+    iou = box_iou_aligned(boxes, edges * torch.tensor([-1.0, -1, 1, 1]))
+    torch.testing.assert_close(box_loss(outputs.offsets, edges, grid, SMALL), -iou.clamp(min=1e-6).log(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_reference_takes_box_outputs_as_at_least_a_ten_thousandth(detector):
+    detector.config = replace(SMALL, convention="reference")
+    assignment = detector.assign(random_outputs(16), SCENE)
+    none, least = torch.zeros(2, assignment.positive.shape[1], 4), torch.full((2, assignment.positive.shape[1], 4), 1e-4)
+    grid = assignment.regions.grid
+    target_edges = grid.edges + torch.ones(4)  # squares of 2 px around each cell
+    losses = [box_loss(value, target_edges.expand(2, -1, -1), grid, detector.config) for value in (none, least)]
+    assert torch.equal(*losses) and (box_loss(none, target_edges.expand(2, -1, -1), grid, SMALL) > losses[0]).all()
 
 
 def test_lambda_scales_the_anchor_free_losses(detector):
@@ -338,6 +448,15 @@ def test_boxes_and_labels_of_different_number_are_a_users_fault(detector):
     wrong = {"boxes": torch.zeros(2, 4), "labels": torch.zeros(3, dtype=torch.long)}
     with pytest.raises(FSAFError, match=r"targets\[1\].*labels"):
         detector.assign(random_outputs(0), [SCENE[0], wrong])
+
+
+def test_instances_and_crowds_are_packed_image_by_image():
+    scene = [target([[0, 0, 1, 1]] * 2, [2, 0]), target([], []), target([[5, 5, 9, 9]], [1], ignored=[[1, 1, 2, 2]] * 2)]
+    scene[2]["boxes"] = scene[2]["boxes"].double()
+    packed = pack_targets([*scene, {key: scene[0][key] for key in ("boxes", "labels")}], torch.device("cpu"))
+    assert packed.boxes.dtype == torch.float32 and packed.boxes.tolist()[1:3] == [[0, 0, 1, 1], [5, 5, 9, 9]]
+    assert (packed.labels.tolist(), packed.image.tolist()) == ([2, 0, 1, 2, 0], [0, 0, 2, 3, 3])
+    assert (packed.crowds.tolist(), packed.crowd_image.tolist()) == ([[1, 1, 2, 2]] * 2, [2, 2])
 
 
 def test_targets_without_crowds_need_not_say_so(detector):
