@@ -10,7 +10,8 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
 from .losses import cell_focal
-from .targets import Instances
+from .regions import with_none
+from .targets import Instances, world_mean
 
 BETA = 1 / 9  # where smooth L1 turns from a parabola into a line
 
@@ -41,43 +42,43 @@ class AnchorBased(nn.Module):
         return list(every.split([level.shape[-2] * level.shape[-1] * self.per_cell for level in maps]))
 
     def losses(
-        self, cls: list[Tensor], box: list[Tensor], instances: Instances, height: int, width: int
+        self, cls: list[Tensor], box: list[Tensor], instances: Instances, height: int, width: int, sync: bool = False
     ) -> dict[str, Float[Tensor, ""]]:
         """ab_cls: focal loss over anchors not left out; ab_box: smooth L1 of the deltas of positive ones; both over their number.
 
         Args:
             cls: for each level (B, 9 K, h, w).
             box: for each level (B, 36, h, w).
+            sync: divide by the mean number of positive anchors of all processes.
         """
-        batch = len(cls[0])
         anchors = torch.cat(self.anchors(cls, height, width))
-        # 1 + instance, 0: negative, -1: left out
-        match = torch.stack([self._match(anchors, instances, index) for index in range(batch)])
-        boxes = torch.cat([instances.boxes.new_zeros(1, 4), instances.boxes])[match.clamp(min=0)]
-        label = torch.cat([instances.labels.new_zeros(1), instances.labels])[match.clamp(min=0)]
+        match = self._match(anchors, instances, len(cls[0]))
         positive = match > 0
-        count = positive.sum().clamp(min=1)
+        label = with_none(instances.labels, 0)[match.clamp(min=0)]
         flat = [level.unflatten(1, (self.per_cell, -1)).permute(0, 2, 3, 4, 1).flatten(2).float() for level in cls]
         focal = cell_focal([flat[0], torch.cat(flat[1:], 2)] if len(flat) > 1 else flat, positive, label, None)
-        deltas = torch.cat(
-            [level.unflatten(1, (self.per_cell, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3).float() for level in box], 1
-        )
-        sane = torch.where(positive[..., None], boxes, anchors)  # a box of no area has no deltas
-        goal = self.coder.encode_single(sane.flatten(0, 1), anchors.repeat(batch, 1)).view_as(deltas)
-        distance = F.smooth_l1_loss(deltas, goal, reduction="none", beta=BETA).sum(2)
-        return {"ab_cls": (focal * (match >= 0)).sum() / count, "ab_box": (distance * positive).sum() / count}
+        deltas = [level.unflatten(1, (self.per_cell, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3).float() for level in box]
+        image, anchor = torch.nonzero(positive, as_tuple=True)  # few: only these have deltas to learn
+        goal = self.coder.encode_single(instances.boxes[match[image, anchor] - 1], anchors[anchor])
+        distance = F.smooth_l1_loss(torch.cat(deltas, 1)[image, anchor], goal, reduction="sum", beta=BETA)
+        count, one = world_mean(sync, positive.sum(dtype=torch.float32))
+        count = count.clamp(min=one)
+        return {"ab_cls": (focal * (match >= 0)).sum() / count, "ab_box": distance / count}
 
-    def _match(self, anchors: Float[Tensor, "A 4"], instances: Instances, index: int) -> Int64[Tensor, " A"]:
-        mine = torch.nonzero(instances.image == index)[:, 0]
-        match = torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device)
-        if len(mine):
-            found = self.matcher(box_iou(instances.boxes[mine], anchors))
-            match = torch.where(found >= 0, mine[found.clamp(min=0)] + 1, torch.where(found == Matcher.BETWEEN_THRESHOLDS, -1, 0))
-        crowds = instances.crowds[instances.crowd_image == index]
-        if len(crowds):  # an anchor mostly inside a crowd is no background
+    def _match(self, anchors: Float[Tensor, "A 4"], instances: Instances, batch: int) -> Int64[Tensor, "B A"]:
+        """1 + instance, 0: negative, -1: left out."""
+        match = torch.zeros(batch, len(anchors), dtype=torch.int64, device=anchors.device)
+        start = 0
+        for index, boxes in enumerate(instances.boxes.split(instances.counts)):
+            if len(boxes):
+                found = self.matcher(box_iou(boxes, anchors)) + 1  # the matcher says -1: negative, -2: between
+                match[index] = found + start * (found > 0)
+            start += len(boxes)
+        for index in instances.crowd_image.unique().tolist():  # an anchor mostly inside a crowd is no background
+            crowds = instances.crowds[instances.crowd_image == index]
             low, high = torch.maximum(crowds[:, None, :2], anchors[:, :2]), torch.minimum(crowds[:, None, 2:], anchors[:, 2:])
             inside = (high - low).clamp(min=0).prod(2) / (anchors[:, 2:] - anchors[:, :2]).prod(1)
-            match = torch.where((match == 0) & (inside.amax(0) > 0.5), -1, match)
+            match[index].masked_fill_((match[index] == 0) & (inside.amax(0) > 0.5), -1)
         return match
 
     def candidates(self, cls: Tensor, box: Tensor, anchors: Tensor) -> tuple[Float[Tensor, "A K"], Float[Tensor, "A 4"]]:

@@ -154,7 +154,7 @@ class Detector(nn.Module):
             losses |= af.anchor_free_losses(outputs.blocks, outputs.offsets, assignment, normalizer, self.config)
         if self.anchor_based is not None and instances is not None:
             height, width = (side * self.config.strides[0] for side in outputs.ab_cls[0].shape[-2:])
-            losses |= self.anchor_based.losses(outputs.ab_cls, outputs.ab_box, instances, height, width)
+            losses |= self.anchor_based.losses(outputs.ab_cls, outputs.ab_box, instances, height, width, self.sync_normalizer)
         return losses
 
     def _extent(

@@ -23,6 +23,7 @@ class Instances:
     image: Int64[Tensor, " N"]  # 0..B-1
     crowds: Float[Tensor, "M 4"]
     crowd_image: Int64[Tensor, " M"]
+    counts: list[int]  # instances of each image
 
 
 def pack_targets(targets: list[dict[str, Tensor]], device: torch.device) -> Instances:
@@ -47,7 +48,7 @@ def pack_targets(targets: list[dict[str, Tensor]], device: torch.device) -> Inst
     count = [len(labels), sum(len(targets[index]["ignored"]) for index in crowded)]
     boxes, crowds = torch.cat(boxes).to(device, torch.float32).split(count)
     image, crowd_image = torch.cat(image).split(count)
-    return Instances(boxes, labels, image, crowds, crowd_image)
+    return Instances(boxes, labels, image, crowds, crowd_image, [len(target["labels"]) for target in targets])
 
 
 @dataclass(frozen=True)
@@ -184,11 +185,17 @@ def loss_normalizer(assignment: Assignment, config: ModelConfig, sync: bool = Fa
         sync: take the number of all processes and divide it by how many they are: the mean of their losses is then that of
             one process with all their images.
     """
-    positives, valid, one = assignment.positive.sum(dtype=torch.float32), assignment.valid, 1.0
-    cells = assignment.positive.numel() if valid is None else valid.sum(1).clamp(min=1).sum().float()
-    if sync and torch.distributed.is_initialized():
-        counts = torch.stack([positives, torch.zeros_like(positives) + cells])
-        torch.distributed.all_reduce(counts)
-        one = 1 / torch.distributed.get_world_size()
-        positives, cells = (counts * one).unbind()
+    positives, valid = assignment.positive.sum(dtype=torch.float32), assignment.valid
+    cells = assignment.positive.numel() if valid is None else valid.sum(1).clamp(min=1).sum()
+    positives, cells, one = world_mean(sync, positives, cells)
     return positives.masked_fill(positives == 0, cells if config.rules.empty_normalizer == "cells" else one)
+
+
+def world_mean(sync: bool, *counts: Tensor | float) -> tuple[Tensor | float, ...]:
+    """Each count's mean over all processes, and what one is then: 1 / their number. Without `sync` the counts, and 1."""
+    if not (sync and torch.distributed.is_initialized()):
+        return *counts, 1.0
+    sums = torch.stack([torch.as_tensor(count, dtype=torch.float32, device=counts[0].device) for count in counts])
+    torch.distributed.all_reduce(sums)
+    one = 1 / torch.distributed.get_world_size()
+    return *(sums * one).unbind(), one

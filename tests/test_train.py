@@ -384,10 +384,16 @@ def one_of_two(rank: int, port: int, config: fsaf.Config, images: list, targets:
     leave()
 
 
-@pytest.mark.parametrize(("convention", "empty"), [("paper", 0), ("paper", 4), ("paper", 8), ("reference", 0), ("reference", 8)])
-def test_two_processes_with_one_normaliser_are_one_with_the_doubled_batch(convention, empty, root, tmp_path):
+ANCHOR_FREE = [("paper", 0), ("paper", 4), ("paper", 8), ("reference", 0), ("reference", 8)]
+
+
+@pytest.mark.parametrize(
+    ("branches", "convention", "empty"),
+    [*(("anchor_free", *case) for case in ANCHOR_FREE), ("joint", "paper", 0), ("joint", "paper", 4), ("joint", "paper", 8)],
+)
+def test_two_processes_with_one_normaliser_are_one_with_the_doubled_batch(branches, convention, empty, root, tmp_path):
     config = small(root, batch_size=8, sync_normalizer=True)
-    config = replace(config, model=replace(config.model, body_norm="frozen", convention=convention))
+    config = replace(config, model=replace(config.model, body_norm="frozen", convention=convention, branches=branches))
     images, targets, _ = next(Loader(open_dataset(config.data, "train"), config, training=True).epoch())
     if empty:  # one process, or both, without any object
         for target in targets[-empty:]:
