@@ -62,10 +62,14 @@ def test_ignored_entries_have_no_loss_and_exactly_no_gradient():
     torch.testing.assert_close(cell_focal(blocks, positive, label, ignored), loss)
 
 
-def test_a_cell_that_is_not_positive_may_name_any_class():
+@pytest.mark.parametrize("with_ignored", [False, True])
+def test_a_cell_that_is_not_positive_may_name_any_class(with_ignored):
     blocks, positive, label, ignored, _ = case(seed=4)
     other = torch.where(positive, label, (label + 1) % CLASSES)
-    assert torch.equal(cell_focal(blocks, positive, label, ignored), cell_focal(blocks, positive, other, ignored))
+    one, two = (cell_focal(blocks, positive, named, ignored if with_ignored else None) for named in (label, other))
+    torch.testing.assert_close(one, two)
+    for mine, theirs in zip(torch.autograd.grad(one.sum(), blocks), torch.autograd.grad(two.sum(), blocks)):
+        torch.testing.assert_close(mine, theirs)
 
 
 @pytest.mark.parametrize("logit", [-1e4, -200.0, -50.0, -20.5, 0.0, 20.5, 50.0, 200.0, 1e4])
