@@ -23,6 +23,7 @@ numbers within 1e-4.
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from numbers import Number
 from typing import Any
 
@@ -34,7 +35,7 @@ TOLERANCE = 1e-4  # absolute, and relative to the expected number
 SHORT = 8  # this many numbers are shown in full; of more only the first that differs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # two are equal if they are one: so they can be keys
 class Case:
     """One question to the reader's function."""
 
@@ -44,7 +45,7 @@ class Case:
     look: str  # goes on after "look at", for a wrong answer that no slip explains
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Slip:
     """A plausible wrong answer and the fault that it shows."""
 
@@ -73,10 +74,11 @@ def check(
         slips: wrong answers to recognise; named is the one that agrees in most cases, the first wrong one included.
         run: calls a function with a case's arguments and gives what is compared, e.g. a value and its gradient.
     """
-    print(_verdict(answer, cases, slips, run))
+    print(verdict(answer, cases, slips, run))
 
 
-def _verdict(answer: Callable | None, cases: Sequence[Case], slips: Sequence[Slip], run: Callable[..., Any]) -> str:
+def verdict(answer: Callable | None, cases: Sequence[Case], slips: Sequence[Slip], run: Callable[..., Any]) -> str:
+    """The line that `check` prints."""
     name = getattr(answer, "__name__", "the answer")
     if answer is None or not callable(answer):
         return "to do: give the checker your function itself, without brackets"
@@ -118,11 +120,16 @@ def _look(given: Sequence, cases: Sequence[Case], first: int, slips: Sequence[Sl
     """The text of the slip that gives the same wrong answer in the first wrong case, and agrees in most of the others."""
     best, most = cases[first].look, 0
     for slip in slips:
-        outputs = [_ask(run, slip.function, case)[0] for case in cases]
+        outputs = [_slip_gives(run, slip, case) for case in cases]
         agree = [same(mine, theirs) for mine, theirs in zip(given, outputs)]  # errors by their text
         if agree[first] and sum(agree) > most:
             best, most = slip.look, sum(agree)
     return best
+
+
+@cache
+def _slip_gives(run: Callable[..., Any], slip: Slip, case: Case) -> Any:
+    return _ask(run, slip.function, case)[0]
 
 
 def same(given: Any, expected: Any) -> bool:

@@ -1,0 +1,97 @@
+"""What the ten steps of notebook 11 share: a step, and how a function's result, its kind and its gradient are asked for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import Case, Slip, verdict
+
+
+@dataclass(frozen=True)
+class Step:
+    """One function of the capstone: the course's own, and what is asked of the reader's."""
+
+    solution: Callable
+    cases: Sequence[Case]
+    slips: Sequence[Slip]
+    run: Callable[..., Any]
+
+    def verdict(self, answer: Callable | None) -> str:
+        """The checker's line on the reader's function."""
+        return verdict(answer, self.cases, self.slips, self.run)
+
+
+def numbers(seed: int) -> torch.Generator:
+    """A source of random numbers."""
+    return torch.Generator().manual_seed(seed)
+
+
+def kind(value: Any) -> str:
+    """What sort of tensor it is, in words."""
+    if not isinstance(value, Tensor):
+        return f"no tensor but {type(value).__name__}"
+    return "tensor of " + ("bools" if value.dtype == torch.bool else "floats" if value.is_floating_point() else "whole numbers")
+
+
+def nothing(value: Any) -> bool:
+    """Whether a function has given nothing yet."""
+    return value is None or value is NotImplemented or value is ...
+
+
+def result(function: Callable, *args: Any) -> Any:
+    """The result, and that it is a tensor as the next steps want it."""
+    value = function(*args)
+    return value if nothing(value) else {"result": value, "kind": kind(value)}
+
+
+def with_slopes(*places: int) -> Callable[..., Any]:
+    """As `result`, with the gradient of a weighted sum of the result by the arguments in these places."""
+
+    def run(function: Callable, *args: Any) -> Any:
+        leaves = {place: args[place].clone().requires_grad_() for place in places}
+        copies = {place: leaf.clone() for place, leaf in leaves.items()}  # on which one may write in place, and be found out
+        value = function(*(copies.get(place, arg) for place, arg in enumerate(args)))
+        found = value if nothing(value) else {"result": value, "kind": kind(value)}
+        if not isinstance(value, Tensor):
+            return found
+        found["result"] = value.detach()
+        found["gradient flows"] = value.requires_grad
+        if value.requires_grad:
+            weights = torch.linspace(1, 2, value.numel()).view_as(value)
+            slopes = torch.autograd.grad((value * weights).sum(), [*leaves.values()], allow_unused=True)
+            zeros = [torch.zeros_like(leaf) for leaf in leaves.values()]
+            found["gradient"] = [zero if slope is None else slope for slope, zero in zip(slopes, zeros)]
+        found["arguments unchanged"] = all(torch.equal(copies[place], leaves[place]) for place in places)
+        return found
+
+    return run
+
+
+def without_slopes(*places: int) -> Callable[..., Any]:
+    """As `result`, with whether a gradient could flow from the arguments in these places."""
+
+    def run(function: Callable, *args: Any) -> Any:
+        passed = [arg.clone().requires_grad_() if place in places else arg for place, arg in enumerate(args)]
+        value = function(*passed)
+        if not isinstance(value, Tensor):
+            return value if nothing(value) else {"result": value, "kind": kind(value)}
+        return {"result": value.detach(), "kind": kind(value), "gradient flows": value.requires_grad}
+
+    return run
+
+
+def make_cases(solution: Callable, run: Callable[..., Any], *told: tuple[str, tuple, str]) -> tuple[Case, ...]:
+    """Cases (name, arguments, look) with the solution's results."""
+    return tuple(Case(name, args, run(solution, *args), look) for name, args, look in told)
+
+
+def make_slips(*told: tuple[Callable, str]) -> tuple[Slip, ...]:
+    """Slips (function, look)."""
+    return tuple(Slip(*one) for one in told)
+
+
+LIST = "what you return: a tensor, so that the next steps can work with it"
+DETACHED = "the gradient: this function is part of the loss that trains; no torch.no_grad(), detach, item, tolist or numpy in it"

@@ -1,0 +1,122 @@
+"""Solutions of notebook 11: the ten functions of an FSAF, each by plain means. Cells of all levels lie side by side: `R`."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, logsigmoid
+
+
+def cell_centres(rows: int, columns: int, stride: int) -> Tensor:
+    """(rows * columns, 2): x y in pixels of the middle of each cell of a level, row by row."""
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    return (torch.stack([x, y], 2).flatten(0, 1) + 0.5) * stride
+
+
+def merge(coarse: Tensor, lateral: Tensor) -> Tensor:
+    """The lateral map (B, C, H, W) plus the coarser map (B, C, h, w), enlarged to just its size by the nearest neighbour."""
+    return lateral + interpolate(coarse, size=lateral.shape[-2:], mode="nearest")
+
+
+def decode(offsets: Tensor, centres: Tensor, stride: Tensor, S: float) -> Tensor:
+    """(R, 4) boxes in pixels from l t r b (R, 4) in units of S * stride, seen from centres (R, 2); stride (R,)."""
+    distances = offsets * (S * stride)[:, None]
+    return torch.cat([centres - distances[:, :2], centres + distances[:, 2:]], 1)
+
+
+def iou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
+    """(R,): -ln IoU of each box with the target in its row; the IoU is taken as at least 1e-6."""
+    low, high = torch.maximum(boxes[:, :2], targets[:, :2]), torch.minimum(boxes[:, 2:], targets[:, 2:])
+    overlap = (high - low).clamp(min=0).prod(1)
+    union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (targets[:, 2:] - targets[:, :2]).prod(1) - overlap
+    return -(overlap / union).clamp(min=1e-6).log()
+
+
+def region(boxes: Tensor, stride: int, rows: int, columns: int, scale: float) -> Tensor:
+    """(N, rows, columns) bool: the cells of a level that each box, its sides times `scale`, touches; clamped, never none."""
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * scale
+    spans = []
+    for axis, count in ((1, rows), (0, columns)):
+        first = ((middle - half) / stride)[:, axis].floor().clamp(0, count - 1)
+        end = torch.maximum(((middle + half) / stride)[:, axis].ceil().clamp(max=count), first + 1)
+        cell = torch.arange(count)
+        spans.append((cell >= first[:, None]) & (cell < end[:, None]))
+    return spans[0][:, :, None] & spans[1][:, None, :]
+
+
+def owners(effective: Tensor, boxes: Tensor) -> Tensor:
+    """(R,): 1 + the smallest instance that has the cell in its effective region (N, R), of equal areas the later; 0 for none."""
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    result = torch.zeros(effective.shape[1], dtype=torch.long)
+    for n in area.argsort(descending=True, stable=True).tolist():  # the large ones first, the smaller ones over them
+        result[effective[n]] = n + 1
+    return result
+
+
+def focal_loss(logits: Tensor, answers: Tensor) -> Tensor:
+    """The focal loss of each entry, alpha 0.25 and gamma 2; answers 0.0 or 1.0, any shape."""
+    p = logits.sigmoid()
+    positive = -0.25 * (1 - p) ** 2 * logsigmoid(logits)
+    negative = -0.75 * p**2 * logsigmoid(-logits)
+    return torch.where(answers > 0, positive, negative)
+
+
+@torch.no_grad()
+def level_losses(
+    logits: Tensor, boxes: Tensor, gt_boxes: Tensor, gt_labels: Tensor, owner: Tensor, level: Tensor, num_levels: int
+) -> Tensor:
+    """(N, L), without gradient: focal loss + -ln IoU, mean over the cells that instance n owns at level l; inf where none.
+
+    Args:
+        logits: (R, K).
+        boxes: (R, 4), what the cells say, pixels.
+        gt_boxes, gt_labels: (N, 4), (N,) the instances.
+        owner: (R,) 1 + instance, 0 for none.
+        level: (R,) 0..L-1.
+    """
+    table = torch.full((len(gt_boxes), num_levels), torch.inf)
+    for n in range(len(gt_boxes)):
+        for at in range(num_levels):
+            mine = (owner == n + 1) & (level == at)
+            if mine.any():
+                answers = torch.zeros_like(logits[mine])
+                answers[:, gt_labels[n]] = 1
+                box = iou_loss(boxes[mine], gt_boxes[n].expand_as(boxes[mine]))
+                table[n, at] = (focal_loss(logits[mine], answers).sum(1) + box).mean()
+    return table
+
+
+def assign(
+    table: Tensor, owner: Tensor, ignoring: Tensor, gt_labels: Tensor, level: Tensor, num_classes: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """From the table (N, L) of losses to who learns what.
+
+    Args:
+        ignoring: (N, R) bool, the ignoring region of each instance, the effective one within.
+
+    Returns:
+        selected (N,), the level of the least loss, -1 for an instance without a cell; positive (R,), the cells whose owner
+        selected their level; ignored (R, K), entries of the instance's class in its ignoring region at that level or beside it.
+    """
+    selected = table.argmin(1)
+    selected[table.isinf().all(1)] = -1
+    positive = torch.cat([torch.tensor([-1]), selected])[owner] == level
+    ignored = torch.zeros(len(level), num_classes, dtype=torch.bool)
+    for n in range(len(selected)):
+        if selected[n] >= 0:
+            ignored[ignoring[n] & ((level - selected[n]).abs() <= 1), gt_labels[n]] = True
+    return selected, positive, ignored
+
+
+def anchor_free_loss(logits: Tensor, boxes: Tensor, targets: Tensor, labels: Tensor, positive: Tensor, ignored: Tensor) -> Tensor:
+    """The loss that trains: focal sum over all entries that count, -ln IoU sum over positive cells, over the positive cells.
+
+    Args:
+        logits, boxes: (R, K), (R, 4), what the cells say.
+        targets, labels: (R, 4), (R,), what positive cells should say; elsewhere they mean nothing.
+        positive: (R,) bool.
+        ignored: (R, K) bool, entries that do not count, unless they are a positive cell's own class.
+    """
+    answers = torch.zeros_like(logits)
+    answers[positive, labels[positive]] = 1
+    counts = (answers > 0) | ~ignored
+    total = (focal_loss(logits, answers) * counts).sum() + iou_loss(boxes[positive], targets[positive]).sum()
+    return total / positive.sum().clamp(min=1)
