@@ -17,7 +17,7 @@ from .checkpoint import write_atomically
 from .config import Config
 from .data.loading import Loader, open_dataset
 from .metrics import coco_metrics, to_coco_results
-from .network import FeaturePyramid, make_body
+from .network import FeaturePyramid, body_features, make_body
 from .optim import build_optimizer, clip_gradients, learning_rate, set_rate
 from .train import train
 
@@ -37,10 +37,7 @@ class _BodyAndPyramid(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Levels by name."""
-        body = self.backbone
-        c3 = body.layer2(body.layer1(body.maxpool(body.relu(body.bn1(body.conv1(images))))))
-        c4 = body.layer3(c3)
-        return {str(index): level for index, level in enumerate(self.neck([c3, c4, body.layer4(c4)]))}
+        return {str(index): level for index, level in enumerate(self.neck(body_features(self.backbone, images)))}
 
 
 def torchvision_retinanet(config: Config) -> RetinaNet:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Any
 
 import torchvision
 from jaxtyping import Float
@@ -54,6 +55,14 @@ def make_body(config: ModelConfig, pretrained: bool) -> tuple[nn.Module, tuple[i
     return body, (128, 256, 512) if config.body == "resnet18" else (512, 1024, 2048)
 
 
+def body_features(body: Any, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
+    """C3, C4, C5 of a body with a ResNet's layers: strides 8, 16, 32."""
+    c2 = body.layer1(body.maxpool(body.relu(body.bn1(body.conv1(images)))))
+    c3 = body.layer2(c2)
+    c4 = body.layer3(c3)
+    return [c3, c4, body.layer4(c4)]
+
+
 class FeaturePyramid(nn.Module):
     """Levels P3..P7 of C3..C5.
 
@@ -70,10 +79,8 @@ class FeaturePyramid(nn.Module):
         self.lateral = nn.ModuleList(nn.Conv2d(cin, channels, 1) for cin in used)
         extra = [nn.Conv2d(in_channels[-1] if level == 6 else channels, channels, 3, 2, 1) for level in range(6, last_level + 1)]
         self.output = nn.ModuleList([nn.Conv2d(channels, channels, 3, 1, 1) for _ in used] + extra)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+        for parameter in self.parameters():
+            nn.init.xavier_uniform_(parameter) if parameter.ndim > 1 else nn.init.zeros_(parameter)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """C3..C5 to the pyramid's levels, finest first."""
@@ -106,8 +113,9 @@ def tower(channels: int, depth: int, norm: str) -> nn.Sequential:
 def output_conv(channels: int, filters: int, bias: float) -> nn.Conv2d:
     """A 3x3 convolution with normal weights of sigma 0.01 and a constant bias."""
     conv = nn.Conv2d(channels, filters, 3, 1, 1)
-    nn.init.normal_(conv.weight, std=0.01)
-    nn.init.constant_(conv.bias, bias)
+    weight, constant = conv.parameters()
+    nn.init.normal_(weight, std=0.01)
+    nn.init.constant_(constant, bias)
     return conv
 
 
@@ -149,6 +157,8 @@ class Head(nn.Module):
 class Network(nn.Module):
     """Normalised images to the heads' outputs."""
 
+    backbone: Any  # a torchvision ResNet, or TinyBody, which has the names of one
+
     def __init__(self, config: ModelConfig, anchors_per_cell: int = 9, pretrained_backbone: bool = False) -> None:
         super().__init__()
         self.backbone, channels = make_body(config, pretrained_backbone)
@@ -176,11 +186,7 @@ class Network(nn.Module):
 
     def features(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """C3, C4, C5: strides 8, 16, 32."""
-        body = self.backbone
-        x = body.maxpool(body.relu(body.bn1(body.conv1(images))))
-        c3 = body.layer2(body.layer1(x))
-        c4 = body.layer3(c3)
-        return [c3, c4, body.layer4(c4)]
+        return body_features(self.backbone, images)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
         """See `Head.forward`."""

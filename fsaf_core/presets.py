@@ -1,6 +1,7 @@
 """The rows that can be trained by name: the reference's published ones, the paper's, and the tiny world's."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .config import SCENE_CLASSES, Config, DataConfig, EvaluateConfig, FSAFError, ModelConfig, TrainConfig
 
@@ -10,7 +11,7 @@ class Row:
     """One row of a table: how it differs from its base, and what was published for it."""
 
     base: str  # "coco" or "tiny"
-    model: dict[str, object]
+    model: dict[str, Any]
     ap: float | None = None  # published box AP, COCO val2017 / minival, in percent
     sure: str = ""  # "published": read in the source; "unverified": believed; "": nothing was published
     source: str = ""
