@@ -7,21 +7,24 @@ Nothing is read that could run code: safetensors hold only tensors, and a traini
 import errno
 import io
 import json
+import math
 import os
 import random
 import shutil
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from .config import FSAFError, ModelConfig
+from .data.index import excerpt
 from .detector import Detector, build_detector
 
 HEADER = "fsaf"  # the key of our entry in a safetensors header
@@ -73,7 +76,29 @@ def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
     if unknown:
         raise FSAFError(f"{where} has a model field {sorted(unknown)[0]!r} that this version does not know: update fsaf-core.")
     given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return ModelConfig(**given)
+    hints = get_type_hints(ModelConfig)
+    wrong = next((name for name, value in given.items() if not _is_a(value, hints[name])), None)
+    if wrong:
+        raise FSAFError(f"{where}: its model field {wrong!r} cannot be {excerpt(given[wrong])}: take another copy of the file.")
+    try:
+        return ModelConfig(**given)
+    except FSAFError as error:
+        raise FSAFError(f"{where}: its model field {error}") from None
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    """Whether a value is what a type of `ModelConfig` says; an int is a fine float."""
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind is Literal:
+        return value in parts
+    if kind is tuple:
+        whole = isinstance(value, tuple) and (parts[-1] is ... or len(value) == len(parts))
+        return whole and all(_is_a(one, parts[0]) for one in value)
+    if parts:
+        return any(_is_a(value, part) for part in parts)
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is hint
 
 
 def save(detector: Detector, path: str | Path, half: bool = False) -> None:
@@ -101,10 +126,11 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Detector:
     tensors, config = read_weights(path)
     if config is None:
         raise FSAFError(f"{path} holds weights but no FSAF configuration: it was not written by fsaf.save.")
-    detector = build_detector(config, pretrained_backbone=False)
-    wrong = misfits(detector, tensors)
+    with torch.device("meta"):  # takes no memory, however much the configuration asks for
+        wrong = misfits(build_detector(config), tensors)
     if wrong:
         raise FSAFError(f"{path} does not fit its own configuration: {named(wrong)}; it was changed after it was written.")
+    detector = build_detector(config)
     detector.load_state_dict(tensors)
     return detector.to(device).eval()
 
@@ -118,17 +144,20 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig | Non
         raise FSAFError(f"{path} does not exist: give a file that fsaf.save or fsaf train wrote.")
     if path.suffix == ".pt":
         state = read_training(path)
-        return state["model"], model_config(state["config"]["model"], str(path))
+        try:
+            return state["model"], model_config(state["config"]["model"], str(path))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise FSAFError(f"{path} has a damaged configuration ({excerpt(error)}): take another checkpoint.") from error
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             header = (file.metadata() or {}).get(HEADER)
-    except (SafetensorError, OSError) as error:
-        raise FSAFError(f"{path} is no readable safetensors file ({error}): it is damaged, or of another kind.") from error
+    except Exception as error:  # a broken file breaks its reader in many ways
+        raise FSAFError(f"{path} is no readable safetensors file ({excerpt(error)}): take another copy, or a .pth.") from error
     try:
         return tensors, None if header is None else model_config(json.loads(header)["model"], str(path))
-    except (ValueError, KeyError, TypeError) as error:
-        raise FSAFError(f"{path} has a damaged FSAF header ({error}): take another copy of the file.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FSAFError(f"{path} has a damaged FSAF header ({excerpt(error)}): take another copy of the file.") from error
 
 
 def misfits(detector: Detector, tensors: Mapping[str, Tensor]) -> dict[str, str]:
@@ -139,7 +168,18 @@ def misfits(detector: Detector, tensors: Mapping[str, Tensor]) -> dict[str, str]
     for name in own.keys() & tensors.keys():
         if own[name].shape != tensors[name].shape:
             wrong[name] = f"{tuple(tensors[name].shape)} in the file, {tuple(own[name].shape)} in the model"
+        elif what := unsound(tensors[name], own[name]):
+            wrong[name] = what
     return dict(sorted(wrong.items()))
+
+
+def unsound(tensor: Tensor, own: Tensor) -> str:
+    """Why a file's tensor cannot be taken for `own`, whose shape it has; "" if it can."""
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+        return "is sparse, quantised or empty"
+    if tensor.is_complex() or own.is_floating_point() > tensor.is_floating_point():
+        return f"is of type {tensor.dtype}, not {own.dtype}"
+    return "" if tensor.float().isfinite().all() else "holds values that are no numbers"
 
 
 def named(wrong: Mapping[str, str], most: int = 4) -> str:
@@ -164,7 +204,7 @@ def load_weights(detector: Detector, source: str | Path | Mapping[str, Tensor]) 
     tensors = dict(source) if isinstance(source, Mapping) else read_weights(source)[0]
     where = "The state dict" if isinstance(source, Mapping) else source
     wrong = misfits(detector, tensors)
-    fresh = [name for name in wrong if name.split(".")[-2] in CLASS_LAYERS and "in the file" in wrong[name]]
+    fresh = [name for name in wrong if not {*CLASS_LAYERS}.isdisjoint(name.split(".")) and "in the file" in wrong[name]]
     if len(fresh) < len(wrong):
         others = {name: what for name, what in wrong.items() if name not in fresh}
         raise FSAFError(f"{where} does not fit this model: {named(others)}; take the model fields it was trained with.")
@@ -224,13 +264,44 @@ def read_training(path: str | Path) -> dict[str, Any]:
         FSAFError: "x.pt is no readable checkpoint ...: delete it, and the one before it is used."
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file:
+            state = load_tensors(file)
         if not isinstance(state, dict) or not {"model", "config", "step"} <= state.keys():
             raise ValueError("it is of another kind")
+        if not all(isinstance(tensor, Tensor) for tensor in state["model"].values()):
+            raise ValueError("its weights are of another kind")
     except Exception as error:  # the reader raises whatever a strange byte leads it to
         reason = str(error).split("\n")[0].split(". ")[0]
         raise FSAFError(f"{path} is no readable checkpoint ({reason}): delete it, and the one before it is used.") from error
     return state
+
+
+def load_tensors(file: io.BufferedIOBase) -> Any:
+    """What `torch.save` wrote: tensors and plain containers, on the CPU. Nothing is run, and no more memory is taken than bytes.
+
+    Raises:
+        ValueError: "it would unpack to more than it holds"; and whatever a strange byte leads torch's reader to.
+    """
+    size = file.seek(0, os.SEEK_END)
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:  # torch itself stores without packing
+            if sum(entry.file_size for entry in archive.infolist()) > size:
+                raise ValueError("it would unpack to more than it holds")
+    file.seek(0)
+    contents = torch.load(file, map_location="cpu", weights_only=True)
+    for tensor in _tensors(contents):
+        if tensor.layout == torch.strided and tensor.nbytes > tensor.untyped_storage().nbytes():
+            raise ValueError("a tensor claims more than the file holds")
+    return contents
+
+
+def _tensors(contents: Any) -> Iterator[Tensor]:
+    """All tensors in plain containers."""
+    if isinstance(contents, Tensor):
+        yield contents
+    elif isinstance(contents, (Mapping, list, tuple)):
+        for value in contents.values() if isinstance(contents, Mapping) else contents:
+            yield from _tensors(value)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -11,6 +11,7 @@ import tyro
 
 from . import presets
 from .config import Config, DataConfig, EvaluateConfig, FSAFError, SceneConfig
+from .data.index import excerpt
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Flat = tyro.conf.arg(name="")  # `--train.lr`, not `--config.train.lr`
@@ -353,9 +354,12 @@ def _evaluate_default(args: list[str]) -> Evaluate:
     told = weights.parent / "config.json"
     if not told.exists():
         return Evaluate(weights)
-    values = json.loads(told.read_text())
-    data = dict(values["data"]) | {"scenes": SceneConfig(**values["data"]["scenes"])}
-    return Evaluate(weights, DataConfig(**data), EvaluateConfig(**values["evaluate"]))
+    try:
+        values = json.loads(told.read_text())
+        data = dict(values["data"]) | {"scenes": SceneConfig(**values["data"]["scenes"])}
+        return Evaluate(weights, DataConfig(**data), EvaluateConfig(**values["evaluate"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FSAFError(f"{told} is damaged ({excerpt(error)}): mend it, or copy {weights.name} to another folder.") from None
 
 
 def _data(args: list[str]) -> object:

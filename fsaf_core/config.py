@@ -47,6 +47,13 @@ CONVENTIONS = {
 }
 
 
+# Of fields that memory and time depend on: a file's header may hold any number.
+_LIMITS: dict[str, tuple[float, float]] = {
+    "frozen_stages": (0, 4), "channels": (1, 4096), "tower_depth": (0, 32), "short_side": (1, 10_000), "long_side": (1, 20_000),
+    "size_divisor": (1, 1024), "nms_thresh": (0, 1), "topk_candidates": (1, 2**31 - 1), "detections_per_img": (1, 2**31 - 1),
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The detector. A switch that is None is as the convention says: changing `convention` flips all not set by hand."""
@@ -92,6 +99,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not self.class_names:
             raise FSAFError("class_names is empty: give at least one class.")
+        for name, (low, high) in _LIMITS.items():
+            if not low <= getattr(self, name) <= high:
+                raise FSAFError(f"{name} is {getattr(self, name)}: it must lie in {low:,}..{high:,}.")
         if not 0 < self.effective_scale <= 1:
             raise FSAFError(f"effective_scale is {self.effective_scale}: it must lie in (0, 1].")
         if not self.effective_scale <= self.rules.ignoring_scale <= 1:

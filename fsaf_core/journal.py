@@ -73,8 +73,10 @@ class Log:
         """Opens the log of a run that stands at `step`; what a killed run wrote beyond its checkpoint is cut off."""
         self.path = path
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        # The last line may be torn; a whole one ends in a line feed.
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        try:  # the last line may be torn; a whole one ends in a line feed
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        except (ValueError, KeyError, TypeError) as error:
+            raise FSAFError(f"{path} has a damaged line ({error}): remove that line, the same command goes on.") from None
         if kept != lines:
             write_atomically(path, "".join(kept))
 

@@ -92,6 +92,8 @@ class Run:
                 f"{self.run_dir} was started on a training set of {state['steps_per_epoch']} steps an epoch, this one has "
                 f"{self.steps_per_epoch}: put its images back, or take another --out."
             )
+        if any(type(state[name]) not in (int, float) for name in PLAIN) or not 0 <= state["step"] <= self.total_steps:
+            raise ValueError("its counts cannot be")
         self.detector.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])

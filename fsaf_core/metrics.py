@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from .config import FSAFError
-from .data.index import BEYOND, shortly
+from .data.index import BEYOND, excerpt
 
 # Name -> (what, IoU threshold or None for the mean over 0.5, 0.55 .. 0.95, area, detections an image), in pycocotools' order.
 FIGURES: dict[str, tuple[str, float | None, str, int]] = {
@@ -156,7 +156,7 @@ def _ground_truth(path: Path, image_ids: set[int] | None) -> dict[str, Any]:
         raise FSAFError(f"{path} cannot be read ({error.strerror}): give the path of a COCO json.") from None
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise FSAFError(
-            f"{path} is no COCO json ({type(error).__name__}: {shortly(error)}): it needs images, annotations, categories."
+            f"{path} is no COCO json ({type(error).__name__}: {excerpt(error)}): it needs images, annotations, categories."
         ) from None
     for number, row in enumerate(annotations, 1):
         row["id"] = number

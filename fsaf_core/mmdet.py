@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .checkpoint import load_tensors, unsound
 from .config import COCO_CLASSES, FSAFError, ModelConfig
+from .data.index import excerpt
 from .detector import Detector, build_detector
 
 OFFSET_ROWS = [2, 0, 3, 1]  # l t r b out of the reference's t b l r
@@ -55,10 +57,15 @@ def load_mmdet(source: str | Path | Mapping[str, Any]) -> Detector:
     weights = source.get("state_dict", source) if isinstance(source, Mapping) else source
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise FSAFError(f"{where} is no checkpoint: give names and tensors, bare or under the key 'state_dict'.")
-    detector = build_detector(_recognise(weights, scale, where))
-    names = {name: reference_name(name) for name in detector.state_dict()}
+    config = _recognise(weights, scale, where)
+    with torch.device("meta"):  # takes no memory, whatever the shapes ask for
+        own = build_detector(config).state_dict()
+    names = {name: reference_name(name) for name in own}
     extra = sorted(weights.keys() - set(names.values()))
-    _fill(detector, {name: (theirs, weights.get(theirs)) for name, theirs in names.items()}, extra, where)
+    pairs = {name: (theirs, weights.get(theirs)) for name, theirs in names.items()}
+    _check(own, pairs, extra, where)
+    detector = build_detector(config)
+    _fill(detector, pairs)
     return detector
 
 
@@ -118,7 +125,8 @@ def load_torchvision_retinanet(detector: Detector, weights: Mapping[str, Tensor]
         fits = theirs in weights and weights[_torchvision_name(weight)].shape == own[weight].shape  # a layer comes whole or not
         if fits or (name.startswith("network.head.") and "af_" not in name):
             pairs[name] = (theirs, weights.get(theirs))
-    _fill(detector, pairs, [], "torchvision's RetinaNet")
+    _check(own, pairs, [], "torchvision's RetinaNet")
+    _fill(detector, pairs)
     return [name for name in own if name not in pairs]
 
 
@@ -145,14 +153,14 @@ def _read(path: Path) -> Any:
     if said and not digest.startswith(said[1]):
         raise FSAFError(f"{path.name}: its SHA-256 begins with {digest[:8]}, its name says {said[1]}: download it again.")
     try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return load_tensors(io.BytesIO(data))
     except pickle.UnpicklingError as error:
         raise FSAFError(
             f"{path.name} holds more than tensors, and reading that could run code: if you trust where it came from, write its "
             "weights alone with torch.save(torch.load(path, weights_only=False)['state_dict'], new_path) and load that."
         ) from error
     except Exception as error:  # a broken file breaks its reader in many ways
-        raise FSAFError(f"{path.name} is no checkpoint of torch, or is cut off: download it again.") from error
+        raise FSAFError(f"{path.name} is no checkpoint of torch, or is cut off ({excerpt(error)}): download it again.") from error
 
 
 def _recognise(weights: Mapping[str, Tensor], ignoring_scale: float | None, where: str) -> ModelConfig:
@@ -174,26 +182,34 @@ def _recognise(weights: Mapping[str, Tensor], ignoring_scale: float | None, wher
     if body is None:
         raise FSAFError(f"{where}: a body of {blocks} {kind} blocks is not known: there are {', '.join(BODIES.values())}.")
     classes = size("bbox_head.retina_cls.weight", 0)
-    return ModelConfig(
-        class_names=COCO_CLASSES if classes == 80 else tuple(f"class_{index}" for index in range(classes)),
-        body=body,
-        channels=size("bbox_head.retina_cls.weight", 1),
-        tower_depth=count(r"bbox_head\.(?:cls|reg)_convs\.(\d+)\."),
-        convention="reference",
-        ignoring_scale=ignoring_scale,
-    )
+    try:
+        return ModelConfig(
+            class_names=COCO_CLASSES if classes == 80 else tuple(f"class_{index}" for index in range(classes)),
+            body=body,
+            channels=size("bbox_head.retina_cls.weight", 1),
+            tower_depth=count(r"bbox_head\.(?:cls|reg)_convs\.(\d+)\."),
+            convention="reference",
+            ignoring_scale=ignoring_scale,
+        )
+    except FSAFError as error:
+        raise FSAFError(f"{where} is no checkpoint of the reference's FSAF: {error}") from None
 
 
-def _fill(detector: Detector, pairs: dict[str, tuple[str, Tensor | None]], extra: list[str], where: str) -> None:
-    """Copies {our name: (their name, tensor)} into the detector, or says everything that does not fit."""
-    own = detector.state_dict()
+def _check(own: Mapping[str, Tensor], pairs: dict[str, tuple[str, Tensor | None]], extra: list[str], where: str) -> None:
+    """Says everything in {our name: (their name, tensor)} that does not fit."""
     faults = [f"{theirs} is missing" for theirs, value in pairs.values() if value is None]
     faults += [f"{name} is unknown" for name in extra]
     for name, (theirs, value) in pairs.items():
         if value is not None and value.shape != own[name].shape:
             faults.append(f"{theirs} is {tuple(value.shape)}, not {tuple(own[name].shape)}")
+        elif value is not None and (what := unsound(value, own[name])):
+            faults.append(f"{theirs} {what}")
     if faults:
         more = f" and {len(faults) - 8} more" if len(faults) > 8 else ""
         raise FSAFError(f"{where} does not fit: {'; '.join(faults[:8])}{more}.")
+
+
+def _fill(detector: Detector, pairs: dict[str, tuple[str, Tensor | None]]) -> None:
+    """Copies {our name: (their name, tensor)} into the detector."""
     given = {name: value[OFFSET_ROWS] if "af_box" in name else value for name, (_, value) in pairs.items() if value is not None}
     detector.load_state_dict(given, strict=False)

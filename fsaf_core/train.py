@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from . import presets
 from .checkpoint import differences, load_weights, read_training, save, training_files
 from .config import Config, FSAFError
+from .data.index import excerpt
 from .data.loading import Loader, open_dataset
 from .detector import Detector, build_detector
 from .distributed import World, join, leave
@@ -89,7 +90,12 @@ def _train(config: Config, run_dir: Path, world: World, resume: bool, weights: s
         data = Loader(train_set, config, True, world.rank, world.size)
         run = Run(config, run_dir, detector, data, Loader(val_set, config, False, world.rank, world.size), world)
         if last is not None:
-            run.restore(read_training(last))
+            try:
+                run.restore(read_training(last))
+            except torch.OutOfMemoryError:
+                raise
+            except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+                raise FSAFError(f"{last} does not fit this run ({excerpt(error)}): delete it; the one before is used.") from error
         if world.first:
             print(*_summary(run), sep="\n", flush=True)
         _go(run)

@@ -72,7 +72,7 @@ _ARRAYS: dict[str, type] = {
 }  # fmt: skip
 
 
-def shortly(value: object) -> str:
+def excerpt(value: object) -> str:
     """The start of a value's text, on one line: a file may hold anything."""
     text = " ".join(str(value).split())
     return text if len(text) <= 80 else f"{text[:80]} ..."
@@ -134,7 +134,7 @@ def _parse(path: Path) -> CocoIndex:
                 counts["duplicate images dropped"] += 1
             elif key == "images":
                 if _OUTSIDE.search(entry["file_name"]):
-                    name = shortly(repr(entry["file_name"]))
+                    name = excerpt(repr(entry["file_name"]))
                     raise FSAFError(f"{path}: file_name {name} leads outside the images' folder: mend the json.")
                 if not 1 <= min(entry["width"], entry["height"]) <= max(entry["width"], entry["height"]) <= MAX_SIDE:
                     raise ValueError(f"its width or height is below 1 or above {MAX_SIDE:,}")
@@ -152,8 +152,8 @@ def _parse(path: Path) -> CocoIndex:
     except (OSError, UnicodeDecodeError) as error:
         raise FSAFError(f"{path}: cannot be read ({error}): give the path of a COCO-format json.") from None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        what = f"has no {shortly(error)}" if isinstance(error, KeyError) else f"cannot be used ({shortly(error)})"
-        raise FSAFError(f"{path}: an entry of {shortly(repr(key))} {what}: mend {shortly(entry)}.") from None
+        what = f"has no {excerpt(error)}" if isinstance(error, KeyError) else f"cannot be used ({excerpt(error)})"
+        raise FSAFError(f"{path}: an entry of {excerpt(repr(key))} {what}: mend {excerpt(entry)}.") from None
     if not images or not categories:
         raise FSAFError(f"{path}: not a COCO json: it lists no {'categories' if images else 'images'}.")
 
