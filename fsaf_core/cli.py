@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -369,7 +369,7 @@ def _data(args: list[str]) -> object:
     return tyro.cli(commands[args[0]], args=args[1:], prog=f"fsaf data {args[0]}")
 
 
-COMMANDS: dict[str, tuple[str, Callable[[list[str]], object]]] = {
+COMMANDS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
     "train": ("train a preset, evaluate it, draw it", lambda args: _with_preset(Train, args, "train")),
     "evaluate": (
         "COCO's figures of a weights file",

@@ -20,6 +20,9 @@ class Exported(nn.Module):
     normalising). Outputs: `boxes` (B, M, 4) pixels of the input, `scores` (B, M), `labels` (B, M); M = 1000 a level.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         if detector.config.branches != "anchor_free":
@@ -102,7 +105,8 @@ def suppress(
     """Class-wise NMS of one image's candidates in numpy: the indices of what is kept, best first."""
     order = np.argsort(-scores, kind="stable")
     solid = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
-    order, kept = order[(scores[order] > score_thresh) & solid[order]], []
+    order = order[(scores[order] > score_thresh) & solid[order]]
+    kept: list[int] = []
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     while len(order) and len(kept) < most:
         best, order = order[0], order[1:]
