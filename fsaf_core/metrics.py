@@ -93,6 +93,9 @@ def coco_metrics(
     """
     truth = _ground_truth(Path(annotations), None if image_ids is None else set(map(int, image_ids)))
     known = {image["id"] for image in truth["images"]}
+    broken = next((row["image_id"] for row in results if not np.isfinite([row["score"], *row["bbox"]]).all()), None)
+    if broken is not None:
+        raise FSAFError(f"A detection of image {broken} holds a value that is no number: leave it out.")
     stranger = next((row["image_id"] for row in results if row["image_id"] not in known), None)
     if stranger is not None and image_ids is None:
         raise FSAFError(

@@ -71,8 +71,10 @@ def as_rgb(picture: Image.Image) -> Image.Image:
     Black to white of one channel of numbers is 0..1 for floats that fit, else 0..255, 0..65535, or up to the largest value.
 
     Raises:
-        ValueError: "it holds values that are no numbers".
+        ValueError: "it has no pixels"; "it holds values that are no numbers".
     """
+    if not picture.width * picture.height:
+        raise ValueError("it has no pixels")
     picture.load()  # a TIFF is turned by this already
     try:
         turn = TURNS.get(picture.getexif().get(ORIENTATION, 1))

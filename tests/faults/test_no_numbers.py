@@ -1,0 +1,88 @@
+"""NaN and infinity: a sentence or a defined result, never a NaN in a json and never a loop without end."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from heart import SMALL, target
+
+import fsaf_core as fsaf
+from fsaf_core.config import FSAFError
+from fsaf_core.metrics import coco_metrics, to_coco_results
+
+NAN, INF = float("nan"), float("inf")
+NUMBERS = pytest.mark.parametrize("number", [NAN, INF, -INF, 1e38])
+PICTURE = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def detector():
+    torch.manual_seed(0)
+    return fsaf.build_detector(SMALL).eval()
+
+
+def sound(found, width=96, height=64):
+    """Detections that a json can hold and a picture can show."""
+    boxes, scores = found["boxes"], found["scores"]
+    assert boxes.isfinite().all() and scores.isfinite().all() and ((scores >= 0) & (scores <= 1)).all()
+    assert (boxes >= 0).all() and (boxes <= boxes.new_tensor([width, height, width, height]) + 1e-3).all()
+    json.dumps(to_coco_results([1], [found], [1, 2, 3]), allow_nan=False)
+
+
+@NUMBERS
+@pytest.mark.parametrize("layer", ["af_cls", "af_box", "cls_tower", "all"])
+def test_detections_of_weights_that_are_no_numbers_are_numbers_or_none(number, layer, detector):
+    with torch.no_grad():
+        for name, value in detector.named_parameters():
+            if layer == "all" or layer in name:
+                value.fill_(number)
+    sound(detector.predict(PICTURE))
+
+
+@NUMBERS
+def test_a_float_image_that_is_no_number_gives_no_detection_outside_it_and_a_loss_that_says_so(number, detector):
+    image = torch.from_numpy(PICTURE).permute(2, 0, 1) / 255
+    image[:, 10:20, 10:20] = number
+    sound(detector([image])[0])
+    losses = detector.train()([image], [target([[8, 8, 40, 40]], [1])])
+    assert all(loss.shape == () for loss in losses.values())  # the training loop stops at the first that is no number
+
+
+@pytest.mark.parametrize("branches", ["anchor_free", "anchor_based", "joint"])
+@pytest.mark.parametrize(
+    "box",
+    [[-50, -50, -10, -10], [500, 500, 600, 600], [-1e4, -1e4, 1e4, 1e4], [8, 8, 8.001, 8.001], [8, 8, 8.001, 40]],
+    ids=str,
+)
+def test_a_box_far_outside_or_hardly_there_gives_losses_that_are_numbers(box, branches):
+    """Those that are none at all, NaN, infinite or turned around, are dropped when a json is read."""
+    torch.manual_seed(0)
+    detector = fsaf.build_detector(replace(SMALL, branches=branches)).train()
+    image = torch.from_numpy(PICTURE).permute(2, 0, 1)
+    for boxes in ([box], [box, [8, 8, 40, 40]]):
+        losses = detector([image], [target(boxes, [1] * len(boxes))])
+        sum(losses.values()).backward()
+        assert all(loss.isfinite() for loss in losses.values())
+        assert all(value.grad.isfinite().all() for value in detector.parameters() if value.grad is not None)
+
+
+@pytest.mark.parametrize("kind", ["float", "nan", "16 bits", "bool", "four", "text", "empty"])
+def test_an_array_that_is_no_picture_is_one_sentence(kind, detector):
+    array = {
+        "float": PICTURE / 255, "nan": np.full((64, 96), NAN, np.float32), "16 bits": PICTURE.astype(np.uint16),
+        "bool": PICTURE[..., :2] > 3, "four": PICTURE[None], "text": np.array(["a"]), "empty": np.zeros((0, 5, 3), np.uint8),
+    }[kind]  # fmt: skip
+    with pytest.raises(FSAFError, match=r"no picture was given .*: give a path, a PIL image or an array, uint8 \(H, W, 3\)\."):
+        detector.predict(array)
+
+
+@pytest.mark.parametrize("number", [NAN, INF])
+def test_results_that_are_no_numbers_do_not_reach_the_figures(number, tmp_path):
+    path = tmp_path / "x.json"
+    truth = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 20, 20]}
+    path.write_text(json.dumps({"images": [{"id": 1}], "annotations": [truth], "categories": [{"id": 1, "name": "a"}]}))
+    for row in ({"bbox": [1, 1, number, 20], "score": 0.5}, {"bbox": [1, 1, 20, 20], "score": number}):
+        with pytest.raises(FSAFError, match="A detection of image 1 holds a value that is no number"):
+            coco_metrics(path, [{"image_id": 1, "category_id": 1, **row}])
