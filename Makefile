@@ -11,7 +11,7 @@ STEADY := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 ROOT_USER := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab train test test-all test-oldest lint notebooks notebooks-mutate course-model site package clean
+.PHONY: help setup lab train test test-all test-oldest coverage lint notebooks notebooks-mutate core-mutate course-model site package clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  %s %-16s", $$1, $$2; $$1 = $$2 = ""; print }'
@@ -60,6 +60,11 @@ test-oldest:  ## the tests with the oldest dependencies that pyproject.toml allo
 	@build/oldest/bin/python -m pip install --disable-pip-version-check --progress-bar on -c build/oldest.txt -e ".[dev]"
 	$(STEADY) build/oldest/bin/python -m pytest tests $(PYTEST_ARGS)
 
+coverage: $(READY)  ## how much of the core the quick tests reach: 95 % of its lines, or it fails
+	@echo "Testing without notebooks and browser, counting lines (several minutes)."
+	$(STEADY) $(PY) -m pytest tests -m "not slow" -o addopts= -p no:nbval --ignore=tests/notebooks --ignore=tests/browser \
+		--cov --cov-report=term $(PYTEST_ARGS)
+
 lint: $(READY)  ## ruff, the import contract, mypy
 	$(PY) -m ruff check .
 	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint(["--no-logo", "--no-cache"])'
@@ -72,6 +77,10 @@ notebooks: $(READY)  ## run all notebooks and store their outputs
 notebooks-mutate: $(READY)  ## change stored outputs at 200 places: the comparison must notice
 	@echo "Running every notebook once, then comparing with changed outputs (about 8 minutes)."
 	$(STEADY) $(PY) tests/notebooks/mutate_notebooks.py
+
+core-mutate: $(READY)  ## change the method at more than 100 places: the rule's test must notice each
+	@echo "Changing a copy of the method at one place after the other (about 10 minutes)."
+	$(STEADY) $(PY) tests/mutate_core.py
 
 course-model: $(READY)  ## train the course's own checkpoint again and store it beside the notebooks
 	@echo "Training the course's checkpoint again (about 10 minutes on two CPU cores)."

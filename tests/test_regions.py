@@ -83,6 +83,12 @@ def test_reference_a_cell_needs_its_point_strictly_inside_the_full_box(detector)
     assert at(0, effective) == set() and at(0, ignoring) == {(4, 6)}
 
 
+def test_reference_a_cells_square_is_centred_at_its_point(detector):
+    """The ignoring box [36.5 28.5 43.5 35.5] lies in the square of 8 px around (40, 32)."""
+    _, (ignoring,) = cells_of(detector, REFERENCE, [[33, 25, 47, 39]])
+    assert at(0, ignoring) == {(4, 5)}
+
+
 def test_reference_a_cell_needs_more_than_a_hundredth_of_its_square_covered(detector):
     """A box of w x 5 px has a 0.2 box of 0.2 w x 1; 0.64 px^2 of a 64 px^2 square are not enough, more is."""
     for width, there in ((3.1, False), (3.3, True)):
@@ -151,7 +157,7 @@ def test_an_ignoring_box_smaller_than_the_effective_one_is_a_users_fault():
 
 def runs(*start_length):
     """Runs of one slot each."""
-    start, length = torch.tensor(start_length).unbind(1)
+    start, length = torch.tensor(start_length).int().unbind(1)
     return Runs(start[:, None], length[:, None])
 
 
