@@ -1,6 +1,8 @@
 """The command line: parses, calls one function, prints. The only place that trains and then draws."""
 
+import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -114,19 +116,20 @@ class Predict:
 
         files = image_files(self.images)
         detector = load_any(self.weights, self.device)
-        names, results, failed = detector.config.class_names, [], []
+        names, results, failed = detector.config.class_names, [], 0
         for number, file in enumerate(files, start=1):
             try:
                 picture = load_image(file)
                 found = detector.predict(picture)
             except FSAFError as error:  # one bad file must not lose the others' results
-                failed.append(str(error))
+                failed += 1
+                print(f"fsaf: {error}", file=sys.stderr, flush=True)
                 continue
             shown = found["scores"] >= self.score
             drawn = draw_boxes(
                 picture, found["boxes"][shown].tolist(), found["labels"][shown].tolist(), found["scores"][shown].tolist(), names
             )
-            target = self.out / f"{number:06d}_{file.stem}.png"
+            target = self.out / f"{number:06d}_{file.stem[:60]}.png"
             self.out.mkdir(parents=True, exist_ok=True)
             drawn.save(target)
             for (x1, y1, x2, y2), score, label in zip(*(found[key].tolist() for key in ("boxes", "scores", "labels"))):
@@ -142,12 +145,12 @@ class Predict:
                     }
                 )
             print(f"{file}: {int(shown.sum())} objects of score {self.score:g} and more -> {target}", flush=True)
-        if len(failed) < len(files):
+        if failed < len(files):
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / "detections.json").write_text(json.dumps(results))
-            print(f"{len(results)} detections of {len(files) - len(failed)} images in {self.out / 'detections.json'}")
+            print(f"{len(results)} detections of {len(files) - failed} images in {self.out / 'detections.json'}")
         if failed:
-            raise FSAFError(f"{len(failed)} of {len(files)} images could not be read: {'; '.join(failed[:5])}")
+            raise FSAFError(f"{failed} of {len(files)} images could not be read, as said above: mend or leave them out.")
 
 
 @dataclass(frozen=True)
@@ -297,7 +300,9 @@ def image_files(sources: tuple[Path, ...]) -> list[Path]:
     """
     from PIL import Image
 
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    from .data.coco import NO_PIXELS
+
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind not in NO_PIXELS}
     files: list[Path] = []
     if not sources:
         raise FSAFError("no image given: name files or folders, for example `fsaf predict --weights WEIGHTS photo.jpg`.")
@@ -393,6 +398,29 @@ def main(argv: list[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
     args = [arg for arg in args if arg != "--debug"]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what this terminal cannot show
+    try:
+        return _run(args)
+    except FSAFError as error:
+        if debug:
+            raise
+        print(f"fsaf: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `fsaf ... | head`: the reader has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        if debug or error.filename is None:
+            raise
+        print(f"fsaf: {error.filename}: {error.strerror}: check the path, its rights and the disk.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as error:
+        print(f"\n{error or 'Stopped.'}", file=sys.stderr)
+        return 130
+
+
+def _run(args: list[str]) -> int:
     try:
         if not args or args[0] in ("-h", "--help"):
             print(_help())
@@ -401,14 +429,8 @@ def main(argv: list[str] | None = None) -> int:
             raise FSAFError(f"no command {args[0]!r}: there are {', '.join(COMMANDS)}.")
         COMMANDS[args[0]][1](args[1:])()
         return 0
-    except FSAFError as error:
-        if debug:
-            raise
-        print(f"fsaf: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as error:
-        print(f"\n{error or 'Stopped.'}", file=sys.stderr)
-        return 130
+    finally:
+        sys.stdout.flush()  # here, where a reader that has gone is no surprise
 
 
 def _help() -> str:

@@ -91,7 +91,9 @@ def as_rgb(picture: Image.Image) -> Image.Image:
         picture = Image.fromarray(np.clip(values * (255 / white) + 0.5, 0, 255).astype(np.uint8))
     elif picture.mode == "P":
         picture = picture.convert("RGBA")
-    return picture.convert("RGB")
+    picture = picture.convert("RGB")
+    picture.info = {}  # with the orientation in it, the picture would be turned again where it is given on
+    return picture
 
 
 def _files(folder: Path) -> dict[str, bool]:
