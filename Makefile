@@ -87,15 +87,21 @@ course-model: $(READY)  ## train the course's own checkpoint again and store it 
 	$(PY) tests/notebooks/make_course_model.py
 
 define SITE_CONF
+import json
+import pathlib
+import re
+
 from docutils import nodes
 from latex2mathml.converter import convert
 
-project = "FSAF, the course"
+html_title = project = "FSAF, the course"
 extensions = ["myst_nb"]
 html_theme = "sphinx_book_theme"
 html_show_sphinx = False
 html_copy_source = False
+html_static_path, html_css_files = ["_static"], ["course.css"]
 nb_execution_mode = "off"  # the notebooks carry their outputs
+nb_merge_streams = True  # what one cell prints is one block
 nb_ipywidgets_js = {}  # no scripts from elsewhere: the stored outputs hold each widget's picture
 myst_enable_extensions = ["dollarmath", "amsmath"]
 suppress_warnings = ["mystnb.unknown_mime_type", "myst.xref_missing"]
@@ -103,14 +109,32 @@ html_math_renderer = "mathml"  # which browsers show by themselves: MathJax woul
 
 def mathml(self, node):
     block = isinstance(node, nodes.math_block)
-    text = convert(node.astext().replace(r"\arg", r"\operatorname{arg}"), display="block" if block else "inline")
+    tex = re.sub(r"\\ln(?= *[^( ])", r"\\ln\\,", node.astext().replace(r"\arg", r"\operatorname{arg}"))
+    text = convert(tex, display="block" if block else "inline")
     if "\\" in text:
         raise ValueError(f"latex2mathml does not know all of {node.astext()!r}")
     self.body.append(f"<p>{text}</p>" if block else text)
     raise nodes.SkipNode
 
+def cells(app, doctree):  # links to cells go on working: JupyterLab's fragment of a cell is the cell's id here
+    path = pathlib.Path(app.env.doc2path(app.env.docname))
+    notebook = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".ipynb" else {}
+    for node in doctree.findall(nodes.container):
+        if node.get("nb_element") == "cell_code":
+            node["ids"].append("cell-id=" + notebook["cells"][node["cell_index"]]["id"])
+
 def setup(app):
     app.add_html_math_renderer("mathml", (mathml, None), (mathml, None))
+    app.connect("doctree-read", cells)
+endef
+
+define SITE_STYLE
+.bd-main .bd-content .bd-article-container { max-width: 68rem }
+.bd-article-container :is(p, ul, ol, details) { max-width: 46rem }
+.bd-article-container pre { font-size: 80% }
+.bd-article-container details { margin-bottom: 1.15rem }
+.bd-header, .bd-sidebar-secondary .sidebar-secondary__inner > :empty { display: none }
+.bd-article-container .cell { scroll-margin-top: 4rem }
 endef
 
 define SITE_INDEX
@@ -122,7 +146,7 @@ define SITE_INDEX
 notebooks/*
 ```
 endef
-export SITE_CONF SITE_INDEX
+export SITE_CONF SITE_INDEX SITE_STYLE
 
 $(READY_SITE): $(READY)
 	@echo "Installing Sphinx for the site (a minute)."
@@ -132,6 +156,7 @@ $(READY_SITE): $(READY)
 site: $(READY_SITE)  ## the notebooks as web pages, in site/index.html
 	@echo "Rendering the notebooks with their stored outputs (under a minute)."
 	@rm -rf build/site site && mkdir -p build/site && cp -R notebooks build/site/
+	@mkdir build/site/_static && printf '%s\n' "$$SITE_STYLE" > build/site/_static/course.css
 	@printf '%s\n' "$$SITE_CONF" > build/site/conf.py
 	@printf '%s\n' "$$SITE_INDEX" > build/site/index.md
 	$(PY) -m sphinx -q -b html -d build/site/.doctrees build/site site

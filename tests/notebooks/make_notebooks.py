@@ -14,6 +14,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
+from nbval.plugin import coalesce_streams
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CELL_TIMEOUT = 600  # seconds
@@ -39,7 +40,7 @@ def run(path: Path) -> NotebookNode:
 
 
 def tidy(notebook: NotebookNode) -> NotebookNode:
-    """Without what differs from machine to machine and says nothing: widgets' state (30 kB each), versions, gaps in the count."""
+    """Without what differs from run to run for nothing: widgets' state (30 kB each), versions, gaps in the count, torn prints."""
     kernelspec = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     notebook.metadata = NotebookNode(kernelspec=kernelspec, language_info={"name": "python"})
     count = 0
@@ -48,6 +49,7 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
             continue
         count += 1
         cell.execution_count = count
+        cell.outputs = coalesce_streams(cell.outputs)  # a slow cell's prints come in pieces, at other places in each run
         for output in cell.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = count

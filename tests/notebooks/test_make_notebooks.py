@@ -12,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).parents[2]
 MAKER = Path(__file__).parent / "make_notebooks.py"
+TORN = "import time\nfor word in ('one', 'two'):\n    print(word, flush=True)\n    time.sleep(0.5)"
 
 
 def make(*paths: Path) -> subprocess.CompletedProcess:
@@ -29,7 +30,13 @@ def compare(path: Path) -> str:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A notebook without outputs, and what the maker made of it."""
     path = tmp_path_factory.mktemp("made") / "small.ipynb"
-    sources = ["import os\n6 * 7", "print(os.getcwd() == os.path.dirname(os.path.abspath('small.ipynb')))", "[1, 2];", "object()"]
+    sources = [
+        "import os\n6 * 7",
+        "print(os.getcwd() == os.path.dirname(os.path.abspath('small.ipynb')))",
+        "[1, 2];",
+        "object()",
+        TORN,
+    ]
     cells = [new_markdown_cell("# Small"), *map(new_code_cell, sources)]
     metadata = {"widgets": {"state": {}}, "language_info": {"name": "x", "version": "9"}}
     nbformat.write(new_notebook(cells=cells, metadata=metadata), path)
@@ -41,10 +48,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_outputs_are_stored_and_the_rest_is_tidy(made: Path) -> None:
     notebook = nbformat.read(made, as_version=4)
     code = notebook.cells[1:]
-    assert [cell.execution_count for cell in code] == [1, 2, 3, 4]
+    assert [cell.execution_count for cell in code] == [1, 2, 3, 4, 5]
     assert code[0].outputs[0].data["text/plain"] == "42"
     assert code[1].outputs[0].text == "True\n"  # it runs in its own folder
     assert code[2].outputs == []  # a trailing semicolon silences
+    assert [output.text for output in code[4].outputs] == ["one\ntwo\n"]  # in one piece, however it came
     assert notebook.metadata == {
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -60,10 +68,10 @@ def test_making_again_changes_only_addresses(made: Path) -> None:
 
 
 def test_what_is_made_passes_and_a_wrong_figure_fails(made: Path) -> None:
-    assert "4 passed" in compare(made)
+    assert "5 passed" in compare(made)
     wrong = made.with_name("wrong.ipynb")
     wrong.write_text(made.read_text(encoding="utf-8").replace('"42"', '"43"'), encoding="utf-8")
-    assert "1 failed, 3 passed" in compare(wrong)
+    assert "1 failed, 4 passed" in compare(wrong)
 
 
 def test_a_failing_cell_leaves_the_file_as_it_was(tmp_path: Path) -> None:
