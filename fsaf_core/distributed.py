@@ -60,7 +60,11 @@ def device_of(name: str = "auto") -> torch.device:
 
 
 def join(device: str = "auto") -> World:
-    """Meets the other processes that torchrun started (gloo on CPU, nccl on CUDA) and says which of them this one is."""
+    """Meets the other processes that torchrun started (gloo on CPU, nccl on CUDA) and says which of them this one is.
+
+    Raises:
+        FSAFError: for a device that is not there, or for several processes on MPS.
+    """
     chosen, size = device_of(device), int(os.environ.get("WORLD_SIZE", 1))
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)

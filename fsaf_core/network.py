@@ -45,7 +45,12 @@ class TinyBody(nn.Module):
 
 
 def make_body(config: ModelConfig, pretrained: bool) -> tuple[nn.Module, tuple[int, int, int]]:
-    """A torchvision ResNet without its classifier (or the tiny body) and the channels of C3, C4, C5."""
+    """A torchvision ResNet without its classifier (or the tiny body) and the channels of C3, C4, C5.
+
+    Args:
+        config: its `body` and `body_norm` count here.
+        pretrained: torchvision's IMAGENET1K_V1 weights, downloaded when not there yet; the tiny body has none.
+    """
     norm = FrozenStatsBatchNorm if config.body_norm == "frozen" else nn.BatchNorm2d
     if config.body == "tiny":
         return TinyBody(norm=norm), (48, 96, 160)
@@ -82,8 +87,8 @@ class FeaturePyramid(nn.Module):
         for parameter in self.parameters():
             nn.init.xavier_uniform_(parameter) if parameter.ndim > 1 else nn.init.zeros_(parameter)
 
-    def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """C3..C5 to the pyramid's levels, finest first."""
+    def forward(self, features: list[Float[Tensor, "B _ _ _"]]) -> list[Float[Tensor, "B C _ _"]]:
+        """C3..C5 to the pyramid's levels, finest first, all of C = `channels`."""
         merged = [lateral(c) for lateral, c in zip(self.lateral, features[self.skip :])]
         for index in range(len(merged) - 1, 0, -1):
             merged[index - 1] = merged[index - 1] + F.interpolate(
@@ -141,7 +146,12 @@ class Head(nn.Module):
             self.ab_box = output_conv(channels, anchors_per_cell * 4, 0.0)
 
     def forward(self, levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-        """For each level: class logits, box outputs (l t r b >= 0), anchor logits and deltas; empty lists without the branch."""
+        """The outputs of each level; empty lists without the branch.
+
+        Returns:
+            Class logits (B, K, H, W); box outputs l t r b >= 0 (B, 4, H, W), in units of S * stride; for A anchors a cell their
+            class logits (B, A * K, H, W) and deltas (B, A * 4, H, W).
+        """
         af_cls, af_box, ab_cls, ab_box = [], [], [], []
         for level in levels:
             cls, box = self.cls_tower(level), self.box_tower(level)

@@ -166,7 +166,11 @@ class Loader:
         return eval_order(self.dataset.wide, self.batch_size, self.rank, self.world)
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from number `start` on."""
+        """The batches of an epoch, from number `start` on.
+
+        Raises:
+            FSAFError: "a loading process died ..."
+        """
         self._todo[:] = [[(epoch, i) for i in batch] for batch in self._order(epoch)[start:]]
         try:
             for loaded in self._loader:
