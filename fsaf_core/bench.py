@@ -14,9 +14,10 @@ from torch import Tensor
 
 from . import presets
 from .config import COCO_CLASSES, ModelConfig
-from .detector import Detector, HeadOutputs, build_detector
+from .detector import Detector, build_detector
 from .network import fold_norms
 from .tally import Tally
+from .targets import HeadOutputs
 
 SHAPES = ((100, 168), (50, 84), (25, 42), (13, 21), (7, 11))  # P3..P7 of 800 x 1344
 
@@ -96,8 +97,8 @@ def focal_alone(outputs: HeadOutputs) -> Callable[[], None]:
 def losses_table(pairs: int = 15) -> list[str]:
     """(a) time, (d) operations and (e) memory of assignment and losses at 800 x 1344."""
     lines = ["(a) head losses, forward + backward, 2 x 800 x 1344, 80 classes"]
-    counts = ["(d) dispatched operations and host syncs"]
-    peaks = ["(e) peak temporary memory, in sizes of the logits (their gradients included)"]
+    counts = ["(d) operations of assignment and losses, views aside, and host syncs"]
+    peaks = ["(e) peak temporary memory, in sizes of the logits: forward; forward and backward, beyond the gradients"]
     for convention in ("reference", "paper"):
         times = {}
         for boxes in (8, 50, 300):
@@ -122,10 +123,14 @@ def losses_table(pairs: int = 15) -> list[str]:
                 for name, tally in (("forward", forward), ("backward", backward))
             ]
             counts.append(f"    {convention}, {boxes:3} boxes: {', '.join(done)}")
+            del losses, fresh
             with Tally() as both:
                 losses_step(detector, outputs, targets)
-            size = sum(level.numel() * level.element_size() for level in outputs.cls_logits)
-            peaks.append(f"    {convention}, {boxes:3} boxes: {both.peak / size:.2f}")
+            size, gradients = (
+                sum(level.numel() * level.element_size() for level in levels)
+                for levels in (outputs.cls_logits, (*outputs.cls_logits, *outputs.box_offsets))
+            )
+            peaks.append(f"    {convention}, {boxes:3} boxes: {forward.peak / size:.2f}; {(both.peak - gradients) / size:.2f}")
         lines.append(f"    {convention}: 300 boxes take {times[300] / times[8]:.2f} x the time of 8")
     return [*lines, *counts, *peaks]
 

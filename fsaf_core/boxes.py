@@ -116,7 +116,7 @@ def edge_iou(one: Float[Tensor, "*any 4"], other: Float[Tensor, "*any 4"], eps: 
     """IoU, 0..1, of each box of `one` with that at the same place of `other`, both as edges; the union is at least `eps` px^2."""
     overlap_one_other = torch.stack([torch.minimum(one, other), one, other])  # of two edges the inner one bounds the overlap
     low, high = overlap_one_other.chunk(2, -1)
-    width, height = (low + high).clamp(min=0).unbind(-1)
+    width, height = (low + high).relu().unbind(-1)  # relu: unlike clamp it keeps nothing but its result for the gradient
     overlap, area_one, area_other = (width * height).unbind(0)
     return overlap / (area_one + area_other - overlap).clamp(min=eps)
 

@@ -1,9 +1,8 @@
 """The whole detector: images to losses in training, to detections in inference. Each stage can be called alone."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from .data.coco import as_rgb, load_image
 from .data.transforms import resize
 from .network import Network
 from .regions import Slots, make_slots
+from .targets import HeadOutputs
 
 
 @dataclass(frozen=True)
@@ -29,34 +29,6 @@ class Batch:
 
     tensor: Float[Tensor, "B 3 H W"]
     sizes: list[tuple[int, int]]  # height, width of each image before padding
-
-
-@dataclass(frozen=True)
-class HeadOutputs:
-    """The network's outputs, a list over the levels each; lists of a missing branch are empty."""
-
-    cls_logits: list[Float[Tensor, "B K _ _"]]
-    box_offsets: list[Float[Tensor, "B 4 _ _"]]  # l t r b >= 0, in units of S * stride
-    ab_cls: list[Float[Tensor, "B _ _ _"]] = field(default_factory=list)  # 9 anchors x K
-    ab_box: list[Float[Tensor, "B _ _ _"]] = field(default_factory=list)  # 9 anchors x 4
-
-    @property
-    def blocks(self) -> list[Float[Tensor, "B K _"]]:
-        """`cls_logits` as the losses take them: the first level's cells, and all others' side by side."""
-        return self._kept("_blocks", lambda: af.level_blocks(self.cls_logits))
-
-    @property
-    def offsets(self) -> Float[Tensor, "B R 4"]:
-        """`box_offsets` of all levels side by side."""
-        return self._kept("_offsets", lambda: torch.cat([level.flatten(2).float() for level in self.box_offsets], 2).mT)
-
-    def _kept(self, name: str, make: Callable[[], Any]) -> Any:
-        """Made once, with gradient, even if the assignment, which needs none, asks first. (`cached_property` may take a lock,
-        which `torch.compile` cannot trace.)"""
-        if name not in self.__dict__:
-            with torch.enable_grad():
-                self.__dict__[name] = make()
-        return self.__dict__[name]
 
 
 class Detector(nn.Module):
@@ -143,7 +115,7 @@ class Detector(nn.Module):
             return None
         grid, slots = self._grid(outputs.cls_logits)
         extent, valid = self._extent(grid, sizes, outputs.cls_logits[0])
-        return af.assign(outputs.blocks, outputs.offsets, instances, extent, valid, grid, slots, self.config)
+        return af.assign(outputs, instances, extent, valid, grid, slots, self.config)
 
     def _losses(
         self, outputs: HeadOutputs, assignment: af.Assignment | None, instances: af.Instances | None
@@ -151,7 +123,7 @@ class Detector(nn.Module):
         losses = {}
         if assignment is not None:
             normalizer = af.loss_normalizer(assignment, self.config, self.sync_normalizer)
-            losses |= af.anchor_free_losses(outputs.blocks, outputs.offsets, assignment, normalizer, self.config)
+            losses |= af.anchor_free_losses(outputs, assignment, normalizer, self.config)
         if self.anchor_based is not None and instances is not None:
             height, width = (side * self.config.strides[0] for side in outputs.ab_cls[0].shape[-2:])
             losses |= self.anchor_based.losses(outputs.ab_cls, outputs.ab_box, instances, height, width, self.sync_normalizer)

@@ -2,7 +2,7 @@
 
 Almost every entry of the B x K x R class logits is background, so the focal loss is computed as a dense background term in
 closed form, and what differs from background (one class at each positive cell) is put on top. Forward and backward each touch the
-logits once; the forward pass needs one temporary of the size of a block.
+logits once; the forward pass needs one temporary of half a block's size.
 """
 
 from collections.abc import Sequence
@@ -45,21 +45,32 @@ def at_label(blocks: Sequence[Float[Tensor, "B K _"]], label: Int64[Tensor, "B R
     return torch.cat([block.gather(1, index) for block, index in zip(blocks, own)], 2).squeeze(1)
 
 
+@torch.no_grad()
+def background_focal(
+    blocks: Sequence[Float[Tensor, "B K _"]], ignored: Sequence[Bool[Tensor, "B K _"]] | None
+) -> Float[Tensor, "B R"]:
+    """-p^2 ln(1 - p), summed over the classes of each cell: all that is not ignored taken as background; without weight."""
+    half = -(-blocks[0].shape[2] // 2)  # so large are the pieces: a smaller temporary
+    pieces = [piece for block in blocks for piece in block.split(half, 2)]
+    masks = [piece for mask in ignored for piece in mask.split(half, 2)] if ignored is not None else [None] * len(pieces)
+    sums = []
+    for piece, mask in zip(pieces, masks):
+        loss = focal_term(piece)
+        sums.append((loss if mask is None else loss.masked_fill_(mask, 0)).sum(1))
+        del loss  # before the next piece's is made
+    return torch.cat(sums, 1)
+
+
 class _CellFocal(torch.autograd.Function):
     """Focal loss of each cell, summed over the classes; closed form in both directions (gamma = 2)."""
 
     @staticmethod
-    def forward(ctx, positive, label, ignored, *blocks):
+    def forward(ctx, positive, label, ignored, background, *blocks):
         ctx.num_blocks = len(blocks)
-        ctx.save_for_backward(positive, label, *blocks, *(mask for mask in ignored if mask is not None))
-        sums = []
-        for block, mask in zip(blocks, ignored):
-            loss = focal_term(block)
-            sums.append((loss if mask is None else loss.masked_fill_(mask, 0)).sum(1))
-            del loss  # before the next block's is made
-        background, own = torch.cat(sums, 1), at_label(blocks, label)
-        if ignored[0] is None:  # else the own class is among the ignored
-            background -= focal_term(own) * positive
+        ctx.save_for_backward(positive, label, *blocks, *(ignored or ()))
+        own = at_label(blocks, label)
+        if ignored is None:  # else the own class is among the ignored
+            background = background - focal_term(own) * positive
         return torch.lerp(background, focal_term(-own) * positive, ALPHA)  # (1 - alpha) background + alpha positive
 
     @staticmethod
@@ -82,7 +93,7 @@ class _CellFocal(torch.autograd.Function):
             q = torch.sigmoid(-x)
             at_own = -ALPHA * q.square() * torch.lerp(2 * softplus(-x), torch.ones_like(q), q) * out
             grads.append(dense.scatter_(1, own, torch.where(where.unsqueeze(1), at_own, dense.gather(1, own))))
-        return None, None, None, *grads
+        return None, None, None, None, *grads
 
 
 def cell_focal(
@@ -90,6 +101,7 @@ def cell_focal(
     positive: Bool[Tensor, "B R"],
     label: Int64[Tensor, "B R"],
     ignored: Sequence[Bool[Tensor, "B K _"]] | None,
+    background: Float[Tensor, "B R"] | None = None,
 ) -> Float[Tensor, "B R"]:
     """Focal loss of each cell, summed over the classes.
 
@@ -102,10 +114,13 @@ def cell_focal(
         label: their class, 0..K-1; anything in range elsewhere.
         ignored: entries left out, in the same blocks; must hold the own class of every positive cell (which is put back as
             positive). None: nothing is ignored.
+        background: `background_focal` of the same blocks and ignored entries, if it is there already.
 
     Source: paper, section 3.2 (classification loss); Lin et al., Focal Loss.
     """
-    return _CellFocal.apply(positive, label, tuple(ignored) if ignored is not None else (None,) * len(blocks), *blocks)
+    if background is None:
+        background = background_focal(blocks, ignored)
+    return _CellFocal.apply(positive, label, ignored if ignored is None else tuple(ignored), background, *blocks)
 
 
 def iou_loss(predicted: Float[Tensor, "*any 4"], target: Float[Tensor, "*any 4"]) -> Float[Tensor, "*any"]:

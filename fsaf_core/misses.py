@@ -12,8 +12,8 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from .boxes import decode, make_grid
-from .detector import Detector, HeadOutputs
-from .targets import Assignment
+from .detector import Detector
+from .targets import Assignment, HeadOutputs
 
 CAUSES = (
     "no cell at any level",  # the assignment gives it none, so nothing teaches it

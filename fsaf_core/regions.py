@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import ceil
 
 import torch
-from jaxtyping import Bool, Float, Int, Int64
+from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,9 +33,9 @@ class Slots:
 
     num_effective: int  # the first slots hold the effective boxes' rows, the others the ignoring boxes'
     level: Int64[Tensor, " T"]
-    row: Int64[Tensor, " T"]  # counted from the region's first
-    start: Int64[Tensor, " T"]  # the first cell in R of the level's row of that number
-    width: Int64[Tensor, " T"]  # columns of the level
+    row: Int32[Tensor, " T"]  # counted from the region's first
+    start: Int32[Tensor, " T"]  # the first cell in R of the level's row of that number
+    width: Int32[Tensor, " T"]  # columns of the level
     scale: Float[Tensor, "T 1"]  # sides of the scaled box, in sides of the box
     outward: Float[Tensor, "T 4"]  # from pixels to half the cells, outwards
     shift: Float[Tensor, "4"]  # added to edges before they are rounded to whole cells
@@ -44,7 +44,7 @@ class Slots:
     row_shift: Float[Tensor, "T 4"]  # from a whole cell's number back to its outer side; at the top the slot's row
     bounds: tuple[Float[Tensor, "1 T 4"], Float[Tensor, "1 T 4"]]  # least and greatest edges, where an image fills the tensor
     entry_slot: Int64[Tensor, " E"]  # entries: every cell that an effective region can have, by slot ...
-    entry_column: Int64[Tensor, " E"]  # ... and column, counted from the run's first
+    entry_column: Int64[Tensor, "E 1"]  # ... and column, counted from the run's first
 
     @property
     def effective(self) -> slice:
@@ -61,8 +61,8 @@ class Slots:
 class Runs:
     """For each instance and row slot the run of cells start <= cell < start + length in R; (0, 0) where there is no such row."""
 
-    start: Int64[Tensor, "N T"]
-    length: Int64[Tensor, "N T"]
+    start: Int32[Tensor, "N T"]
+    length: Int32[Tensor, "N T"]
 
 
 def make_slots(grid: Grid, effective_scale: float, rules: Rules, like: Tensor) -> Slots:
@@ -85,9 +85,10 @@ def _slots(shapes, strides, effective_scale: float, rules: Rules, device: torch.
                     entries.extend((len(table), column) for column in range(width))
                 table.append((level, row, starts[level] + row * w, w, scale, stride))
         num_effective = num_effective or len(table)
-    level, row, start, width = torch.tensor([entry[:4] for entry in table], device=device).unbind(1)
+    level, *places = torch.tensor([entry[:4] for entry in table], device=device).unbind(1)
+    row, start, width = (place.int() for place in places)
     scale, stride = torch.tensor([entry[4:] for entry in table], device=device).split(1, 1)
-    entry_slot, entry_column = torch.tensor(entries, device=device).unbind(1)
+    entry_slot, entry_column = torch.tensor(entries, device=device).split(1, 1)
     inwards = torch.tensor([1.0, 1.0, -1.0, -1.0], device=device)
     shift = inwards * (rules.cell_center - 0.5 if rules.cells == "overlap" else 0.0)
     strict = (inwards + 1) * -0.5 + torch.where(torch.arange(len(table), device=device) < num_effective, 0.0, torch.inf)[:, None]
@@ -95,7 +96,7 @@ def _slots(shapes, strides, effective_scale: float, rules: Rules, device: torch.
     full = torch.tensor([[[w, h] for h, w in shapes]], device=device)
     return Slots(
         num_effective, level, row, start, width, scale, -0.5 * inwards / stride, shift, inwards * rules.cell_center, strict,
-        row_shift, edge_bounds(full, level, rules), entry_slot, entry_column,
+        row_shift, edge_bounds(full, level, rules), entry_slot.squeeze(1), entry_column,
     )  # fmt: skip
 
 
@@ -129,7 +130,7 @@ def find_runs(boxes: Float[Tensor, "N 4"], extent: Int64[Tensor, "N L 2"] | None
     if rules.cells == "overlap":
         cells = cells.minimum(slots.inner_shift.add(half, alpha=2).ceil() + slots.strict)
     lower, upper = slots.bounds if extent is None else edge_bounds(extent, slots.level, rules)
-    cells = cells.clamp(lower, upper).long()
+    cells = cells.clamp(lower, upper).int()
     left, top, right, bottom = cells.unbind(2)
     length, rows = left + right, top + bottom
     start = torch.addcmul(slots.start, top, slots.width, value=-1) - left
@@ -140,10 +141,10 @@ def find_runs(boxes: Float[Tensor, "N 4"], extent: Int64[Tensor, "N L 2"] | None
     covered = torch.minimum(side, edges) + torch.minimum(1 - side, edges.roll(2, 2))
     first, row, last, _ = covered.unbind(2)
     thin = torch.stack([first, last]) * row <= OVERLAP
-    return _only((rows > slots.row) & (row > OVERLAP), start + thin[0], (length - thin.sum(0)).clamp(min=0))
+    return _only((rows > slots.row) & (row > OVERLAP), start + thin[0], (length - thin.sum(0, dtype=torch.int32)).clamp(min=0))
 
 
-def _only(there: Bool[Tensor, "N T"], start: Int64[Tensor, "N T"], length: Int64[Tensor, "N T"]) -> Runs:
+def _only(there: Bool[Tensor, "N T"], start: Int32[Tensor, "N T"], length: Int32[Tensor, "N T"]) -> Runs:
     return Runs(start * there, length * there)
 
 
@@ -163,9 +164,9 @@ def own_cells(
     """
     order = with_none(box_area(boxes), torch.inf).argsort(descending=True, stable=True)  # owners; no instance, 0, comes first
     rank = order.argsort()[1:]  # each instance's place in that order
-    # Every cell that the regions can have (N E), in B x R; rank 0 for those beyond a run's end.
-    cell = (runs.start.index_select(1, slots.entry_slot) + slots.entry_column).add(image.unsqueeze(1), alpha=num_cells)
-    rank = rank.unsqueeze(1).masked_fill(slots.entry_column >= runs.length.index_select(1, slots.entry_slot), 0)
+    # Every cell that the regions can have (E N), in B x R; rank 0 for those beyond a run's end.
+    cell = (runs.start.mT.index_select(0, slots.entry_slot) + slots.entry_column).add(image, alpha=num_cells)
+    rank = rank.masked_fill(slots.entry_column >= runs.length.mT.index_select(0, slots.entry_slot), 0)
     best = rank.new_zeros((batch + 1) * num_cells)  # with room for what lies beyond a run's end in the last image
     best.scatter_reduce_(0, cell.flatten(), rank.flatten(), "amax")
     return order[best[: batch * num_cells]].view(batch, num_cells)

@@ -1,7 +1,8 @@
 """From the boxes of a batch to the maps that the losses use: owners, selection, positives, ignored entries; and the losses."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -9,9 +10,54 @@ from torch import Tensor
 
 from .boxes import Grid, to_edges
 from .config import FSAFError, ModelConfig
-from .losses import at_label, cell_focal, focal_positive, iou_loss
+from .losses import at_label, background_focal, cell_focal, focal_positive, iou_loss
 from .regions import Runs, Slots, count_regions, crowd_cells, find_runs, instance_maps, own_cells, with_none
 from .selection import mean_by_level, select_heuristic, select_online
+
+
+@dataclass(frozen=True)
+class HeadOutputs:
+    """The network's outputs, a list over the levels each; lists of a missing branch are empty."""
+
+    cls_logits: list[Float[Tensor, "B K _ _"]]
+    box_offsets: list[Float[Tensor, "B 4 _ _"]]  # l t r b >= 0, in units of S * stride
+    ab_cls: list[Float[Tensor, "B _ _ _"]] = field(default_factory=list)  # 9 anchors x K
+    ab_box: list[Float[Tensor, "B _ _ _"]] = field(default_factory=list)  # 9 anchors x 4
+
+    @property
+    def blocks(self) -> list[Float[Tensor, "B K _"]]:
+        """`cls_logits` as two blocks: the first level, most of all cells, not copied, and all others side by side."""
+        return self._kept("_blocks", None, lambda: _two_blocks([level.flatten(2).float() for level in self.cls_logits]))
+
+    @property
+    def offsets(self) -> Float[Tensor, "B R 4"]:
+        """`box_offsets` of all levels side by side."""
+        return self._kept("_offsets", None, lambda: torch.cat([level.flatten(2).float() for level in self.box_offsets], 2).mT)
+
+    def background(self, ignored: tuple[Bool[Tensor, "B K _"], ...] | None) -> Float[Tensor, "B R"]:
+        """Focal loss of each cell, without weight, were all its classes background that are not ignored."""
+        return self._kept("_background", ignored, lambda: background_focal(self.blocks, ignored))
+
+    def box_loss(self, target_edges: Float[Tensor, "B R 4"], grid: Grid, config: ModelConfig) -> Float[Tensor, "B R"]:
+        """-ln IoU of each cell's decoded box with its target. Made for the selection, it is handed on once, to the losses: a
+        second backward pass would find its graph gone."""
+        loss = self._kept("_box_loss", target_edges, lambda: box_loss(self.offsets, target_edges, grid, config))
+        if torch.is_grad_enabled():
+            del self.__dict__["_box_loss"]
+        return loss
+
+    def _kept(self, name: str, of: object, make: Callable[[], Any]) -> Any:
+        """What the selection has made serves the losses: kept with gradient, though the selection needs none, and for the same
+        targets `of`. (`cached_property` may take a lock, which `torch.compile` cannot trace.)"""
+        kept = self.__dict__.get(name)
+        if kept is None or kept[0] is not of:
+            with torch.enable_grad():
+                kept = self.__dict__[name] = (of, make())
+        return kept[1]
+
+
+def _two_blocks(flat: list[Tensor]) -> list[Tensor]:
+    return [flat[0], torch.cat(flat[1:], 2)] if len(flat) > 1 else flat
 
 
 @dataclass(frozen=True)
@@ -76,7 +122,7 @@ class Assignment:
     positive: Bool[Tensor, "B R"]  # owned, and at the owner's selected level
     label: Int64[Tensor, "B R"]  # the owner's class
     target_edges: Float[Tensor, "B R 4"]  # the owner's box as edges: -x1 -y1 x2 y2, pixels
-    ignored: Sequence[Bool[Tensor, "B K _"]]  # entries that teach nothing (but a positive cell's own class), in two blocks
+    ignored: tuple[Bool[Tensor, "B K _"], ...]  # entries that teach nothing (but a positive cell's own class), in two blocks
     valid: Bool[Tensor, "B R"] | None  # cells inside their image and under no crowd; None: all
 
     @property
@@ -85,16 +131,9 @@ class Assignment:
         return self.positive.sum()
 
 
-def level_blocks(levels: list[Float[Tensor, "B _ _ _"]]) -> list[Float[Tensor, "B _ _"]]:
-    """Maps of the levels as two blocks: the first level, and all others side by side."""
-    flat = [level.flatten(2).float() for level in levels]
-    return [flat[0], torch.cat(flat[1:], 2)] if len(flat) > 1 else flat
-
-
 @torch.no_grad()
 def assign(
-    cls_blocks: list[Float[Tensor, "B K _"]],
-    offsets: Float[Tensor, "B R 4"],
+    outputs: HeadOutputs,
     instances: Instances,
     extent: Int64[Tensor, "B L 2"] | None,
     valid: Bool[Tensor, "B R"] | None,
@@ -105,11 +144,11 @@ def assign(
     """Regions, owners, the loss of each instance at each level, its selected level, and the maps that follow from it.
 
     Args:
-        cls_blocks, offsets: the network's outputs; used without gradient.
+        outputs: the network's; used without gradient.
         extent: columns and rows of each image at each level; None: all fill the tensor.
         valid: cells inside their image; None: all.
     """
-    rules, (batch, classes) = config.rules, cls_blocks[0].shape[:2]
+    rules, (batch, classes) = config.rules, outputs.cls_logits[0].shape[:2]
     boxes, labels, image = instances.boxes, instances.labels, instances.image
     plane = labels.add(image, alpha=classes)  # each instance's class map in B x K
     runs = find_runs(boxes, None if extent is None else extent[image], rules, slots)
@@ -122,7 +161,7 @@ def assign(
         if rules.same_class == "erase":  # a second region of the owner's class over its cell takes the cell from it
             owner = owner.masked_fill(count.gather(1, label.unsqueeze(1)).squeeze(1) >= 2, 0)
         if rules.other_levels == "all":
-            ignored = count.bool().split(grid.block_sizes, 2)
+            ignored = tuple(count.bool().split(grid.block_sizes, 2))
         del count  # two bytes an entry: not needed beside the losses
     if len(instances.crowds):
         crowd = crowd_cells(instances.crowds, instances.crowd_image, batch, grid)
@@ -131,10 +170,10 @@ def assign(
 
     target_edges = with_none(to_edges(boxes), 0.0)[owner]
     if config.selection_focal == "all":
-        focal = cell_focal(cls_blocks, owner > 0, label, ignored)
+        focal = cell_focal(outputs.blocks, owner > 0, label, ignored, outputs.background(ignored))
     else:
-        focal = focal_positive(at_label(cls_blocks, label))
-    level_losses = mean_by_level(focal + box_loss(offsets, target_edges, grid, config), owner, grid, len(boxes))
+        focal = focal_positive(at_label(outputs.blocks, label))
+    level_losses = mean_by_level(focal + outputs.box_loss(target_edges, grid, config), owner, grid, len(boxes))
     if config.selection == "online":
         selected = select_online(level_losses)
     else:
@@ -145,7 +184,7 @@ def assign(
         chosen = selected.unsqueeze(1)
         near = (slots.level - chosen).abs() <= (chosen >= 0)  # at most one level away; where none was selected, -1, nowhere
         count = count_regions(runs, slots.ignoring, near, plane, batch * classes, grid.num_cells)
-        ignored = count.bool().view(batch, classes, -1).split(grid.block_sizes, 2)
+        ignored = tuple(count.bool().view(batch, classes, -1).split(grid.block_sizes, 2))
     return Assignment(level_losses, selected, Regions(runs, slots, grid), owner, positive, label, target_edges, ignored, valid)
 
 
@@ -160,20 +199,17 @@ def box_loss(
 
 
 def anchor_free_losses(
-    cls_blocks: list[Float[Tensor, "B K _"]],
-    offsets: Float[Tensor, "B R 4"],
-    assignment: Assignment,
-    normalizer: Tensor,
-    config: ModelConfig,
+    outputs: HeadOutputs, assignment: Assignment, normalizer: Tensor, config: ModelConfig
 ) -> dict[str, Float[Tensor, ""]]:
     """af_cls = lambda / N * sum of focal losses, af_box = lambda / N * sum of -ln IoU over positive cells; N = `normalizer`.
 
     Source: paper, section 3.2, equations of the focal and IoU loss, and section 3.3 (lambda).
     """
-    focal = cell_focal(cls_blocks, assignment.positive, assignment.label, assignment.ignored)
+    background = outputs.background(assignment.ignored)
+    focal = cell_focal(outputs.blocks, assignment.positive, assignment.label, assignment.ignored, background)
     if assignment.valid is not None:
         focal = focal * assignment.valid
-    box = box_loss(offsets, assignment.target_edges, assignment.regions.grid, config) * assignment.positive
+    box = outputs.box_loss(assignment.target_edges, assignment.regions.grid, config) * assignment.positive
     divisor = normalizer / config.af_weight
     return {"af_cls": focal.sum() / divisor, "af_box": box.sum() / divisor}
 

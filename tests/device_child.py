@@ -8,16 +8,15 @@ import sys
 from dataclasses import replace
 
 import torch
-from heart import SMALL, Dispatched, random_outputs, random_target
+from heart import SMALL, random_outputs, random_target
 from torch._dynamo.testing import CompileCounter
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import fsaf_core as fsaf
 from fsaf_core.detector import HeadOutputs
+from fsaf_core.tally import SYNCS, Tally
 
 CONVENTIONS = ("paper", "reference")
-# What makes the host wait for the device: a value is read, or a shape depends on one.
-WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equal.default", "is_nonzero", "_assert_async", "bincount")
 
 
 def batch(count, crowds):
@@ -33,12 +32,13 @@ def train(detector, outputs, targets, sizes=None):
 
 
 def operations(detector, count, crowds=False, sizes=None):
-    """Names of the operations of assignment and losses, forward, once the constants of the input size are there."""
-    outputs, targets = random_outputs(0), batch(count, crowds)
-    train(detector, outputs, targets, sizes)
-    with Dispatched() as dispatched:
+    """The operations, by name, of assignment and losses, forward, once the constants of the input size are there."""
+    targets = batch(count, crowds)
+    train(detector, random_outputs(0), targets, sizes)
+    outputs = random_outputs(0)
+    with Tally() as tally:
         train(detector, outputs, targets, sizes)
-    return dispatched.names
+    return tally.operations
 
 
 def compiled(detector):
@@ -88,11 +88,9 @@ def main():
         named = {count: operations(detector, count) for count in (8, 300)}
         mixed = {count: operations(detector, count, True, [(64, 96), (50, 61)]) for count in (8, 300)}
         out[convention] = {
-            "operations": {count: len(names) for count, names in named.items()},
-            "operations_mixed": {count: len(names) for count, names in mixed.items()},
-            "waits": [
-                name for names in (*named.values(), *mixed.values()) for name in names if any(map(name.__contains__, WAITS))
-            ],
+            "operations": {count: sum(names.values()) for count, names in named.items()},
+            "operations_mixed": {count: sum(names.values()) for count, names in mixed.items()},
+            "waits": [name for names in (*named.values(), *mixed.values()) for name in names if name in SYNCS],
             "compiled": compiled(detector),
             "cuda": fake("cuda", config, backward=False),
             "cpu": fake("cpu", config, backward=True),

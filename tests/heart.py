@@ -1,7 +1,6 @@
 """What the tests of the method share: a small detector, outputs of chance, targets, and the masks that a batch ends in."""
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from fsaf_core.config import ModelConfig
 from fsaf_core.detector import HeadOutputs
@@ -52,16 +51,3 @@ def left_out(assignment, before_selection=False):
     own = torch.arange(maps.shape[1], device=maps.device)[:, None] == assignment.label[:, None]
     maps = maps & ~(own & positive[:, None])
     return maps if assignment.valid is None else maps | ~assignment.valid[:, None]
-
-
-class Dispatched(TorchDispatchMode):
-    """Names of the operations that torch dispatches while it is on; views, which compute nothing, aside."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if not func.is_view:
-            self.names.append(str(func))
-        return func(*args, **kwargs or {})

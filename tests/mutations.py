@@ -145,7 +145,7 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
         "reference_a_column_that_is_barely_covered_is_left_out_at_its_side": [
             ("start + thin[0]", "start"),
-            ("length - thin.sum(0)", "length - thin[0]"),
+            ("length - thin.sum(0, dtype=torch.int32)", "length - thin[0]"),
         ],
         "a_cell_of_two_regions_goes_to_the_smaller_instance_wherever_it_stands_in_the_list": [
             ("argsort(descending=True", "argsort(descending=False"),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-# Of assignment and losses, forward, on two images that fill the tensor, packing of the targets included. torchvision's FCOS: 192.
-# Views aside, outputs flattened before; with both it is 204 and 221. The goal is 150: these are measured, so that they only fall.
-MOST_OPERATIONS = {"paper": 150, "reference": 164}
+# Of assignment and losses, forward, on two images that fill the tensor, packing of the targets included and views, which compute
+# nothing, aside. torchvision's FCOS takes 192, counted the same way.
+MOST_OPERATIONS = 150
 
 conventions = pytest.mark.parametrize("convention", ["paper", "reference"])
 
@@ -33,7 +33,7 @@ def test_8_and_300_boxes_an_image_take_equally_many_operations(measured, convent
 
 @conventions
 def test_assignment_and_losses_take_few_operations(measured, convention):
-    assert measured[convention]["operations"]["8"] <= MOST_OPERATIONS[convention]
+    assert measured[convention]["operations"]["8"] <= MOST_OPERATIONS
 
 
 @conventions

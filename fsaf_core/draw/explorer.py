@@ -23,7 +23,8 @@ from .. import presets
 from ..checkpoint import write_atomically
 from ..config import CONVENTIONS, FSAFError, ModelConfig
 from ..data.coco import load_image
-from ..detector import Detector, HeadOutputs
+from ..detector import Detector
+from ..targets import HeadOutputs
 from .palette import DARK, LIGHT
 from .situation import CHOICES, CROWD, MOST_PIXELS, NO_LEVEL, Snapshots, explore, head_outputs, padded
 from .still import Still

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from ..checkpoint import model_config, write_atomically
 from ..config import FSAFError, ModelConfig
-from ..detector import Detector, HeadOutputs, build_detector
-from ..losses import cell_focal, focal_positive
+from ..detector import Detector, build_detector
+from ..losses import at_label, cell_focal, focal_positive
 from ..selection import mean_by_level, select_heuristic, select_online
-from ..targets import Assignment, box_loss, level_blocks
+from ..targets import Assignment, HeadOutputs
 
 MOST_BOXES = 100
 MOST_PIXELS = 2_000_000  # of an image; above, one update would be more than 100 kB
@@ -90,7 +90,7 @@ class Snapshots:
 def head_outputs(detector: Detector, image: np.ndarray) -> HeadOutputs:
     """The anchor-free outputs of `image` (H, W, 3) uint8, in inference mode, half precision, on the CPU."""
     if detector.config.branches == "anchor_based":
-        raise FSAFError("the explorer shows the anchor-free branch, and this detector has none.")
+        raise FSAFError("the explorer shows the anchor-free branch, and this detector has none: give another.")
     was_training = detector.training
     detector.eval()
     found = detector.head_outputs(detector.preprocess([torch.from_numpy(np.array(image)).permute(2, 0, 1)]).tensor)
@@ -225,13 +225,11 @@ def _cell_losses(
     outputs: HeadOutputs, assignment: Assignment, config: ModelConfig
 ) -> tuple[Float[Tensor, "1 R"], Float[Tensor, "1 R"]]:
     """Focal and IoU loss of each cell as the selection saw them, with its owner as target."""
-    blocks = level_blocks(outputs.cls_logits)
-    offsets = torch.cat([m.flatten(2).float() for m in outputs.box_offsets], 2).mT
-    iou = box_loss(offsets, assignment.target_edges, assignment.regions.grid, config)
+    iou = outputs.box_loss(assignment.target_edges, assignment.regions.grid, config)
     if config.selection_focal == "own":
-        return focal_positive(torch.cat(blocks, 2).gather(1, assignment.label[:, None])[:, 0]), iou
+        return focal_positive(at_label(outputs.blocks, assignment.label)), iou
     before = assignment.ignored if config.rules.other_levels == "all" else None  # the other rule follows from the selection
-    return cell_focal(blocks, assignment.owner > 0, assignment.label, before), iou
+    return cell_focal(outputs.blocks, assignment.owner > 0, assignment.label, before), iou
 
 
 def _codes(assignment: Assignment, maps: tuple[Tensor, Tensor], row: int | None, whole: bool) -> Int64[Tensor, " R"]:
