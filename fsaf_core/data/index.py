@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
 from ..config import FSAFError
 
-VERSION = 1  # of the arrays' layout: an index of another version is made anew
+VERSION = 2  # of the arrays' layout: an index of another version is made anew
 MAX_SIDE = 2**20  # pixels of an image
 BEYOND = 1e12  # no coordinate and no area is as large
 _OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
@@ -38,7 +38,6 @@ class CocoIndex:
     labels: Int32[np.ndarray, " A"]  # 0..K-1, by ascending category id
     iscrowd: Bool[np.ndarray, " A"]
     areas: Float32[np.ndarray, " A"]  # the json's own, in pixels (of the segmentation, in COCO)
-    annotation_ids: Int64[np.ndarray, " A"]
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     counts: dict[str, int]  # what was found odd or left out
@@ -68,7 +67,6 @@ class CocoIndex:
 _ARRAYS: dict[str, type] = {
     "image_ids": np.int64, "widths": np.int32, "heights": np.int32, "names": np.uint8, "name_ends": np.int64,
     "box_ends": np.int64, "boxes": np.float32, "labels": np.int32, "iscrowd": np.bool_, "areas": np.float32,
-    "annotation_ids": np.int64,
 }  # fmt: skip
 
 
@@ -193,7 +191,7 @@ def _parse(path: Path) -> CocoIndex:
     values = (
         image_ids, sizes[0], sizes[1], np.frombuffer(bytes(names), np.uint8), np.array(name_ends, np.int64),
         np.concatenate([[0], np.cumsum(per_image)]), clipped[kept], np.searchsorted(category_ids, of_category[kept]),
-        crowd[kept], area[kept, 0], own_ids[kept],
+        crowd[kept], area[kept, 0],
     )  # fmt: skip
     arrays: dict[str, Any] = {name: np.ascontiguousarray(value, dtype=_ARRAYS[name]) for name, value in zip(_ARRAYS, values)}
     names = tuple(categories[c] for c in category_ids)
