@@ -125,11 +125,11 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Detector:
     """
     tensors, config = read_weights(path)
     if config is None:
-        raise FSAFError(f"{path} holds weights but no FSAF configuration: it was not written by fsaf.save.")
+        raise FSAFError(f"{path} holds weights but no FSAF configuration: give a file that fsaf.save or fsaf train wrote.")
     with torch.device("meta"):  # takes no memory, however much the configuration asks for
         wrong = misfits(build_detector(config), tensors)
     if wrong:
-        raise FSAFError(f"{path} does not fit its own configuration: {named(wrong)}; it was changed after it was written.")
+        raise FSAFError(f"{path} does not fit its own configuration: {named(wrong)}; it was changed since, take another copy.")
     detector = build_detector(config)
     detector.load_state_dict(tensors)
     return detector.to(device).eval()

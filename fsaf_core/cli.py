@@ -1,8 +1,10 @@
 """The command line: parses, calls one function, prints. The only place that trains and then draws."""
 
+import inspect
 import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,7 +39,7 @@ class Train:
         fsaf train tiny
         fsaf train tiny --train.steps 200 --out runs/short --data.scenes.num-train 400
         fsaf train r50 --train.accumulate 4 --train.amp bf16
-        fsaf train r50 --data.source files --data.train-json a.json --data.train-images a \
+        fsaf train r50 --data.source files --data.train-json a.json --data.train-images a \\
             --data.val-json b.json --data.val-images b
     """
 
@@ -188,7 +190,15 @@ class Coco:
         """Downloads."""
         from .data.download import download_coco
 
-        print(download_coco(self.root, subset=self.subset))
+        folder = download_coco(self.root, subset=self.subset)
+        print(f"COCO is in {folder}; to train on it:")
+        if self.subset is None:
+            return print(shlex.join(["fsaf", "train", "r50", "--data.root", str(self.root)]))
+        files = ["--data.source", "files"]
+        for split in ("train", "val"):
+            json_path = folder / "annotations" / f"subset{self.subset}_{split}.json"
+            files += [f"--data.{split}-json", str(json_path), f"--data.{split}-images", str(folder / "val2017")]
+        print(shlex.join(["fsaf", "train", "r50", *files, "--out", f"runs/subset{self.subset}"]))
 
 
 @dataclass(frozen=True)
@@ -341,6 +351,21 @@ def _draw(folder: Path) -> None:
     print(f"numbers in {folder}, pictures in {folder / 'pictures'}")
 
 
+def examples(command: type) -> str:
+    """The examples of a command, out of its docstring, to be pasted."""
+    return inspect.getdoc(command).partition("Examples:\n")[2]  # type: ignore[union-attr]
+
+
+def _parse(command: type, args: list[str], what: str, **default: Any) -> Any:
+    """The command that the arguments describe; its help ends with its examples."""
+    try:
+        return tyro.cli(command, args=args, prog=f"fsaf {what}", **default)
+    except SystemExit as stop:
+        if not stop.code:
+            print(f"\nexamples:\n{examples(command)}")
+        raise
+
+
 def _with_preset(command: type, args: list[str], what: str) -> object:
     """`fsaf train PRESET ...`: the preset's values become the defaults of all options."""
     if not args or args[0].startswith("-"):
@@ -350,7 +375,7 @@ def _with_preset(command: type, args: list[str], what: str) -> object:
     else:
         name, rest = args[0], args[1:]
     config = presets.get(name)
-    return tyro.cli(command, default=command(config=config), args=rest, prog=f"fsaf {what} {name}")
+    return _parse(command, rest, f"{what} {name}", default=command(config=config))
 
 
 def _evaluate_default(args: list[str]) -> Evaluate:
@@ -371,24 +396,24 @@ def _data(args: list[str]) -> object:
     commands = {"scenes": Scenes, "coco": Coco}
     if not args or args[0] not in commands:
         raise FSAFError("`fsaf data scenes` makes the generated scenes, `fsaf data coco` downloads COCO 2017.")
-    return tyro.cli(commands[args[0]], args=args[1:], prog=f"fsaf data {args[0]}")
+    return _parse(commands[args[0]], args[1:], f"data {args[0]}")
 
 
 COMMANDS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
     "train": ("train a preset, evaluate it, draw it", lambda args: _with_preset(Train, args, "train")),
     "evaluate": (
         "COCO's figures of a weights file",
-        lambda args: tyro.cli(Evaluate, default=_evaluate_default(args), args=args, prog="fsaf evaluate"),
+        lambda args: _parse(Evaluate, args, "evaluate", default=_evaluate_default(args)),
     ),
-    "predict": ("detections of image files, drawn", lambda args: tyro.cli(Predict, args=args, prog="fsaf predict")),
+    "predict": ("detections of image files, drawn", lambda args: _parse(Predict, args, "predict")),
     "plan": ("memory of a training step, the largest batch of a GPU", lambda args: _with_preset(Plan, args, "plan")),
     "reproduce": (
         "the reference's published table, measured here",
-        lambda args: tyro.cli(Reproduce, args=args, prog="fsaf reproduce"),
+        lambda args: _parse(Reproduce, args, "reproduce"),
     ),
-    "export": ("a detector as ONNX", lambda args: tyro.cli(Export, args=args, prog="fsaf export")),
-    "ablation": ("the paper's five rows in the tiny world", lambda args: tyro.cli(Ablation, args=args, prog="fsaf ablation")),
-    "bench": ("tables of ratios", lambda args: tyro.cli(Bench, args=args, prog="fsaf bench")),
+    "export": ("a detector as ONNX", lambda args: _parse(Export, args, "export")),
+    "ablation": ("the paper's five rows in the tiny world", lambda args: _parse(Ablation, args, "ablation")),
+    "bench": ("tables of ratios", lambda args: _parse(Bench, args, "bench")),
     "data": ("make scenes, or download COCO", _data),
 }
 

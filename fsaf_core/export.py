@@ -26,7 +26,7 @@ class Exported(nn.Module):
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         if detector.config.branches != "anchor_free":
-            raise FSAFError(f"only the anchor-free branch is exported, and this detector is {detector.config.branches}.")
+            raise FSAFError(f"only anchor_free detectors are exported, this one is {detector.config.branches}: give another.")
         self.network, self.config = fold_norms(detector.network), detector.config
         self.register_buffer("mean", detector.mean / 255)
         self.register_buffer("std", detector.std / 255)

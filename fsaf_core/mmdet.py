@@ -168,9 +168,9 @@ def _recognise(weights: Mapping[str, Tensor], ignoring_scale: float | None, wher
 
     def size(name: str, axis: int) -> int:
         if name not in weights:
-            raise FSAFError(f"{where}: {name} is missing: this is no whole FSAF checkpoint of the reference.")
+            raise FSAFError(f"{where}: {name} is missing: this is no whole FSAF checkpoint of the reference, download it again.")
         if weights[name].ndim != 4:
-            raise FSAFError(f"{where}: {name} is {tuple(weights[name].shape)}, not the weight of a convolution.")
+            raise FSAFError(f"{where}: {name} is {tuple(weights[name].shape)}, not a convolution: download it again.")
         return weights[name].shape[axis]
 
     def count(pattern: str) -> int:
@@ -206,7 +206,7 @@ def _check(own: Mapping[str, Tensor], pairs: dict[str, tuple[str, Tensor | None]
             faults.append(f"{theirs} {what}")
     if faults:
         more = f" and {len(faults) - 8} more" if len(faults) > 8 else ""
-        raise FSAFError(f"{where} does not fit: {'; '.join(faults[:8])}{more}.")
+        raise FSAFError(f"{where} does not fit: {'; '.join(faults[:8])}{more}: give that code's whole checkpoint, unchanged.")
 
 
 def _fill(detector: Detector, pairs: dict[str, tuple[str, Tensor | None]]) -> None:

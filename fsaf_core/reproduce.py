@@ -41,7 +41,8 @@ def measure(detector: Detector, row: str, data: DataConfig, device: torch.device
     dataset = open_dataset(data, "val", training=False)
     if len(dataset.class_names) != detector.config.num_classes:
         raise FSAFError(
-            f"the validation set has {len(dataset.class_names)} classes, the checkpoint {detector.config.num_classes}."
+            f"the validation set has {len(dataset.class_names)} classes, the checkpoint of {row} {detector.config.num_classes}: "
+            "give the set it was made for (--data.root)."
         )
     loader = Loader(dataset, config, training=False)
     record = evaluate(detector, loader, thorough=False, progress=True)

@@ -60,7 +60,7 @@ def test_every_field_of_the_configuration_is_an_option(capsys):
         (["data"], "`fsaf data scenes` makes"),
         (["predict", "--weights", "nothing.safetensors", "nowhere.jpg"], "nowhere.jpg: no such file or folder"),
         (["evaluate", "nothing.safetensors"], "nothing.safetensors"),
-        (["train", "tiny", "--data.source", "files"], "needs --data.train_json"),
+        (["train", "tiny", "--data.source", "files"], "give --data.train_json"),
         (["train", "tiny", "--data.scenes.min-size", "200"], "min_size is 200"),
         (["train", "tiny", "--model.effective-scale", "0.7"], "ignoring_scale is 0.5"),
     ],

@@ -196,7 +196,7 @@ def test_each_source_is_found_or_its_lack_explained(config, broken, tmp_path):
     broken(4, [])
     files = DataConfig(source="files", train_json=str(tmp_path / "set.json"), train_images=str(tmp_path))
     assert len(open_dataset(files, "train")) == 4
-    with pytest.raises(FSAFError, match=r"needs --data\.val_json and --data.val_images"):
+    with pytest.raises(FSAFError, match=r"give --data\.val_json and --data.val_images"):
         open_dataset(files, "val")
     with pytest.raises(FSAFError, match=r"instances_val2017\.json: not there: get COCO with `fsaf data coco`"):
         open_dataset(DataConfig(root=str(tmp_path)), "val")

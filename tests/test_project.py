@@ -146,11 +146,16 @@ def test_make_targets_stand_in_the_list() -> None:
 
 def test_authentication_is_never_switched_off(files: list[Path]) -> None:
     """Lab is opened with its token, on the loopback; only a browser test may do without the token."""
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert "--ip=127.0.0.1" in makefile
-    switch = re.compile(r"(token|password) *= *(''|\"\"|$|\s)|disable_check_xsrf|allow_remote_access|--ip=(0\.0\.0\.0|\*)")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    recipe = re.search(r"^lab:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
+    (lab,) = [line for line in recipe.splitlines() if "-m jupyterlab" in line]
+    assert re.findall(r"--\S*ip=(\S*)", lab) == ["127.0.0.1"]
+    assert not re.search(r"token|password|xsrf|certfile|allow_origin|allow_remote|unauthenticated|--no-", lab, re.IGNORECASE)
+    switch = re.compile(
+        r"(token|password) *= *(''|\"\"|$|\s)|disable_check_xsrf|allow_remote_access|allow_unauthenticated_access|--ip=(0\.0\.0\.0|\*)"
+    )
     for path in files:
-        if path.parts[0] != "tests" and path.suffix in ("", ".py", ".md", ".yml", ".toml"):
+        if path.parts[0] != "tests" and path.suffix in ("", ".py", ".md", ".yml", ".yaml", ".toml", ".cfg", ".json", ".ipynb", ".sh"):
             found = [line for line in (ROOT / path).read_text(encoding="utf-8").splitlines() if switch.search(line)]
             assert not found, f"{path}: {found}"
 

@@ -140,7 +140,7 @@ class CocoDataset(Dataset):
         if not there.any():
             raise FSAFError(f"none of the {len(index)} images of {json_path} lies in {images}: give the folder of its files.")
         if not len(self.kept):
-            raise FSAFError(f"{json_path}: no image is left to train on: {index.summary()}.")
+            raise FSAFError(f"{json_path}: no image is left to train on ({index.summary()}): take some with boxes.")
         pixels = 3 * index.widths[self.kept].astype(np.int64) * index.heights[self.kept]
         self._starts = np.concatenate([[0], np.cumsum(pixels)])
         self._cache = self._cached = np.zeros(0, np.uint8)
@@ -199,7 +199,7 @@ class CocoDataset(Dataset):
         picture = load_image(self.path(i))
         if picture.size != (w, h):
             real = f"{picture.width} x {picture.height}"
-            raise FSAFError(f"{self.path(i)}: {real} pixels, but the json says {w} x {h}: its boxes would lie elsewhere.")
+            raise FSAFError(f"{self.path(i)}: {real} pixels, but the json says {w} x {h}: mend the one or the other.")
         pixels = np.asarray(picture).transpose(2, 0, 1)
         if place is not None:
             place[:] = pixels

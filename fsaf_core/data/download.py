@@ -88,7 +88,7 @@ def fetch(url: str, path: Path | str, size: int | None = None, sha256: str | Non
                 return path
         except urllib.error.HTTPError as error:
             if error.code < 500:
-                raise FSAFError(f"{url}: the server says {error.code} {error.reason}.") from None
+                raise FSAFError(f"{url}: the server says {error.code} {error.reason}: try again later.") from None
         except urllib.error.URLError as error:
             if not part.exists() or idle:  # never reached, or not any more
                 host = urllib.request.Request(url).host
@@ -96,7 +96,7 @@ def fetch(url: str, path: Path | str, size: int | None = None, sha256: str | Non
         except (http.client.HTTPException, ConnectionError, TimeoutError):
             pass  # broke off
         except OSError as error:
-            raise FSAFError(f"{part}: cannot be written ({error.strerror}): what came is kept.") from None
+            raise FSAFError(f"{part}: cannot be written ({error.strerror}): make room, what came is kept.") from None
         idle = 0 if part.exists() and part.stat().st_size > before else idle + 1
         time.sleep(min(2**idle, 10) if idle else 0.1)
     raise FSAFError(f"{url}: the connection broke {TRIES} times without bringing anything: try again later; what came is kept.")
@@ -162,7 +162,8 @@ def unpack(archive: Path | str, folder: Path | str, prefix: str = "") -> int:
             for entry in wanted:
                 ways = (PurePosixPath(entry.filename), PureWindowsPath(entry.filename))
                 if any(way.anchor or ".." in way.parts for way in ways) or stat.S_ISLNK(entry.external_attr >> 16):
-                    raise FSAFError(f"{archive}: holds {entry.filename!r}, which leads outside {folder}: nothing was unpacked.")
+                    held = f"{archive}: holds {entry.filename!r}, which leads outside {folder}"
+                    raise FSAFError(f"{held}: nothing was unpacked, remove it.")
             sizes = {name: (folder / name).stat().st_size for name in source.namelist() if (folder / name).is_file()}
             missing = [entry for entry in wanted if sizes.get(entry.filename) != entry.file_size]
             _room(folder, sum(entry.file_size for entry in missing), f"unpacking {Path(archive).name}")

@@ -52,7 +52,7 @@ def open_dataset(data: DataConfig, split: Literal["train", "val"], training: boo
     else:
         json_path, images = (getattr(data, f"{split}_{what}") for what in ("json", "images"))
         if not json_path or not images:
-            raise FSAFError(f"--data.source files needs --data.{split}_json and --data.{split}_images.")
+            raise FSAFError(f"--data.source files: give --data.{split}_json and --data.{split}_images too.")
     return CocoDataset(json_path, images, train=split == "train" if training is None else training)
 
 
