@@ -155,11 +155,11 @@ $(READY_SITE): $(READY)
 
 site: $(READY_SITE)  ## the notebooks as web pages, in site/index.html
 	@echo "Rendering the notebooks with their stored outputs (under a minute)."
-	@rm -rf build/site site && mkdir -p build/site && cp -R notebooks build/site/
+	@rm -rf build/site build/html site && mkdir -p build/site && cp -R notebooks build/site/
 	@mkdir build/site/_static && printf '%s\n' "$$SITE_STYLE" > build/site/_static/course.css
 	@printf '%s\n' "$$SITE_CONF" > build/site/conf.py
 	@printf '%s\n' "$$SITE_INDEX" > build/site/index.md
-	$(PY) -m sphinx -q -b html -d build/site/.doctrees build/site site
+	$(PY) -m sphinx -q -b html -d build/site/.doctrees build/site build/html && mv build/html site
 	@echo "Open site/index.html."
 
 package: $(READY)  ## source archive and wheel, checked, in dist/
