@@ -436,9 +436,10 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        if debug or error.filename is None:
+        if debug or error.strerror is None:  # not of the system, but a fault of ours
             raise
-        print(f"fsaf: {error.filename}: {error.strerror}: check the path, its rights and the disk.", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"fsaf: {where}{error.strerror}: check the path, its rights and the disk.", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         print(f"\n{error or 'Stopped.'}", file=sys.stderr)

@@ -90,7 +90,7 @@ class Snapshots:
 def head_outputs(detector: Detector, image: np.ndarray) -> HeadOutputs:
     """The anchor-free outputs of `image` (H, W, 3) uint8, in inference mode, half precision, on the CPU."""
     if detector.config.branches == "anchor_based":
-        raise FSAFError("the explorer shows the anchor-free branch, and this detector has none: give another: give another.")
+        raise FSAFError("the explorer shows the anchor-free branch, and this detector has none: give another.")
     was_training = detector.training
     detector.eval()
     found = detector.head_outputs(detector.preprocess([torch.from_numpy(np.array(image)).permute(2, 0, 1)]).tensor)
