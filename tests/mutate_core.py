@@ -159,12 +159,10 @@ def chance(modules: list[str], tree: Path, count: int, seed: int) -> list[str]:
         text, share = path.read_text(), count // len(modules) + (number < count % len(modules))
         for changed, what in by_chance(text, share, seed):
             path.write_text(changed)
-            failed, seconds = trial(tree, ["-x", "-k", f"not ({SLOW})", *tests])
+            names, seconds = trial(tree, ["-x", "-k", f"not ({SLOW})", *tests])
             path.write_text(text)
-            lost += [f"{module}:{what}"] if failed == [] else []
-            print(
-                f"{module:9} {seconds:5.1f} s  {'LOST' if failed == [] else (failed or ['time'])[0]}\n{'':28}{what}", flush=True
-            )
+            lost += [] if names["failed"] else [f"{module}:{what}"]
+            print(f"{module:9} {seconds:5.1f} s  {(names['failed'] or ['LOST'])[0]}\n{'':28}{what}", flush=True)
     return lost
 
 
