@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,9 @@ class Batch:
 
 class Detector(nn.Module):
     """FSAF on RetinaNet; made by `build_detector`. `config` is the model's configuration."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: ModelConfig, pretrained_backbone: bool = False) -> None:
         super().__init__()
@@ -120,7 +124,7 @@ class Detector(nn.Module):
     def _losses(
         self, outputs: HeadOutputs, assignment: af.Assignment | None, instances: af.Instances | None
     ) -> dict[str, Tensor]:
-        losses = {}
+        losses: dict[str, Tensor] = {}
         if assignment is not None:
             normalizer = af.loss_normalizer(assignment, self.config, self.sync_normalizer)
             losses |= af.anchor_free_losses(outputs, assignment, normalizer, self.config)
@@ -161,7 +165,7 @@ class Detector(nn.Module):
         if self.anchor_based is not None:
             height, width = (side * self.config.strides[0] for side in outputs.ab_cls[0].shape[-2:])
             anchors = self.anchor_based.anchors(outputs.ab_cls, height, width)
-        grid = self._grid(outputs.cls_logits)[0] if outputs.cls_logits else None
+        grid, _ = self._grid(outputs.cls_logits or outputs.ab_cls)
         found = []
         for index, (height, width) in enumerate(sizes):
             parts = []
@@ -173,10 +177,11 @@ class Detector(nn.Module):
                 parts.append(
                     (decode(distance, grid.centers[cells], self.config.offset_normalizer * grid.stride[cells]), *kept[1:])
                 )
-            for cls, box, own in zip(outputs.ab_cls, outputs.ab_box, anchors):
-                logits, boxes = self.anchor_based.candidates(cls[index].float(), box[index].float(), own)
-                kept = self._best(logits)
-                parts.append((boxes[kept[0]], *kept[1:]))
+            if self.anchor_based is not None:
+                for cls, box, own in zip(outputs.ab_cls, outputs.ab_box, anchors):
+                    logits, boxes = self.anchor_based.candidates(cls[index].float(), box[index].float(), own)
+                    kept = self._best(logits)
+                    parts.append((boxes[kept[0]], *kept[1:]))
             boxes, scores, labels = (torch.cat(part) for part in zip(*parts))
             limit = boxes.new_tensor([width, height, width, height])
             boxes = torch.minimum(boxes.clamp(min=0), limit)
@@ -203,11 +208,12 @@ class Detector(nn.Module):
         return cell, value[: self.config.topk_candidates], label
 
     @torch.inference_mode()
-    def predict(self, source: "str | Path | Image.Image | np.ndarray | Sequence") -> "dict | list[dict]":
+    def predict(self, source: "str | Path | Image.Image | np.ndarray | list | tuple") -> Any:
         """Detections of an image file, PIL image or uint8 (H, W, 3) array, or of a list of them, one at a time.
 
         Returns:
-            `boxes` (D, 4) in the image's own pixels (EXIF orientation applied), `scores`, `labels` and class `names`; best first.
+            `boxes` (D, 4) in the image's own pixels (EXIF orientation applied), `scores`, `labels` and class `names`, best first:
+            a dict, or a list of them.
         """
         if isinstance(source, (list, tuple)):
             return [self.predict(one) for one in source]

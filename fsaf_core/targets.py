@@ -154,7 +154,7 @@ def assign(
     runs = find_runs(boxes, None if extent is None else extent[image], rules, slots)
     owner = own_cells(boxes, image, runs, slots, batch, grid.num_cells)
     label = with_none(labels, 0)[owner]
-    ignored = None
+    ignored: Any = None  # until one of the two rules for other levels has made it
 
     if rules.other_levels == "all" or rules.same_class == "erase":
         count = count_regions(runs, slots.ignoring, None, plane, batch * classes, grid.num_cells).view(batch, classes, -1)
@@ -227,11 +227,11 @@ def loss_normalizer(assignment: Assignment, config: ModelConfig, sync: bool = Fa
     return positives.masked_fill(positives == 0, cells if config.rules.empty_normalizer == "cells" else one)
 
 
-def world_mean(sync: bool, *counts: Tensor | float) -> tuple[Tensor | float, ...]:
+def world_mean(sync: bool, count: Tensor, *others: Tensor | float) -> tuple[Any, ...]:
     """Each count's mean over all processes, and what one is then: 1 / their number. Without `sync` the counts, and 1."""
     if not (sync and torch.distributed.is_initialized()):
-        return *counts, 1.0
-    sums = torch.stack([torch.as_tensor(count, dtype=torch.float32, device=counts[0].device) for count in counts])
+        return count, *others, 1.0
+    sums = torch.stack([torch.as_tensor(one, dtype=torch.float32, device=count.device) for one in (count, *others)])
     torch.distributed.all_reduce(sums)
     one = 1 / torch.distributed.get_world_size()
     return *(sums * one).unbind(), one
