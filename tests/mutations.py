@@ -31,6 +31,10 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
         "area_is_width_times_height": [
             ("(high - low).prod(-1)", "(high - low).sum(-1)"),
         ],
+        "boxes_may_stand_in_any_number_of_axes": [
+            ("(high - low).prod(-1)", "(high - low).prod(1)"),
+            ("high - centers], -1) / scale", "high - centers], 1) / scale"),
+        ],
         "decode_by_hand": [
             ("offsets * scale.unsqueeze(-1)", "offsets"),
             ("centers - distance[..., :2]", "centers + distance[..., :2]"),

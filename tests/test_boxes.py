@@ -69,6 +69,16 @@ def test_area_is_width_times_height():
     assert box_area(torch.tensor([[1.0, 2, 4, 10], [5, 5, 5, 9]])).tolist() == [24, 0]
 
 
+def test_boxes_may_stand_in_any_number_of_axes():
+    boxes, points, scale = random_boxes(24), torch.full((24, 2), 50.0), torch.full((24,), 8.0)
+    flat = [box_area(boxes), encode(boxes, points, scale), decode(boxes, points, scale), box_iou_aligned(boxes, boxes.flip(0))]
+    for axes in ((24,), (2, 12), (2, 3, 4)):
+        deep, at, by = boxes.view(*axes, 4), points.view(*axes, 2), scale.view(axes)
+        other = boxes.flip(0).view(*axes, 4)
+        for got, want in zip((box_area(deep), encode(deep, at, by), decode(deep, at, by), box_iou_aligned(deep, other)), flat):
+            assert torch.equal(got.reshape(want.shape), want)
+
+
 def test_edges_are_measured_outwards_so_that_growing_a_box_grows_all_four():
     assert to_edges(torch.tensor([[1.0, 2, 5, 9]])).tolist() == [[-1, -2, 5, 9]]
     assert (to_edges(torch.tensor([0.0, 1, 6, 10])) > to_edges(torch.tensor([1.0, 2, 5, 9]))).all()
