@@ -1,9 +1,9 @@
-"""Checkers of notebook 05: a box seen from a cell, and back for a whole level."""
+"""Checkers of notebook 05: a box seen from a cell, back for a whole level, and the share of dead outputs."""
 
 from collections.abc import Callable, Sequence
 
 import torch
-from solutions.ch05 import decode_level, encode_cell
+from solutions.ch05 import dead_share, decode_level, encode_cell
 from torch import Tensor
 
 from . import Case, Slip, check
@@ -92,3 +92,63 @@ DECODE_SLIPS = (
 def check_decode_level(answer: Callable[[Tensor, int, float, float], Tensor]) -> None:
     """(4, h, w) outputs to (h, w, 4) boxes."""
     check(answer, DECODE_CASES, DECODE_SLIPS)
+
+
+_SHARE = "what is counted: outputs of positive cells that are 0 or less before the ReLU, over all outputs (four a cell) of these"
+_SOME = torch.tensor([[0.5, -0.2, 0.0, 0.1], [-1.0, -2.0, -0.5, -0.1], [0.3, 0.2, 0.1, 0.4], [-0.3, 0.7, 0.2, -0.4]])
+
+
+def _mask(*flags: int) -> Tensor:
+    return torch.tensor(flags, dtype=torch.bool)
+
+
+_DEAD = (
+    ("one positive cell, one output below zero", (torch.tensor([[0.5, -0.2, 0.3, 0.1]]), _mask(1)), _SHARE),
+    ("two positive cells of four", (_SOME, _mask(1, 1, 0, 0)), _SHARE),
+    ("an output of exactly 0", (_SOME, _mask(1, 0, 0, 0)), "exactly 0: the slope of PyTorch's ReLU is 0 there too"),
+    ("all alive", (_SOME, _mask(0, 0, 1, 0)), _SHARE),
+    ("all positive", (_SOME, _mask(1, 1, 1, 1)), _SHARE),
+    ("no positive cell", (_SOME, _mask(0, 0, 0, 0)), "no positive cell: the mean of nothing is nan; return 0.0"),
+)
+DEAD_CASES = tuple(Case(name, args, dead_share(*args), look) for name, args, look in _DEAD)
+
+
+def _dead(
+    test: Callable[[Tensor], Tensor] = lambda x: x <= 0,
+    cells: str = "positive",
+    count: Callable[[Tensor], Tensor] = lambda dead: dead.float().mean(),
+    none: float = 0.0,
+) -> Callable[[Tensor, Tensor], float]:
+    """The solution with one thing otherwise: a source of slips."""
+
+    def function(before: Tensor, positive: Tensor) -> float:
+        own = {"positive": before[positive], "all": before, "negative": before[~positive]}[cells]
+        return float(count(test(own))) if len(own) else none
+
+    return function
+
+
+DEAD_SLIPS = (
+    Slip(_dead(lambda x: x < 0), "exactly 0: the slope of PyTorch's ReLU is 0 there too, so <= and not <"),
+    Slip(_dead(lambda x: x.relu() < 0), "below zero: behind the ReLU nothing is; ask for 0 or less before it"),
+    Slip(_dead(lambda x: x == 0), "before the ReLU: a dead output is below zero here; it becomes 0 only behind it"),
+    Slip(_dead(lambda x: x > 0), "dead or alive: yours is the share that is alive"),
+    Slip(_dead(cells="all"), "which cells: only positive ones have a target; yours are all cells"),
+    Slip(_dead(cells="negative"), "which cells: the positive ones, yours are all others"),
+    Slip(_dead(count=lambda dead: dead.any(1).float().mean()), "outputs, not cells: each of the four counts for itself"),
+    Slip(_dead(count=lambda dead: dead.all(1).float().mean()), "outputs, not cells: each of the four counts for itself"),
+    Slip(_dead(count=lambda dead: dead.sum() / len(dead)), "the divisor: a cell has four outputs"),
+    Slip(_dead(count=lambda dead: dead.sum()), "a share: divide by the number of the positive cells' outputs"),
+    Slip(_dead(count=lambda dead: 100 * dead.float().mean()), "a share: between 0 and 1, not per cent"),
+    Slip(
+        lambda before, positive: float(((before <= 0) & positive[:, None]).float().mean()),
+        "the divisor: the outputs of positive cells, not of all cells",
+    ),
+    Slip(_dead(none=float("nan")), "no positive cell: the mean of nothing is nan; return 0.0"),
+    Slip(_dead(none=1.0), "no positive cell: nothing is dead, return 0.0"),
+)
+
+
+def check_dead_share(answer: Callable[[Tensor, Tensor], float]) -> None:
+    """What the box layer gives before its ReLU (R, 4), and the positive cells (R,), to the share of dead outputs."""
+    check(answer, DEAD_CASES, DEAD_SLIPS)

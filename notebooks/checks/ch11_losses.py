@@ -204,7 +204,7 @@ def _three(function: Callable, *args: Any) -> Any:
     """The three tensors by their names."""
     value = function(*args)
     if not isinstance(value, (tuple, list)) or len(value) != 3:
-        return value if nothing(value) else {"three tensors": False}
+        return value if nothing(value) else dict.fromkeys(("three tensors", "selected", "positive", "ignored", "kinds"), False)
     if all(map(nothing, value)):
         return None
     names = ("selected", "positive", "ignored")

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from . import Case, Slip, verdict
 
+LIST = "what you return: a tensor, so that the next steps can work with it"
+DETACHED = "the gradient: this function is part of the loss that trains; no torch.no_grad(), detach, item, tolist or numpy in it"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -21,7 +24,9 @@ class Step:
 
     def verdict(self, answer: Callable | None) -> str:
         """The checker's line on the reader's function."""
-        return verdict(answer, self.cases, self.slips, self.run)
+        line = verdict(answer, self.cases, self.slips, self.run)
+        said, at, _ = line.rpartition("look at ")
+        return f"{said}{at}{LIST}" if "'no tensor but" in said and "'no tensor but float'" not in said else line
 
 
 def numbers(seed: int) -> torch.Generator:
@@ -54,18 +59,20 @@ def with_slopes(*places: int) -> Callable[..., Any]:
         leaves = {place: args[place].clone().requires_grad_() for place in places}
         copies = {place: leaf.clone() for place, leaf in leaves.items()}  # on which one may write in place, and be found out
         value = function(*(copies.get(place, arg) for place, arg in enumerate(args)))
-        found = value if nothing(value) else {"result": value, "kind": kind(value)}
-        if not isinstance(value, Tensor):
-            return found
-        found["result"] = value.detach()
-        found["gradient flows"] = value.requires_grad
-        if value.requires_grad:
+        if nothing(value):
+            return value
+        flows = isinstance(value, Tensor) and value.requires_grad
+        slopes: Sequence[Tensor | None] = [None] * len(leaves)
+        if flows:
             weights = torch.linspace(1, 2, value.numel()).view_as(value)
             slopes = torch.autograd.grad((value * weights).sum(), [*leaves.values()], allow_unused=True)
-            zeros = [torch.zeros_like(leaf) for leaf in leaves.values()]
-            found["gradient"] = [zero if slope is None else slope for slope, zero in zip(slopes, zeros)]
-        found["arguments unchanged"] = all(torch.equal(copies[place], leaves[place]) for place in places)
-        return found
+        return {
+            "result": value.detach() if flows else value,
+            "kind": kind(value),
+            "gradient flows": flows,
+            "gradient": [torch.zeros_like(leaf) if slope is None else slope for slope, leaf in zip(slopes, leaves.values())],
+            "arguments unchanged": all(torch.equal(copies[place], leaves[place]) for place in places),
+        }
 
     return run
 
@@ -76,9 +83,10 @@ def without_slopes(*places: int) -> Callable[..., Any]:
     def run(function: Callable, *args: Any) -> Any:
         passed = [arg.clone().requires_grad_() if place in places else arg for place, arg in enumerate(args)]
         value = function(*passed)
-        if not isinstance(value, Tensor):
-            return value if nothing(value) else {"result": value, "kind": kind(value)}
-        return {"result": value.detach(), "kind": kind(value), "gradient flows": value.requires_grad}
+        if nothing(value):
+            return value
+        flows = isinstance(value, Tensor) and value.requires_grad
+        return {"result": value.detach() if flows else value, "kind": kind(value), "gradient flows": flows}
 
     return run
 
@@ -91,7 +99,3 @@ def make_cases(solution: Callable, run: Callable[..., Any], *told: tuple[str, tu
 def make_slips(*told: tuple[Callable, str]) -> tuple[Slip, ...]:
     """Slips (function, look)."""
     return tuple(Slip(*one) for one in told)
-
-
-LIST = "what you return: a tensor, so that the next steps can work with it"
-DETACHED = "the gradient: this function is part of the loss that trains; no torch.no_grad(), detach, item, tolist or numpy in it"

@@ -19,3 +19,9 @@ def decode_level(offsets: Tensor, stride: int, S: float, c: float) -> Tensor:
     rows, columns = offsets.shape[1:]
     y, x = torch.meshgrid((torch.arange(rows) + c) * stride, (torch.arange(columns) + c) * stride, indexing="ij")
     return torch.stack([x - l, y - t, x + r, y + b], 2)
+
+
+def dead_share(before: Tensor, positive: Tensor) -> float:
+    """The share of the positive cells' outputs (R, 4), given before the ReLU, that have no gradient; 0 without positive cells."""
+    own = before[positive]
+    return float((own <= 0).float().mean()) if len(own) else 0.0

@@ -10,6 +10,7 @@ from fsaf_core.boxes import decode, encode, make_grid
 CHECKERS = {
     checks.check_encode_cell: (ch05.encode_cell, checks.ENCODE_SLIPS),
     checks.check_decode_level: (ch05.decode_level, checks.DECODE_SLIPS),
+    checks.check_dead_share: (ch05.dead_share, checks.DEAD_SLIPS),
 }
 
 
@@ -35,3 +36,25 @@ def test_solutions_equal_the_core(center) -> None:
     assert torch.allclose(torch.tensor(own), encode(box.expand(15, 4), grid.centers, 4 * grid.stride))
     core = decode(offsets.relu().flatten(1).T, grid.centers, 4 * grid.stride)
     assert torch.allclose(ch05.decode_level(offsets, 16, 4.0, center).flatten(0, 1), core, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (lambda before, positive: (before[positive].relu() < 0).float().mean().item(), "0 or less"),
+        (lambda before, positive: (before.relu()[positive] == 0).float().mean().item(), "nan"),
+        (lambda before, positive: ((before <= 0).sum() / (4 * positive.sum())).item(), "positive"),
+        (lambda before, positive: (before <= 0)[positive], "what is counted"),
+    ],
+)
+def test_other_wrong_shares_are_named(verdict, wrong, hint) -> None:
+    line = verdict(checks.check_dead_share, wrong)
+    assert line.startswith("case")
+    assert hint in line
+
+
+def test_dead_outputs_are_those_without_gradient() -> None:
+    torch.manual_seed(0)
+    before, positive = torch.randn(50, 4).mul(4).round().div(4).requires_grad_(), torch.rand(50) < 0.5
+    (slope,) = torch.autograd.grad(before.relu().sum(), before)
+    assert ch05.dead_share(before, positive) == pytest.approx(float((slope[positive] == 0).float().mean()))
