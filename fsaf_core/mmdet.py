@@ -170,7 +170,8 @@ def _recognise(weights: Mapping[str, Tensor], ignoring_scale: float | None, wher
         if name not in weights:
             raise FSAFError(f"{where}: {name} is missing: this is no whole FSAF checkpoint of the reference, download it again.")
         if weights[name].ndim != 4:
-            raise FSAFError(f"{where}: {name} is {tuple(weights[name].shape)}, not a convolution: download it again.")
+            shape = tuple(weights[name].shape)
+            raise FSAFError(f"{where}: {name} is {shape}, not the weight of a convolution: download it again.")
         return weights[name].shape[axis]
 
     def count(pattern: str) -> int:
