@@ -91,7 +91,7 @@ def decode(
     Returns:
         x1 y1 x2 y2, pixels.
 
-    Source: paper, section 3.3 (inference) and section 3.2 (box output).
+    Source: paper, section 3.4 (inference) and section 3.2 (box output).
     Differs: the reference keeps t b l r; channels here are l t r b everywhere.
     """
     distance = offsets * scale.unsqueeze(-1)

@@ -159,7 +159,7 @@ class Detector(nn.Module):
             sizes: height, width of each image in the input tensor, padding aside.
             scales: factors (x, y) by which each image had been resized: boxes come back in the pixels before that.
 
-        Source: paper, section 3.3 (inference); reference, rule 17.
+        Source: paper, section 3.4 (inference); reference, rule 17.
         """
         anchors = []
         if self.anchor_based is not None:

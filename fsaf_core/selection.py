@@ -18,7 +18,7 @@ def mean_by_level(
         cell_loss: focal loss plus IoU loss of each cell, with its owner as target.
         owner: 1 + instance index, 0 for none.
 
-    Source: paper, section 3.2 (online feature selection), the two means added.
+    Source: paper, section 3.3 (online feature selection), the two means added.
     """
     levels = len(grid.strides)
     key = grid.level.add(owner, alpha=levels).flatten()  # a place for each instance at each level; the first ones for no owner
@@ -30,7 +30,7 @@ def mean_by_level(
 def select_online(level_losses: Float[Tensor, "N L"]) -> Int64[Tensor, " N"]:
     """l* = argmin over levels of the instance's loss: 0..L-1, the first on ties, -1 where it owns no cell at any level.
 
-    Source: paper, section 3.2: l* = argmin_l L_focal(l) + L_iou(l).
+    Source: paper, section 3.3: l* = argmin_l L_focal(l) + L_iou(l).
     """
     best, level = level_losses.min(1)
     return level.masked_fill(best == torch.inf, -1)

@@ -203,7 +203,7 @@ def anchor_free_losses(
 ) -> dict[str, Float[Tensor, ""]]:
     """af_cls = lambda / N * sum of focal losses, af_box = lambda / N * sum of -ln IoU over positive cells; N = `normalizer`.
 
-    Source: paper, section 3.2, equations of the focal and IoU loss, and section 3.3 (lambda).
+    Source: paper, section 3.2, equations of the focal and IoU loss, and section 3.4 (lambda).
     """
     background = outputs.background(assignment.ignored)
     focal = cell_focal(outputs.blocks, assignment.positive, assignment.label, assignment.ignored, background)

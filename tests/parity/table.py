@@ -5,9 +5,10 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-import conftest  # one thread, no internet  # noqa: F401
-import torch
-from test_reference import CASES, run
+
+import conftest  # one thread, no internet  # noqa: E402, F401
+import torch  # noqa: E402
+from test_reference import CASES, run  # noqa: E402
 
 
 def relative(ours: float, theirs: float) -> str:
