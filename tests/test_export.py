@@ -49,7 +49,7 @@ def test_onnxruntime_finds_what_the_detector_finds_at_three_sizes(tmp_path):
 
 
 def test_a_joint_detector_is_refused_in_a_sentence():
-    with pytest.raises(fsaf.FSAFError, match="only the anchor-free branch is exported"):
+    with pytest.raises(fsaf.FSAFError, match="only anchor_free detectors are exported"):
         Exported(fsaf.build_detector(fsaf.presets.get("tiny_joint").model))
 
 
