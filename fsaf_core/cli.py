@@ -225,14 +225,14 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Bench:
-    """Tables of ratios: head losses, training step, inference; each with its peer in the same run. One thread.
+    """Tables of ratios: head losses, training step, inference, loading; each with its peer in the same run. One thread.
 
     Examples:
         fsaf bench
         fsaf bench --parts losses --pairs 9
     """
 
-    parts: tuple[Literal["losses", "steps", "inference"], ...] = ("losses", "steps", "inference")
+    parts: tuple[Literal["losses", "steps", "inference", "loading"], ...] = ("losses", "steps", "inference", "loading")
     pairs: int = 15
 
     def __call__(self) -> None:
