@@ -10,6 +10,9 @@ READY_SITE := .venv/ready-site-$(KEY)
 STEADY := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 ROOT_USER := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 
+# Which notebooks are trusted is kept in .venv, not in your home.
+NOTARY := --NotebookNotary.db_file=.venv/trusted.db --NotebookNotary.secret_file=.venv/trusted.key
+
 .DEFAULT_GOAL := help
 .PHONY: help setup lab train test test-all test-oldest coverage lint notebooks notebooks-mutate core-mutate course-model site package clean
 
@@ -34,7 +37,8 @@ $(READY):
 
 lab: $(READY)  ## JupyterLab in your browser, at the first notebook
 	@echo "Starting JupyterLab (about 10 seconds); it listens on this machine only. Ctrl-C twice ends it."
-	$(PY) -m jupyterlab $(ROOT_USER) --ip=127.0.0.1 --ServerApp.root_dir=. \
+	@$(PY) -m jupyter trust $(NOTARY) notebooks/*.ipynb >/dev/null  # so that stored pictures show at once
+	$(PY) -m jupyterlab $(ROOT_USER) $(NOTARY) --ip=127.0.0.1 --ServerApp.root_dir=. \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --LabApp.extension_manager=readonly \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url= \
 		--LanguageServerManager.autodetect=False $(LAB_ARGS)

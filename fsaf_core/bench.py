@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -64,7 +64,9 @@ def compare(what: str, run: Callable[[], Any], peer: str, other: Callable[[], An
     return Line(what, peer, float(mine), float(theirs), float(np.median(ratios)), float(low), float(high))
 
 
-def head_case(boxes: int, convention: str = "reference", seed: int = 0) -> tuple[Detector, HeadOutputs, list[dict[str, Tensor]]]:
+def head_case(
+    boxes: int, convention: Literal["paper", "reference"] = "reference", seed: int = 0
+) -> tuple[Detector, HeadOutputs, list[dict[str, Tensor]]]:
     """A detector's outputs and targets at 800 x 1344, batch 2, 80 classes, without a network."""
     generator = torch.Generator().manual_seed(seed)
     logits = [(torch.randn(2, 80, *shape, generator=generator) - 4).requires_grad_() for shape in SHAPES]
@@ -84,7 +86,7 @@ def losses_step(detector: Detector, outputs: HeadOutputs, targets: list[dict[str
     """Assignment and losses, forward and backward to the head's outputs."""
     fresh = HeadOutputs(outputs.cls_logits, outputs.box_offsets)
     losses = detector.losses(fresh, detector.assign(fresh, targets), targets)
-    sum(losses.values()).backward()
+    torch.stack([*losses.values()]).sum().backward()
     for tensor in (*outputs.cls_logits, *outputs.box_offsets):
         tensor.grad = None
 
@@ -106,7 +108,8 @@ def losses_table(pairs: int = 15) -> list[str]:
     lines = ["(a) head losses, forward + backward, 2 x 800 x 1344, 80 classes"]
     counts = ["(d) operations of assignment and losses, views aside, and host syncs"]
     peaks = ["(e) peak temporary memory, in sizes of the logits: forward; forward and backward, beyond the gradients"]
-    for convention in ("reference", "paper"):
+    conventions: tuple[Literal["paper", "reference"], ...] = ("reference", "paper")
+    for convention in conventions:
         times = {}
         for boxes in (8, 50, 300):
             case = head_case(boxes, convention)
@@ -124,7 +127,7 @@ def losses_table(pairs: int = 15) -> list[str]:
             with Tally() as forward:
                 losses = detector.losses(fresh, detector.assign(fresh, targets), targets)
             with Tally() as backward:
-                sum(losses.values()).backward()
+                torch.stack([*losses.values()]).sum().backward()
             done = [
                 f"{name} {sum(tally.operations.values())} ({tally.syncs} syncs)"
                 for name, tally in (("forward", forward), ("backward", backward))
@@ -168,9 +171,15 @@ def step_line(config: ModelConfig, size: int, batch: int, boxes: int, pairs: int
     def bare() -> None:
         outputs = detector.head_outputs(detector.preprocess(images).tensor)
         maps = (*outputs.cls_logits, *outputs.box_offsets, *outputs.ab_cls, *outputs.ab_box)
-        finish(sum(level.mean() for level in maps))
+        finish(torch.stack([level.mean() for level in maps]).sum())
 
-    return compare(name, lambda: finish(sum(detector(images, targets).values())), "the same, loss = mean of outputs", bare, pairs)
+    return compare(
+        name,
+        lambda: finish(torch.stack([*detector(images, targets).values()]).sum()),
+        "the same, loss = mean of outputs",
+        bare,
+        pairs,
+    )
 
 
 def steps_table(pairs: int = 15) -> list[str]:
