@@ -4,7 +4,9 @@ import dataclasses
 import json
 import random
 import re
+import runpy
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -308,3 +310,23 @@ def test_the_page_needs_no_host_and_is_small(explorer, tmp_path) -> None:
     text = path.read_text(encoding="utf-8")
     assert path.stat().st_size < 500_000
     assert set(re.findall(r"https?://[^\"' ]+", text)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml"}
+
+
+def test_the_readme_s_picture_is_what_the_explorer_draws() -> None:
+    """Its command is tests/notebooks/make_explorer_picture.py."""
+    maker = runpy.run_path(str(Path(__file__).parent / "notebooks" / "make_explorer_picture.py"))
+    assert maker["FILE"].read_text(encoding="utf-8") == maker["picture"]()
+    assert maker["FILE"].stat().st_size < 200_000
+
+
+def test_reset_brings_the_first_image_back() -> None:
+    """The screen asks for image -1 after a point of the population has opened another."""
+    explorer = Explorer(
+        photo(), [[24, 28, 68, 76]], [0], detectors={5: detector()}, population=[Sample(photo(seed=1), [[9, 9, 60, 60]], [1])]
+    )
+    first = explorer.setup["image"]
+    ask(explorer, open=[0, 0])
+    assert explorer.setup["image"] != first and not explorer.setup["home"]
+    ask(explorer, open=[-1, -1])
+    assert explorer.setup["image"] == first and explorer.setup["home"]
+    assert explorer.state["boxes"] == [[24, 28, 68, 76]] and explorer.answer["stamp"] == explorer.state["stamp"]

@@ -1,34 +1,14 @@
 // The assignment explorer's screen. It draws what `explore` (situation.py) answers and reports the boxes; it computes no region, no
 // loss and no level. One question is in flight at a time and the newest wins: an answer carries the stamp of its question.
 
-const NONE = -1, CROWD = -1, ERASED = -1, MOST_BOXES = 100;
+const NONE = -1, CROWD = -1, ERASED = -1, MOST_BOXES = 100, WIDE = 184; // WIDE: of a level's picture, in units of its card
 const KINDS = ["negative", "ignoring", "effective", "lost"]; // a cell's code
 const AFTER = ["negative", "ignored for at least one class", "positive"]; // ... in the mode of all boxes
-const HANDLES = { // which of x1 y1 x2 y2 it moves
-  nw: [1, 1, 0, 0], n: [0, 1, 0, 0], ne: [0, 1, 1, 0], e: [0, 0, 1, 0], se: [0, 0, 1, 1], s: [0, 0, 0, 1], sw: [1, 0, 0, 1], w: [1, 0, 0, 0],
+const HANDLES = { // which of x1 y1 x2 y2 each moves
+  nw: [1, 1, 0, 0], n: [0, 1, 0, 0], ne: [0, 1, 1, 0], e: [0, 0, 1, 0],
+  se: [0, 0, 1, 1], s: [0, 0, 0, 1], sw: [1, 0, 0, 1], w: [1, 0, 0, 0],
 };
 const MODES = { instance: "one box", image: "all boxes", population: "population" };
-const SWITCHES = {
-  convention: [["paper", "reference"], "all rules in which the paper and the reference code differ, at once"],
-  selection: [["online", "heuristic"], "who chooses the level: the loss (online) or the size of the box (heuristic)"],
-  cell_center: [[null, 0, 0.5], "where a cell stands, in cells from its corner"],
-  cells: [[null, "floor_ceil", "overlap"], "which cells belong to a scaled box"],
-  other_levels: [[null, "adjacent", "all"], "at which other levels the box is left out of the loss"],
-  same_class: [[null, "smaller_wins", "erase"], "what happens where regions of two boxes of one class overlap"],
-  selection_focal: [["all", "own"], "the focal loss in the selection: of all classes at a cell, or of the box's own"],
-};
-const SCALES = {
-  effective_scale: ["ε_e", "sides of the effective box, as a share of the sides of the box"],
-  ignoring_scale: ["ε_i", "sides of the ignoring box, as a share of the sides of the box"],
-};
-const TOUR = [
-  ["left", "The question. A pyramid of feature maps looks at this image, fine maps to coarse ones. Which of them shall learn the box? Drag it or its corners; or reach it with Tab and use the arrows (Shift: 10 px, Alt or Ctrl: the corner)."],
-  ["levels", "The candidates. Each level cuts the image into cells. Those in the middle of the box (effective) would learn it there, a ring around them (ignoring) is left out of the loss, and all others learn that nothing is there."],
-  ["levels", "The bids. Under each level stands the loss that the network has there for this box: focal loss of the class + −ln IoU of its sides, the mean over the effective cells. The least bid wins (★): that level learns the box."],
-  ["time", "Time. The losses are those of a network in training. Drag through the snapshots: at first the winner means little; as the network learns, the choice settles, and confirms itself."],
-  ["switches", "The rules. ▲ marks the level that the box's size alone would name. Paper and reference differ in five rules: set one and see which cells it moves. The situations at the top show where it matters."],
-  ["top", "The whole. 'All boxes' shows what is left after the selection; 'population' shows size against level over many images. Reset brings everything back."],
-];
 
 const maker = (space) => (tag, attributes = {}, ...children) => {
   const made = set(document.createElementNS(space, tag), attributes);
@@ -65,8 +45,9 @@ function cellPaths({ codes, columns, stride: s }, code, shift) {
   for (let i = codes.indexOf(code); i >= 0; i = codes.indexOf(code, i + 1)) {
     const x = ((i % columns) + shift) * s, y = (Math.floor(i / columns) + shift) * s;
     squares.push(`M${x} ${y}h${s}v${s}h${-s}z`);
-    if (code === "1") hatch.push(`M${x} ${y + s / 2}l${s / 2} ${-s / 2}M${x} ${y + s}l${s} ${-s}M${x + s / 2} ${y + s}l${s / 2} ${-s / 2}`);
-    if (code === "3") hatch.push(`M${x + s / 5} ${y + s / 5}l${0.6 * s} ${0.6 * s}M${x + s / 5} ${y + 0.8 * s}l${0.6 * s} ${-0.6 * s}`);
+    const half = s / 2, near = s / 5, far = s - near;
+    if (code === "1") hatch.push(`M${x} ${y + half}l${half} ${-half}M${x} ${y + s}l${s} ${-s}M${x + half} ${y + s}l${half} ${-half}`);
+    if (code === "3") hatch.push(`M${x + near} ${y + near}L${x + far} ${y + far}M${x + near} ${y + far}L${x + far} ${y + near}`);
   }
   return [squares.join(""), hatch.join("")];
 }
@@ -80,7 +61,8 @@ function gridPath({ rows, columns, stride: s }, shift) {
 
 function render({ model, el }) {
   const me = Math.random().toString(36).slice(2, 8);
-  let setup, theme, scale, margin, parts, groups, cards, count = 0, waiting = null, sentAt = 0, late = 0, drag = null, zoom = false, step = NONE;
+  let setup, theme, scale, margin, parts, groups, cards, drag = null, zoom = false, step = NONE, lesson = "";
+  let count = 0, waiting = null, sentAt = 0, late = 0;
   let asked = model.get("state"); // the newest; the model's own may be an echo of an older one
   const state = () => asked, answer = () => model.get("answer");
   const offset = () => answer().cell_center ?? 0.5; // where a cell stands, in cells
@@ -90,7 +72,6 @@ function render({ model, el }) {
   const say = (words) => { parts.hover.textContent = words; };
 
   // Questions and answers
-
   function change(patch) {
     asked = { ...asked, ...patch, stamp: `${me} ${++count}` };
     paintBoxes();
@@ -119,7 +100,6 @@ function render({ model, el }) {
   }
 
   // The boxes on the image
-
   function setBox(index, [a, b, c, d]) {
     const box = [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)].map(round);
     change({ boxes: state().boxes.map((old, i) => (i === index ? box : old)) });
@@ -191,8 +171,10 @@ function render({ model, el }) {
     boxes.forEach(([x1, y1, x2, y2], index) => {
       const [body, tab, name] = groups[index].children, own = index === selected, level = answer().selected[index] ?? NONE;
       const color = mode === "instance" ? theme.classes[Math.max(labels[index], 0) % theme.classes.length] : levelColor(level);
-      name.textContent = `${index + 1} ${className(labels[index])}${mode === "instance" || labels[index] === CROWD ? "" : `, ${nameOf(level)}`}`;
-      const top = y1 - 15 * px < -margin ? y1 : y1 - 15 * px, left = Math.max(x1 - px, -margin);
+      const [growX, growY] = [x2 - x1, y2 - y1].map((side) => (own ? Math.max(0, 14 * px - side / 2) : 0)); // handles keep apart
+      name.textContent = `${index + 1} ${className(labels[index])}`;
+      if (mode !== "instance" && labels[index] !== CROWD) name.textContent += `, ${nameOf(level)}`;
+      const above = y1 - growY - (own ? 20 : 15) * px, top = above < -margin ? y1 : above, left = Math.max(x1 - px, -margin);
       const label = `box ${name.textContent}: ${[x1, y1, x2, y2].join(" ")} px, ${nameOf(level)}`;
       set(groups[index], { "aria-label": label, "aria-pressed": `${own}`, opacity: own || mode === "image" ? 1 : 0.8 });
       set(body, { x: x1, y: y1, width: x2 - x1, height: y2 - y1, stroke: color, "stroke-width": (own ? 3 : 1.5) * px });
@@ -201,33 +183,38 @@ function render({ model, el }) {
       set(name, { x: left + 4 * px, y: top + 11 * px, "font-size": 11 * px, fill: inkOn(color) });
       for (const handle of own ? parts.handles : []) {
         const [l, t, r, b] = HANDLES[handle.dataset.handle], side = 9 * px;
-        const x = l ? x1 : r ? x2 : (x1 + x2) / 2, y = t ? y1 : b ? y2 : (y1 + y2) / 2;
-        set(handle, { x: x - side / 2, y: y - side / 2, width: side, height: side, fill: theme.paper, stroke: color, "stroke-width": 1.5 * px });
+        const x = (x1 + x2) / 2 + (r - l) * ((x2 - x1) / 2 + growX), y = (y1 + y2) / 2 + (b - t) * ((y2 - y1) / 2 + growY);
+        set(handle, { x: x - side / 2, y: y - side / 2, width: side, height: side });
+        set(handle, { fill: theme.paper, stroke: color, "stroke-width": 1.5 * px });
       }
     });
     for (const handle of parts.handles) set(handle, { visibility: boxes[selected] ? "visible" : "hidden" });
   }
 
   // The levels: a card each, which is one drawing
-
   function makeCard(index) {
-    const tall = Math.max(30, Math.min(266, (190 * setup.padded[0]) / setup.padded[1])), base = tall + 30;
+    const tall = Math.max(30, Math.min(266, (WIDE * setup.padded[0]) / setup.padded[1])), base = tall + 30;
     const text = (x, y, more) => draw("text", { x, y, "font-size": 12, fill: theme.ink, ...more });
     const card = {
       svg: draw("svg", { viewBox: `0 0 200 ${base + 52}`, class: "fx-card", role: "img", "font-family": "sans-serif" }),
       ring: draw("rect", { x: 2, y: 2, width: 196, height: base + 48, rx: 6, fill: theme.paper }),
       name: text(8, 19, { "font-weight": "bold", "font-size": 14 }),
       cells: text(34, 19, { fill: theme.muted }),
-      panel: draw("svg", { x: 5, y: 26, width: 190, height: tall, onpointermove: (event) => hover(event, index) }),
-      focal: draw("rect", { x: 5, y: base + 4, height: 10 }),
+      panel: draw("svg", { x: 8, y: 26, width: WIDE, height: tall }),
+      focal: draw("rect", { x: 8, y: base + 4, height: 10 }),
       iou: draw("rect", { y: base + 4, height: 10 }),
-      sum: text(5, base + 28),
-      verdict: text(5, base + 43, { "font-weight": "bold" }),
+      sum: text(8, base + 28),
+      verdict: text(8, base + 43, { "font-weight": "bold" }),
     };
     card.svg.append(...Object.values(card).slice(1));
-    const image = draw("image", { href: setup.image, width: setup.size[1], height: setup.size[0], preserveAspectRatio: "none", style: "image-rendering:pixelated" });
-    card.panel.append(image, (card.shades = draw("g")));
+    card.panel.append(picture(), (card.shades = draw("g")));
+    set(card.panel, { onpointermove: (event) => hover(event, index), onpointerleave: () => say(lesson) });
     return card;
+  }
+
+  function picture() {
+    const [height, width] = setup.size;
+    return draw("image", { href: setup.image, width, height, preserveAspectRatio: "none", style: "image-rendering:pixelated" });
   }
 
   function view() { // the part of the image that a card shows: x y width height
@@ -238,34 +225,41 @@ function render({ model, el }) {
 
   function paintCard(card, level, worst) {
     const { mode, selected, boxes, switches } = state(), a = answer(), whole = mode === "image", color = levelColor(level.level);
-    const shift = offset() - 0.5, [left, top, width, height] = view(), px = width / 190, s = level.stride;
+    const shift = offset() - 0.5, [left, top, width, height] = view(), px = width / WIDE, s = level.stride;
     const shades = KINDS.flatMap((kind, code) => {
       const style = theme.regions[kind], [squares, hatch] = cellPaths(level, `${code}`, shift);
       const fill = whole && kind === "effective" ? color : style.fill;
-      return squares && [draw("path", { class: kind, d: squares, fill, "fill-opacity": style.opacity }), hatch && draw("path", { d: hatch, fill: "none", stroke: style.ink, "stroke-width": Math.min(s / 8, 1.5 * px) })];
+      const lines = { d: hatch, fill: "none", stroke: style.ink, "stroke-width": Math.min(s / 8, 1.5 * px) };
+      return squares && [draw("path", { class: kind, d: squares, fill, "fill-opacity": style.opacity }), hatch && draw("path", lines)];
     });
     const grid = s > 3 * px && draw("path", { d: gridPath(level, shift), stroke: theme.grid, fill: "none", "stroke-width": px / 2 });
     const shown = boxes.flatMap((_, i) => ((whole ? a.selected[i] === level.level : i === selected) ? [i] : []));
     const outlines = shown.flatMap((i) => (whole ? [1] : [1, rule("ignoring_scale"), switches.effective_scale]).map((share, nth) => {
       const [x1, y1, x2, y2] = boxes[i], [w, h] = [share * (x2 - x1), share * (y2 - y1)];
-      const line = nth ? { stroke: theme.ink, "stroke-width": px, "stroke-dasharray": `${3 * px} ${2 * px}` } : { stroke: color, "stroke-width": 2 * px };
-      return draw("rect", { x: (x1 + x2 - w) / 2, y: (y1 + y2 - h) / 2, width: w, height: h, fill: "none", ...line });
-    }));
+      const line = (more) => draw("rect", { x: (x1 + x2 - w) / 2, y: (y1 + y2 - h) / 2, width: w, height: h, fill: "none", ...more });
+      if (!nth) return line({ stroke: color, "stroke-width": 2 * px });
+      const dashed = line({ stroke: theme.ink, "stroke-width": px, "stroke-dasharray": `${3 * px} ${2 * px}` });
+      return [line({ stroke: theme.paper, "stroke-width": px }), dashed]; // to be seen on any cell
+    }).flat());
     card.shades.replaceChildren(...[...shades, grid, ...outlines].filter(Boolean));
     set(card.panel, { viewBox: [left, top, width, height].join(" ") });
 
     const wins = !whole && a.selected[selected] === level.level, known = level.loss !== null;
-    const length = (value) => (whole || !known ? 0 : (190 * value) / worst);
+    const length = (value) => (whole || !known ? 0 : (WIDE * value) / worst);
     set(card.ring, { stroke: wins ? color : theme.grid, "stroke-width": wins ? 4 : 1 });
     set(card.focal, { width: length(level.focal), fill: color, stroke: color });
-    set(card.iou, { x: 5 + length(level.focal), width: length(level.iou), fill: theme.paper, stroke: color });
+    set(card.iou, { x: 8 + length(level.focal), width: length(level.iou), fill: theme.paper, stroke: color });
     card.name.textContent = `P${level.level}`;
     card.cells.textContent = `stride ${s}, ${level.columns} × ${level.rows} cells`;
-    const without = level.codes.includes("2") ? "loss not known" : level.codes.includes("3") ? "all its cells are lost" : "no cell of the box";
-    card.sum.textContent = whole ? `learns ${shown.length} of ${boxes.length}` : known ? `${short(level.loss)} = focal ${short(level.focal)} + IoU ${short(level.iou)}` : without;
-    const marks = [wins && "★ learns it", a.heuristic[selected] === level.level && "▲ by size", !wins && a.online[selected] === level.level && "least loss", !wins && level.taught && `${level.taught} here`];
+    const lost = level.codes.includes("3") ? "all its cells are lost" : "no cell of the box";
+    const without = level.codes.includes("2") ? "loss not known" : lost;
+    const sum = known ? `${short(level.loss)} = focal ${short(level.focal)} + IoU ${short(level.iou)}` : without;
+    card.sum.textContent = whole ? `learns ${shown.length} of ${boxes.length}` : sum;
+    const marks = [wins && "★ learns it", a.heuristic[selected] === level.level && "▲ by size"];
+    if (!wins) marks.push(a.online[selected] === level.level && "least loss", level.taught && `${level.taught} here`);
     card.verdict.textContent = whole ? "" : marks.filter(Boolean).join(" · ");
-    set(card.svg, { "data-level": level.level, "data-winner": `${wins}`, "aria-label": [card.name, card.cells, card.sum, card.verdict].map((part) => part.textContent).join("; ") });
+    const words = [card.name, card.cells, card.sum, card.verdict].map((part) => part.textContent).join("; ");
+    set(card.svg, { "data-level": level.level, "data-winner": `${wins}`, "aria-label": words });
   }
 
   function hover(event, index) {
@@ -274,38 +268,39 @@ function render({ model, el }) {
     const [column, row] = [at.x, at.y].map((value) => Math.floor(value / level.stride - c + 0.5)), cell = row * level.columns + column;
     if (!level.codes[cell] || column < 0 || column >= level.columns) return;
     const [who, focal, iou] = level.cells[cell] ?? [], kind = level.codes[cell];
-    const taken = who >= 0 ? `box ${who + 1} took it` : who === ERASED ? "another region of its class lies over it" : "a crowd box lies over it";
-    const losses = focal === undefined ? "" : `, box ${who + 1}: focal ${short(focal)} + −ln IoU ${short(iou)} = ${short(focal + iou)}`;
+    const nobody = who === ERASED ? "another region of its class lies over it" : "a crowd box lies over it";
+    const taken = who >= 0 ? `box ${who + 1} took it` : nobody;
+    const sum = () => `, box ${who + 1}: focal ${short(focal)} + −ln IoU ${short(iou)} = ${short(focal + iou)}`;
     const where = `P${level.level}, row ${row}, column ${column}, at (${(column + c) * level.stride}, ${(row + c) * level.stride}) px`;
-    say(`${where}: ${(state().mode === "image" ? AFTER : KINDS)[kind]}${kind === "3" ? `, ${taken}` : losses}`);
+    say(`${where}: ${(state().mode === "image" ? AFTER : KINDS)[kind]}${kind === "3" ? `, ${taken}` : focal === undefined ? "" : sum()}`);
   }
 
   // The population: size of many boxes against their level
-
   function paintPopulation() {
     const points = answer().points, exponents = points.map(([size]) => Math.log2(size)), lanes = setup.levels, lane = 320 / lanes.length;
     const low = Math.floor(Math.min(3, ...exponents)), high = Math.ceil(Math.max(low + 1, ...exponents));
-    const x = (exponent) => 40 + (440 * (Math.min(high, Math.max(low, exponent)) - low)) / (high - low), y = (level) => 330 - lane * (level - lanes[0] + 0.5);
-    const text = (at, to, words, anchor = "middle") => draw("text", { x: at, y: to, "font-size": 12, "text-anchor": anchor, fill: theme.ink }, words);
+    const x = (exponent) => 40 + (440 * (Math.min(high, Math.max(low, exponent)) - low)) / (high - low);
+    const y = (level) => 330 - lane * (level - lanes[0] + 0.5), style = { "font-size": 12, fill: theme.ink };
+    const text = (x, y, words, anchor = "middle") => draw("text", { x, y, "text-anchor": anchor, ...style }, words);
     const ticks = Array.from({ length: high - low + 1 }, (_, i) => low + i);
     const edge = (level) => Math.log2(setup.heuristic_size) + level - setup.heuristic_level; // above it the rule of size names `level`
-    const stairs = lanes.map((level, i) => `V${y(level)}H${x(i + 1 < lanes.length ? edge(level + 1) : high)}`).join("");
+    const right = (level) => x(level === lanes.at(-1) ? high : edge(level + 1));
+    const stairs = lanes.map((level, i) => `${i ? "V" : `M${x(low)} `}${y(level)}H${right(level)}`).join("");
     const dots = points.filter(([, level]) => level !== NONE).map(([size, level, image, box], i) => draw("circle", {
-      cx: x(Math.log2(size)), cy: y(level) + (((0.618 * i) % 1) - 0.5) * 0.7 * lane, r: 3.5, fill: levelColor(level), stroke: theme.ink, "stroke-width": 0.4,
-      onclick: () => change({ open: [image, box], mode: "instance" }),
+      cx: x(Math.log2(size)), cy: y(level) + (((0.618 * i) % 1) - 0.5) * 0.7 * lane, r: 3.5,
+      fill: levelColor(level), stroke: theme.ink, "stroke-width": 0.4, onclick: () => change({ open: [image, box] }),
     }, draw("title", {}, `${size.toFixed(1)} px, P${level}: image ${image + 1}, box ${box + 1}. Click to open it.`)));
     const nowhere = points.length - dots.length;
     parts.chart.replaceChildren(
       ...ticks.flatMap((tick) => [draw("path", { d: `M${x(tick)} 10V330`, stroke: theme.grid }), text(x(tick), 346, `${2 ** tick}`)]),
       ...lanes.map((level) => text(34, y(level) + 4, `P${level}`, "end")), ...dots,
-      draw("path", { d: `M${x(low)} ${y(lanes[0])}${stairs}`, fill: "none", stroke: theme.ink, "stroke-width": 2, "stroke-dasharray": "6 3" }),
+      draw("path", { d: stairs, fill: "none", stroke: theme.ink, "stroke-width": 2, "stroke-dasharray": "6 3" }),
       text(260, 366, `√(w·h) of each box, px; dashed: the rule of size${nowhere ? `; ${nowhere} boxes at no level` : ""}`),
     );
     set(parts.chart, { "aria-label": `${points.length} boxes: size against the selected level` });
   }
 
   // The frame
-
   function build() {
     setup = model.get("setup");
     theme = setup.themes[isDark() ? "dark" : "light"];
@@ -313,43 +308,56 @@ function render({ model, el }) {
     margin = 0.07 * Math.max(Math.min(width, height), 0.1 * Math.max(width, height));
     scale = Math.max(Math.min(380 / (width + 2 * margin), 460 / (height + 2 * margin)), 60 / (Math.min(width, height) + 2 * margin));
     [zoom, step, groups, cards, drag] = [Math.max(width, height) > 256, NONE, [], [], null];
-    const group = (name, label, ...children) => html("div", { class: `fx-${name} fx-part`, role: "group", "aria-label": label }, ...children);
-    const choice = (name, options, onchange) => html("select", { onchange }, ...options.map(([value, words]) => html("option", { value }, words)));
+    const across = width + 2 * margin, down = height + 2 * margin, ink = { "font-family": "sans-serif", role: "img" };
+    const group = (name, label, ...inside) => html("div", { class: `fx-${name} fx-part`, role: "group", "aria-label": label }, ...inside);
+    const choice = (options, onchange) => html("select", { onchange }, ...options.map(([value, name]) => html("option", { value }, name)));
+    const relabel = () => change({ labels: state().labels.map((old, i) => (i === state().selected ? Number(parts.label.value) : old)) });
+    const drop = () => { drag = null; }, modes = Object.keys(MODES).filter((mode) => mode !== "population" || setup.population);
     parts = {
-      modes: Object.keys(MODES).filter((mode) => mode !== "population" || setup.population).map((mode) => button(MODES[mode], () => change({ mode }), { "data-mode": mode })),
-      stage: draw("svg", { width: (width + 2 * margin) * scale, height: (height + 2 * margin) * scale, viewBox: [-margin, -margin, width + 2 * margin, height + 2 * margin].join(" "), "font-family": "sans-serif", role: "group", "aria-label": `image of ${width} by ${height} pixels with its boxes`, onpointerdown: onDown, onpointermove: onMove, onpointerup: () => { drag = null; }, onpointercancel: () => { drag = null; } }),
-      label: choice("class", [...setup.classes.map((name, i) => [i, name]), [CROWD, "crowd (left out)"]], (event) => change({ labels: state().labels.map((old, i) => (i === state().selected ? Number(event.target.value) : old)) })),
+      modes: modes.map((mode) => button(MODES[mode], () => change({ mode }), { "data-mode": mode })),
+      stage: draw("svg", { width: across * scale, height: down * scale, viewBox: [-margin, -margin, across, down].join(" "), ...ink }),
+      label: choice([...setup.classes.map((name, i) => [i, name]), [CROWD, "crowd (left out)"]], relabel),
       handles: Object.keys(HANDLES).map((name) => draw("rect", { "data-handle": name, style: `cursor:${name}-resize` })),
       summary: html("p", { class: "fx-summary", "aria-live": "polite" }), notes: html("div", { class: "fx-notes", role: "status" }),
-      hover: html("p", { class: "fx-hover" }), tour: html("div", { class: "fx-tour", role: "status", hidden: true }), code: html("pre", { class: "fx-code", hidden: true }),
-      legend: draw("svg", { class: "fx-legend", viewBox: "0 0 380 20", "font-family": "sans-serif", role: "img", "aria-label": "key of the cells" }),
-      cards: html("div", { class: `fx-cards${setup.levels.length > 4 ? " fx-many" : ""}` }), chart: draw("svg", { class: "fx-chart", viewBox: "0 0 500 376", role: "img", "font-family": "sans-serif" }),
-      time: html("input", { type: "range", min: 0, max: Math.max(setup.steps.length - 1, 0), disabled: setup.steps.length < 2, "aria-label": "training snapshot", oninput: (event) => change({ snapshot: Number(event.target.value) }) }),
-      step: html("output"), zoom: html("input", { type: "checkbox", onchange: (event) => { zoom = event.target.checked; paint(); } }),
+      hover: html("p", { class: "fx-hover" }), tour: html("div", { class: "fx-tour", role: "status", hidden: true }),
+      code: html("pre", { class: "fx-code", hidden: true }),
+      legend: draw("svg", { class: "fx-legend", viewBox: "0 0 380 40", "aria-label": "key of the cells and bars", ...ink }),
+      cards: html("div", { class: `fx-cards${setup.levels.length > 4 ? " fx-many" : ""}` }),
+      chart: draw("svg", { class: "fx-chart", viewBox: "0 0 500 376", ...ink }),
+      time: html("input", { type: "range", min: 0, max: Math.max(setup.steps.length - 1, 0), "aria-label": "training snapshot" }),
+      step: html("output"), zoom: html("input", { type: "checkbox", onchange: () => { zoom = parts.zoom.checked; paint(); } }),
     };
+    set(parts.stage, { role: "group", "aria-label": `image of ${width} by ${height} pixels with its boxes` });
+    set(parts.stage, { onpointerdown: onDown, onpointermove: onMove, onpointerup: drop, onpointercancel: drop });
+    set(parts.time, { disabled: setup.steps.length < 2, oninput: () => change({ snapshot: Number(parts.time.value) }) });
     const setSwitch = (name, value) => {
       const switches = { ...state().switches, [name]: value }, { effective_scale, ignoring_scale } = switches;
       if (name === "effective_scale" && value > rule("ignoring_scale")) switches.ignoring_scale = value; // the ring is the outer one
-      if (ignoring_scale !== null && ignoring_scale < effective_scale) switches.effective_scale = Math.min(effective_scale, switches.ignoring_scale);
+      else if (ignoring_scale !== null && ignoring_scale < effective_scale) switches.effective_scale = ignoring_scale;
       change({ switches });
     };
-    const scales = Object.entries(SCALES).map(([name, [symbol, title]]) => {
-      parts[name] = html("input", { type: "range", min: 0.05, max: 1, step: 0.05, name, oninput: (event) => setSwitch(name, Number(event.target.value)) });
-      return html("label", { title }, symbol, parts[name], (parts[`${name} said`] = html("output")));
+    const label = (name, title, words, ...more) => html("label", { title }, words, set(parts[name], { name }), ...more);
+    const scales = Object.entries(setup.scales).map(([name, [symbol, title]]) => {
+      const slide = () => setSwitch(name, Number(parts[name].value));
+      parts[name] = html("input", { type: "range", min: 0.05, max: 1, step: 0.05, oninput: slide });
+      return label(name, title, symbol, (parts[`${name} said`] = html("output")));
     });
-    const switches = Object.entries(SWITCHES).map(([name, [options, title]]) => {
-      parts[name] = choice(name, options.map((value, i) => [i, `${value}`]), (event) => setSwitch(name, options[event.target.value]));
-      return html("label", { title }, name.replaceAll("_", " "), set(parts[name], { name }));
+    const switches = Object.entries(setup.switches).map(([name, [options, title]]) => {
+      parts[name] = choice(options.map((value, i) => [i, `${value}`]), () => setSwitch(name, options[parts[name].value]));
+      return label(name, title, name.replaceAll("_", " "));
     });
     const situations = setup.situations.map(({ name, says, ...patch }) => button(name, () => {
-      change({ ...patch, mode: state().mode === "population" ? "instance" : state().mode, selected: 0, switches: { ...setup.start.switches, ...patch.switches } });
-      say(says);
+      const mode = state().mode === "population" ? "instance" : state().mode;
+      change({ ...patch, mode, selected: 0, switches: { ...setup.start.switches, ...patch.switches } });
+      say((lesson = says));
     }, { title: says }));
-    const tools = [button("tour", () => tour(0)), button("reset", () => change(setup.start)), button("copy as Python", copy), button("save SVG", save)];
-    parts.tools = html("div", {}, parts.label, button("+ add", add), button("delete", remove), html("label", {}, parts.zoom, "zoom on the box"));
-    parts.stage.append(draw("image", { href: setup.image, width, height, preserveAspectRatio: "none", style: "image-rendering:pixelated" }), ...parts.handles);
-    const root = html("div", { class: "fx", "data-theme": theme.name, "data-lm-suppress-shortcuts": "true", onkeydown: onKey, style: `--paper:${theme.paper};--ink:${theme.ink};--muted:${theme.muted};--grid:${theme.grid}` },
-      group("top", "views, situations, tools", html("span", {}, ...parts.modes), html("span", {}, ...situations), html("span", {}, ...tools)),
+    const tools = [button("tour", () => tour(0)), button("reset", reset), button("copy as Python", copy), button("save SVG", save)];
+    const zoomed = html("label", {}, parts.zoom, "zoom on the box");
+    parts.tools = html("div", {}, parts.label, button("+ add", add), button("delete", remove), zoomed);
+    parts.stage.append(picture(), ...parts.handles);
+    const style = ["paper", "ink", "muted", "grid"].map((name) => `--${name}:${theme[name]}`).join(";");
+    const root = html("div", { class: "fx", "data-theme": theme.name, "data-lm-suppress-shortcuts": "true", onkeydown: onKey, style },
+      group("top", "views, situations, tools", ...[parts.modes, situations, tools].map((row) => html("span", {}, ...row))),
       parts.tour, parts.summary, parts.notes,
       html("div", { class: "fx-main" },
         html("div", { class: "fx-side" },
@@ -358,39 +366,60 @@ function render({ model, el }) {
         group("levels", "levels", parts.cards, parts.chart)),
       group("switches", "rules", ...scales, ...switches), parts.code);
     el.replaceChildren((parts.root = root));
-    KINDS.forEach((kind, i) => {
-      const style = theme.regions[kind], square = { codes: `${i}`, columns: 1, stride: 14 }, [, hatch] = cellPaths(square, `${i}`, 0);
-      parts.legend.append(draw("g", { transform: `translate(${2 + 95 * i} 3)` }, draw("path", { d: "M0 0h14v14h-14z", fill: style.fill, "fill-opacity": style.opacity, stroke: theme.muted }), draw("path", { d: hatch, stroke: style.ink }), draw("text", { x: 19, y: 11, "font-size": 12, fill: theme.ink }, kind)));
-    });
+    say(lesson);
     paint();
+  }
+
+  function paintLegend(mode) {
+    const { ink, muted, paper, regions } = theme, box = { height: 14, stroke: muted }, wide = 14 / setup.levels.length;
+    const cell = (kind, code = `${KINDS.indexOf(kind)}`) => [
+      draw("rect", { width: 14, ...box, fill: regions[kind].fill, "fill-opacity": regions[kind].opacity }),
+      draw("path", { d: cellPaths({ codes: code, columns: 1, stride: 14 }, code, 0)[1], stroke: regions[kind].ink }),
+    ];
+    const stripe = (level, i) => draw("rect", { x: wide * i, width: wide, height: 14, fill: levelColor(level) });
+    const bar = [draw("rect", { width: 20, ...box, fill: muted }), draw("rect", { x: 20, width: 20, ...box, fill: paper })];
+    const dashed = draw("rect", { width: 14, height: 14, fill: "none", stroke: ink, "stroke-dasharray": "3 2" });
+    const after = [[0, 0, cell("negative"), "negative"], [95, 0, cell("ignoring"), "ignored"]];
+    after.push([190, 0, setup.levels.map(stripe), "positive, in its level's colour"]);
+    const before = KINDS.map((kind, i) => [95 * i, 0, cell(kind), kind]);
+    before.push([0, 1, bar, "focal + IoU loss"], [160, 1, [dashed], "box × ε_e, box × ε_i"]);
+    parts.legend.replaceChildren(...(mode === "image" ? after : before).map(([x, row, marks, words]) => (
+      draw("g", { transform: `translate(${x + 2} ${3 + 20 * row})` }, ...marks,
+        draw("text", { x: marks === bar ? 45 : 19, y: 11, "font-size": 12, fill: ink }, words)))));
+    set(parts.legend, { "data-mode": mode, visibility: mode === "population" ? "hidden" : "visible" });
   }
 
   function paintControls() {
     const { mode, labels, selected, snapshot, switches } = state(), own = setup.conventions[switches.convention];
     for (const button of parts.modes) set(button, { "aria-pressed": `${button.dataset.mode === mode}` });
     set(parts.label, { disabled: !labels.length, "aria-label": `class of box ${selected + 1}` }).value = labels[selected] ?? 0;
+    if (parts.legend.dataset.mode !== mode) paintLegend(mode);
     parts.zoom.checked = zoom;
     parts.time.value = snapshot;
-    parts.step.textContent = setup.steps.length ? `after step ${setup.steps[snapshot]} (${snapshot + 1} of ${setup.steps.length})` : "no snapshots yet";
-    for (const name of Object.keys(SCALES)) {
+    const { length } = setup.steps;
+    parts.step.textContent = length ? `after step ${setup.steps[snapshot]} (${snapshot + 1} of ${length})` : "no snapshots yet";
+    parts.code.textContent = parts.code.hidden ? "" : code();
+    for (const name of Object.keys(setup.scales)) {
       parts[name].value = rule(name);
       parts[`${name} said`].textContent = rule(name).toFixed(2) + (switches[name] === null ? ` (${switches.convention})` : "");
     }
-    for (const [name, [options]] of Object.entries(SWITCHES)) {
+    for (const [name, [options]] of Object.entries(setup.switches)) {
       parts[name].selectedIndex = options.indexOf(switches[name]);
       if (options[0] === null) parts[name].options[0].textContent = `as ${switches.convention}: ${own[name]}`;
     }
   }
 
   function summary() {
-    const { boxes, labels, selected, mode } = state(), a = answer(), box = boxes[selected], counts = setup.levels.map((level) => [level, a.selected.filter((own) => own === level).length]);
-    if (mode === "population") return `${a.points?.length ?? 0} boxes of ${setup.population} images: which level did the selection give to which size?`;
-    if (mode === "image") return `What is left after the selection: ${counts.map(([level, n]) => `P${level} learns ${n}`).join(", ")}.`;
+    const { boxes, labels, selected, mode } = state(), { points, levels, ...chosen } = answer(), box = boxes[selected];
+    const learned = setup.levels.map((level) => `P${level} learns ${chosen.selected.filter((own) => own === level).length}`);
+    if (mode === "population" && points) return `${points.length} boxes of ${setup.population} images: size and level. Click one to open.`;
+    if (mode === "image") return `What is left after the selection: ${learned.join(", ")}.`;
     if (!box) return "There is no box: add one.";
-    const what = `Box ${selected + 1}, a ${className(labels[selected])} of ${round(box[2] - box[0])} × ${round(box[3] - box[1])} px`;
+    const what = `Box ${selected + 1} (${className(labels[selected])}, ${round(box[2] - box[0])} × ${round(box[3] - box[1])} px)`;
     if (labels[selected] === CROWD) return `${what}: cells inside its inner half teach nothing.`;
-    const level = a.levels.find((one) => one.level === a.selected[selected]), loss = level?.loss ?? null;
-    return `${what}: ${level ? `P${level.level} learns it${loss === null ? "" : `, at loss ${short(loss)}`}` : "no level learns it"}; by its size: ${nameOf(a.heuristic[selected] ?? NONE)}.`;
+    const level = levels.find((one) => one.level === chosen.selected[selected]), loss = level?.loss ?? null;
+    const learns = level ? `P${level.level} learns it${loss === null ? "" : `, at loss ${short(loss)}`}` : "no level learns it";
+    return `${what}: ${learns}; by its size: ${nameOf(chosen.heuristic[selected] ?? NONE)}.`;
   }
 
   function paint() {
@@ -403,25 +432,34 @@ function render({ model, el }) {
     set(parts.cards, { hidden: population });
     parts.chart.style.display = population ? "" : "none";
     if (population) return paintPopulation();
-    if (cards.length !== levels.length) parts.cards.replaceChildren(...(cards = levels.map((_, index) => makeCard(index))).map((card) => card.svg));
+    const fresh = cards.length !== levels.length && levels.map((_, index) => makeCard(index));
+    if (fresh) parts.cards.replaceChildren(...(cards = fresh).map((card) => card.svg));
     const worst = Math.max(...levels.map((level) => level.loss ?? 0), 1e-9);
     levels.forEach((level, index) => paintCard(cards[index], level, worst));
   }
 
   // Teaching aids
-
   function tour(to) {
-    step = to in TOUR ? to : NONE;
-    const [lit, words] = TOUR[step] ?? [], button = (name, by) => html("button", { type: "button", onclick: () => tour(by) }, name);
+    const button = (name, by) => html("button", { type: "button", onclick: () => tour(by) }, name), last = setup.tour.length - 1;
+    step = to in setup.tour ? to : NONE;
+    const [lit, words] = setup.tour[step] ?? [], back = step > 0 ? [button("back", step - 1)] : [];
     parts.root.classList.toggle("fx-touring", step !== NONE);
     for (const part of parts.root.querySelectorAll(".fx-part")) part.classList.toggle("fx-lit", part.classList.contains(`fx-${lit}`));
-    set(parts.tour, { hidden: step === NONE }).replaceChildren(`${step + 1} of ${TOUR.length}. ${words} `, ...(step > 0 ? [button("back", step - 1)] : []), button(step + 1 < TOUR.length ? "next" : "done", step + 1), button("end the tour", NONE));
+    const buttons = [...back, button(step < last ? "next" : "done", step + 1), button("end the tour", NONE)];
+    set(parts.tour, { hidden: step === NONE }).replaceChildren(`${step + 1} of ${last + 1}. ${words} `, ...buttons);
     parts.tour.querySelector("button:nth-last-of-type(2)").focus();
   }
 
+  function reset() { // also after a point of the population has opened another image
+    say((lesson = ""));
+    parts.code.hidden = true;
+    change(setup.home ? setup.start : { open: [NONE, NONE] });
+  }
+
   function code() {
-    const { boxes, labels, snapshot, switches } = state(), pick = (list, crowd) => list.filter((_, i) => (labels[i] === CROWD) === crowd);
-    const changed = Object.entries(switches).filter(([name, value]) => value !== setup.start.switches[name]).map(([name, value]) => `, ${name}=${python(value)}`);
+    const { boxes, labels, snapshot, switches } = state(), given = setup.start.switches;
+    const pick = (list, crowd) => list.filter((_, i) => (labels[i] === CROWD) === crowd);
+    const changed = Object.entries(switches).flatMap(([name, value]) => (value === given[name] ? [] : [`, ${name}=${python(value)}`]));
     return `import dataclasses
 import torch
 import fsaf_core as fsaf
@@ -438,26 +476,27 @@ print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.level
   }
 
   function copy() {
-    parts.code.textContent = code();
-    set(parts.code, { hidden: !parts.code.hidden });
-    navigator.clipboard?.writeText(code()).then(() => say("Copied; it also stands below."), () => say("It stands below: copy it from there."));
+    parts.code.hidden = false;
+    paintControls();
+    say("It stands below: copy it from there.");
+    navigator.clipboard?.writeText(code()).then(() => say("Copied; it also stands below, and follows what you do."), () => {});
   }
 
   function save() {
-    const wide = setup.levels.length > 4 ? 150 : 220, across = setup.levels.length > 4 ? 3 : 2, place = (part, x, y, width, height) => set(part.cloneNode(true), { x, y, width, height });
+    const many = setup.levels.length > 4, wide = many ? 150 : 228, across = many ? 3 : 2;
+    const place = (part, x, y, width, height) => set(part.cloneNode(true), { x, y, width, height });
     const tall = cards.length ? (wide * Number(cards[0].svg.getAttribute("viewBox").split(" ")[3])) / 200 : 0;
-    const right = state().mode === "population" ? [place(parts.chart, 420, 30, 460, 346)] : cards.map((card, i) => place(card.svg, 420 + (i % across) * (wide + 8), 30 + Math.floor(i / across) * (tall + 8), wide, tall));
-    const picture = draw("svg", { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 900 ${Math.max(540, 40 + Math.ceil(cards.length / across) * (tall + 8))}`, role: "img", "font-family": "sans-serif" },
-      draw("title", {}, summary()), draw("rect", { width: "100%", height: "100%", fill: theme.paper }), draw("text", { x: 10, y: 20, "font-size": 14, fill: theme.ink }, summary()),
-      place(parts.stage, 10, 30, 400, 470), place(parts.legend, 10, 510, 400, 20), ...right);
-    const link = html("a", { download: "fsaf-explorer.svg", href: URL.createObjectURL(new Blob([picture.outerHTML], { type: "image/svg+xml" })) });
+    const card = ({ svg }, i) => place(svg, 420 + (i % across) * (wide + 8), 30 + Math.floor(i / across) * (tall + 8), wide, tall);
+    const right = parts.cards.hidden ? [place(parts.chart, 420, 30, 460, 346)] : cards.map(card);
+    const bottom = Math.max(540, 40 + Math.ceil(cards.length / across) * (tall + 8)), title = summary();
+    const frame = { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 900 ${bottom}`, role: "img", "font-family": "sans-serif" };
+    const picture = draw("svg", frame, draw("title", {}, title), draw("rect", { width: 900, height: bottom, fill: theme.paper }),
+      draw("text", { x: 10, y: 20, "font-size": 14, fill: theme.ink }, title), place(parts.stage, 10, 30, 400, 440),
+      place(parts.legend, 10, 480, 400, 42), ...right);
+    const file = new Blob([picture.outerHTML], { type: "image/svg+xml" });
+    const link = html("a", { download: "fsaf-explorer.svg", href: URL.createObjectURL(file) });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  }
-
-  function onSetup() { // another image
-    asked = model.get("state");
-    build();
   }
 
   function onState() { // from Python, or from another view
@@ -467,6 +506,7 @@ print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.level
     paintControls();
   }
 
+  const onSetup = () => { asked = model.get("state"); build(); }; // another image
   const onTheme = () => theme.name !== (isDark() ? "dark" : "light") && build();
   const watcher = new MutationObserver(onTheme), dark = matchMedia("(prefers-color-scheme: dark)");
   watcher.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,13 +27,12 @@ from ..data.coco import load_image
 from ..detector import Detector
 from ..targets import HeadOutputs
 from .palette import DARK, LIGHT
-from .situation import CHOICES, CROWD, MOST_PIXELS, NO_LEVEL, Snapshots, explore, head_outputs, padded
+from .situation import CHOICES, MOST_PIXELS, NO_LEVEL, Snapshots, explore, head_outputs, padded
 from .still import Still
 from .svg import Svg
+from .words import SCALES, SWITCHES, TOUR, situations
 
 HERE = Path(__file__).parent
-SWITCHES = ("convention", "selection", "effective_scale", "ignoring_scale", "cell_center", "cells")
-SWITCHES += ("other_levels", "same_class", "selection_focal")
 
 _stamps = itertools.count()
 
@@ -45,40 +45,6 @@ class Sample(NamedTuple):
     image: Picture
     boxes: Sequence[Sequence[float]]
     labels: Sequence[int]
-
-
-def situations(height: int, width: int) -> list[dict[str, Any]]:
-    """Boxes that tell something, for an image of this size: name, what they tell, boxes, labels, switches."""
-    unit = min(height, width) / 128
-
-    def scaled(*boxes: tuple[float, float, float, float]) -> list[list[float]]:
-        return [[round(value * unit * 4) / 4 for value in box] for box in boxes]
-
-    reference = {"convention": "reference"}
-    return [
-        {
-            "name": "tiny", "boxes": [[34.0, 34.0, 38.0, 38.0]], "labels": [0], "switches": reference,
-            "says": "In the reference a cell must stand inside the box. P3's cells stand 8 px apart, and this box of 4 px lies "
-            "between them: nothing learns it.",
-        },
-        {
-            "name": "nested", "boxes": scaled((24, 24, 104, 84), (39, 32, 84, 72)), "labels": [0, 0], "switches": reference,
-            "says": "Two boxes of one class, one in the other. The paper gives shared cells to the smaller one; in the reference "
-            "they are lost to both.",
-        },
-        {
-            "name": "long and thin", "boxes": scaled((8, 60, 120, 68)), "labels": [0], "switches": {},
-            "says": "14 to 1: by its size it belongs to a middle level, but what does each level see of its height?",
-        },
-        {
-            "name": "over the border", "boxes": scaled((-30, 40, 34, 104)), "labels": [0], "switches": {},
-            "says": "The middle of the box lies at the image's edge: its cells are cut there, or moved inside.",
-        },
-        {
-            "name": "crowd", "boxes": scaled((40, 30, 60, 56), (16, 16, 112, 84)), "labels": [0, CROWD], "switches": {},
-            "says": "The dashed box is a crowd: cells inside its inner half teach nothing, and boxes there lose them.",
-        },
-    ]  # fmt: skip
 
 
 class Explorer(anywidget.AnyWidget):
@@ -122,7 +88,8 @@ class Explorer(anywidget.AnyWidget):
         """
         self.detectors, self.population, self._config = dict(detectors or {}), population, config or presets.get("tiny").model
         self._seen: dict[int, list[HeadOutputs]] = {}
-        super().__init__(**self._open(image, boxes, labels, snapshots, selected=selected, mode=mode))
+        self._first = partial(self._open, image, boxes, labels, snapshots, selected=selected, mode=mode)
+        super().__init__(**self._first())
 
     def __repr__(self) -> str:
         height, width = self.setup["size"]
@@ -136,7 +103,9 @@ class Explorer(anywidget.AnyWidget):
         data, metadata = found if isinstance(found, tuple) else (found or {}, {})
         return {**data, "text/plain": repr(self), "image/svg+xml": str(self.picture())}, metadata
 
-    def _open(self, image: Picture, boxes: Any, labels: Any, snapshots: Snapshots | None, **state: Any) -> dict[str, Any]:
+    def _open(
+        self, image: Picture, boxes: Any, labels: Any, snapshots: Snapshots | None, home: bool = True, **state: Any
+    ) -> dict[str, Any]:
         """The traits for another image; `self.image` and `self.snapshots` with them."""
         self.image = _pixels(image)
         height, width = self.image.shape[:2]
@@ -149,7 +118,7 @@ class Explorer(anywidget.AnyWidget):
             "boxes": np.asarray(boxes, dtype=float).reshape(-1, 4).round(4).tolist(),
             "labels": np.asarray(labels, dtype=int).reshape(-1).tolist(),
             "snapshot": max(len(steps) - 1, 0),
-            "switches": {name: getattr(config, name) for name in SWITCHES},
+            "switches": {name: getattr(config, name) for name in (*SCALES, *SWITCHES)},
             "stamp": f"python {next(_stamps)}",
         } | state
         setup = {
@@ -165,7 +134,11 @@ class Explorer(anywidget.AnyWidget):
             "conventions": {name: asdict(rules) for name, rules in CONVENTIONS.items()},
             "themes": {theme.name: theme.as_dict() for theme in (LIGHT, DARK)},
             "situations": situations(height, width),
+            "scales": SCALES,
+            "switches": SWITCHES,
+            "tour": TOUR,
             "start": start,
+            "home": home,
         }
         return {"setup": setup, "state": start}
 
@@ -176,8 +149,7 @@ class Explorer(anywidget.AnyWidget):
             self.answer = self.respond(state)
             return
         image, box = state["open"]
-        sample = self.population[image]
-        traits = self._open(sample.image, sample.boxes, sample.labels, None, selected=box, mode="instance")
+        traits = self._first() if image < 0 else self._open(*self.population[image], None, False, selected=box, mode="instance")
         with self.hold_sync():
             self.setup = traits["setup"]
             self.state = traits["state"]
@@ -223,6 +195,7 @@ class Explorer(anywidget.AnyWidget):
         if self.snapshots:
             page["numbers"] = base64.b64encode(self.snapshots.numbers.tobytes()).decode()
         data = json.dumps(page, separators=(",", ":")).replace("<", "\\u003c")
+        style += f"@media (prefers-color-scheme: dark) {{ html {{ background: {DARK.paper}; }} }}"
         text = PAGE.format(title=repr(self), style=style, data=data, script="\n".join(scripts))
         write_atomically(path, text)
 

@@ -3,7 +3,6 @@
 // cells of a level, and rounded to single precision where a cell's fate hangs on it.
 
 const f = Math.fround;
-
 function halves(text) { // base64 of half-precision numbers
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)), view = new DataView(bytes.buffer);
   return Float32Array.from({ length: bytes.length / 2 }, (_, i) => {
@@ -58,8 +57,8 @@ function makeTwin({ setup, config, numbers }) {
   const focalZero = (x) => 0.75 * (1 / (1 + Math.exp(-x))) ** 2 * softplus(x); // target 0
 
   function iouLoss(cell, box, base, rules) {
-    const [index, row, column] = cells[cell], { stride } = levels[index], c = rules.cell_center;
-    const scale = config.offset_normalizer * stride, at = [-(column + c) * stride, -(row + c) * stride, (column + c) * stride, (row + c) * stride];
+    const [index, row, column] = cells[cell], { stride } = levels[index], scale = config.offset_normalizer * stride;
+    const x = (column + rules.cell_center) * stride, y = (row + rules.cell_center) * stride, at = [-x, -y, x, y];
     const own = at.map((side, i) => f(side + f(scale * f(Math.max(outputs[base + (classes + i) * R + cell], rules.min_offset)))));
     const target = [-box[0], -box[1], box[2], box[3]], inner = own.map((side, i) => Math.min(side, target[i]));
     const area = (edges) => f(f(Math.max(edges[0] + edges[2], 0)) * f(Math.max(edges[1] + edges[3], 0))), shared = area(inner);
@@ -87,14 +86,18 @@ function makeTwin({ setup, config, numbers }) {
 
     // Owners: the smallest box; of equal ones the last
     const owner = new Int16Array(R).fill(NONE);
-    for (const index of [...instances].sort((a, b) => area(b) - area(a) || a - b)) for (const cell of effective.get(index)) owner[cell] = index;
+    const downwards = [...instances].sort((a, b) => area(b) - area(a) || a - b); // the smallest comes last and stays
+    for (const index of downwards) for (const cell of effective.get(index)) owner[cell] = index;
     const count = (near) => { // how many regions of each class lie over each cell
       const counts = Array.from({ length: classes }, () => new Uint8Array(R));
-      for (const index of instances) for (const cell of ignoring.get(index)) if (near(index, cells[cell][0])) counts[labels[index]][cell] += 1;
+      for (const index of instances) {
+        for (const cell of ignoring.get(index)) if (near(index, cells[cell][0])) counts[labels[index]][cell] += 1;
+      }
       return counts;
     };
     let ignored = count(() => true);
-    if (rules.same_class === "erase") owner.forEach((index, cell) => { if (index >= 0 && ignored[labels[index]][cell] > 1) owner[cell] = NONE; });
+    const erased = (index, cell) => rules.same_class === "erase" && index >= 0 && ignored[labels[index]][cell] > 1;
+    owner.forEach((index, cell) => { if (erased(index, cell)) owner[cell] = NONE; });
     const crowds = good.filter((index) => labels[index] === CROWD).map((index) => boxes[index]);
     const crowded = cells.map(([index, row, column]) => crowds.some(([x1, y1, x2, y2]) => {
       const x = (column + rules.cell_center) * levels[index].stride, y = (row + rules.cell_center) * levels[index].stride;
@@ -109,7 +112,8 @@ function makeTwin({ setup, config, numbers }) {
       const logit = (label) => outputs[base + label * R + cell], own = focalOne(logit(labels[index]));
       const left = (label) => label === labels[index] || (rules.other_levels === "all" && ignored[label][cell]);
       focal[cell] = own;
-      if (switches.selection_focal === "all") for (let label = 0; label < classes; label++) if (!left(label)) focal[cell] += focalZero(logit(label));
+      const others = switches.selection_focal === "all" ? classes : 0;
+      for (let label = 0; label < others; label++) if (!left(label)) focal[cell] += focalZero(logit(label));
       iou[cell] = iouLoss(cell, boxes[index], base, rules);
     });
     const means = (index, values) => levels.map((level, nth) => {
@@ -125,13 +129,14 @@ function makeTwin({ setup, config, numbers }) {
       if (outputs) choices.online[index] = levels[losses.indexOf(best)].level;
       choices.selected[index] = choices[switches.selection][index];
     }
-    const distance = (index, level) => Math.abs(levels[level].level - choices.selected[index]);
-    if (rules.other_levels === "adjacent") ignored = count((index, level) => choices.selected[index] !== NONE && distance(index, level) <= 1);
+    const beside = (index, level) => choices.selected[index] !== NONE && Math.abs(levels[level].level - choices.selected[index]) <= 1;
+    if (rules.other_levels === "adjacent") ignored = count(beside);
 
     // What the screen shows
     const whole = mode === "image" && outputs, row = instances.includes(selected) ? selected : null, codes = crowded.map(Number);
     const positive = (cell) => owner[cell] >= 0 && levels[cells[cell][0]].level === choices.selected[owner[cell]];
-    if (whole) codes.forEach((_, cell) => { codes[cell] = positive(cell) ? 2 : crowded[cell] || ignored.some((part) => part[cell]) ? 1 : 0; });
+    const left = (cell) => crowded[cell] || ignored.some((part) => part[cell]);
+    if (whole) codes.forEach((_, cell) => { codes[cell] = positive(cell) ? 2 : left(cell) ? 1 : 0; });
     else if (row !== null) {
       codes.fill(0);
       for (const cell of ignoring.get(row)) codes[cell] = 1;
@@ -149,15 +154,14 @@ function makeTwin({ setup, config, numbers }) {
       const here = row === null ? [] : ignoring.get(row).filter((cell) => cells[cell][0] === nth);
       const left = here.length && here.every((cell) => ignored[labels[row]][cell]) ? "ignored" : "negative";
       const taught = row === null || !outputs ? null : choices.selected[row] === level.level ? "positive" : left;
-      const [focal_, iou_] = finite ? [means_[0][nth], means_[1][nth]] : [null, null];
-      return { ...level, codes: codes.slice(start, end).join(""), cells: told, taught, focal: focal_, iou: iou_, loss: finite ? focal_ + iou_ : null };
+      const [focal_, iou_] = finite ? means_.map((mean) => mean[nth]) : [null, null], loss = finite ? focal_ + iou_ : null;
+      return { ...level, codes: codes.slice(start, end).join(""), cells: told, taught, focal: focal_, iou: iou_, loss };
     });
     return { stamp, notes, levels: shown, cell_center: rules.cell_center, ...choices };
   };
 }
 
 // The page: a model that answers for itself, in place of Jupyter's
-
 const page = JSON.parse(document.getElementById("page").textContent), explore = makeTwin(page);
 const values = { setup: page.setup, state: page.state, answer: explore(page.state) }, listeners = {};
 const model = {

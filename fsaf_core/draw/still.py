@@ -7,9 +7,10 @@ import numpy as np
 
 from ..config import ModelConfig
 from .situation import CROWD, NO_LEVEL, padded
-from .svg import Svg
+from .svg import REGION_NAMES, Svg
 
 STAGE, SIDE, GAP, BELOW = 280, 186, 14, 66  # pixels: the image's width, a level's, between levels, for what stands below one
+KEY = 86  # pixels: for the key below the image
 ZOOM_ABOVE = 256  # pixels: of larger images the levels show the surroundings of the selected box
 
 
@@ -62,9 +63,10 @@ class Still:
         levels, left = self.answer["levels"], STAGE + 32
         across = 2 if len(levels) <= 4 else 3
         scale = min(STAGE / self.image.shape[1], 1.4 * STAGE / self.image.shape[0])
-        bottom = max(40 + self.image.shape[0] * scale, 4 + -(-len(levels) // across) * (SIDE + BELOW + GAP))
+        bottom = max(40 + KEY + self.image.shape[0] * scale, 4 + -(-len(levels) // across) * (SIDE + BELOW + GAP))
         svg = Svg(left + across * (SIDE + GAP), bottom, self.in_words())
         self._draw_boxes(svg, scale)
+        self._draw_key(svg, 10, 40 + self.image.shape[0] * scale)
         worst = max((level["loss"] or 0 for level in levels), default=0) or 1
         for index, level in enumerate(levels):
             x, y = left + index % across * (SIDE + GAP), 22 + index // across * (SIDE + BELOW + GAP)
@@ -88,6 +90,20 @@ class Still:
             words = f"{index + 1} {self.class_name(index)}" + (f" {level_name(chosen)}" if self.whole else "")
             x1, y1, x2, y2 = (value * scale + shift for value, shift in zip(box, (10, 22, 10, 22)))
             svg.box(x1, y1, x2, y2, color, words, stroke_width=3 if own else 1.5)
+
+    def _draw_key(self, svg: Svg, x: float, y: float) -> None:
+        """What the kinds of cell, and the two parts of a bar, look like."""
+        names = ("negative", "ignored", "positive") if self.whole else REGION_NAMES
+        for code, name in enumerate(names):
+            left, top = x + code % 2 * 140, y + code // 2 * 22
+            svg.rect(left, top, 14, 14, stroke=svg.theme.muted)
+            svg.cells(np.array([[code]]), left, top, 14)
+            svg.text(left + 20, top + 11, name)
+        if self.box:
+            svg.rect(x, y + 46, 20, 10, fill=svg.theme.muted, stroke=svg.theme.muted)
+            svg.rect(x + 20, y + 46, 20, 10, stroke=svg.theme.muted)
+            svg.text(x + 46, y + 55, "focal + IoU loss")
+            svg.text(x, y + 77, "★ learns the box · ▲ named by its size alone")
 
     def _draw_cells(self, svg: Svg, x: float, y: float, level: dict[str, Any]) -> None:
         """The level's cells over the image, or over the part of it around the selected box, in a square of SIDE pixels."""

@@ -1,0 +1,25 @@
+"""Draws notebooks/course/explorer.svg, the README's picture of the explorer: the running example after the course's training.
+
+Run it after `make course-model`: python tests/notebooks/make_explorer_picture.py
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "notebooks"))
+import course
+
+from fsaf_core.draw.explorer import Explorer
+
+FILE = course.FOLDER / "explorer.svg"
+
+
+def picture() -> str:
+    """The SVG's text, the same on any machine."""
+    scene = course.scene()
+    return str(Explorer(scene.image, scene.boxes, scene.labels, course.snapshots(), selected=scene.star).picture())
+
+
+if __name__ == "__main__":
+    FILE.write_text(picture(), encoding="utf-8")
+    print(f"{FILE.name}: {FILE.stat().st_size:,} bytes")
