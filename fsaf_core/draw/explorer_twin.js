@@ -1,7 +1,6 @@
 // The twin of situation.py, for the page of `Explorer.save_html` alone: regions, losses and selection without Python. A test holds it
 // to the Python on 1,000 boxes. Cells of all levels have one number, level by level; edges are measured outwards (-x1 -y1 x2 y2) in
 // cells of a level, and rounded to single precision where a cell's fate hangs on it.
-
 const f = Math.fround;
 function halves(text) { // base64 of half-precision numbers
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)), view = new DataView(bytes.buffer);
@@ -24,7 +23,6 @@ function makeTwin({ setup, config, numbers }) {
     return Array.from({ length: level.rows * level.columns }, (_, i) => [index, Math.floor(i / level.columns), i % level.columns]);
   });
   const outputs = numbers ? halves(numbers) : null;
-
   // The cells of a box's region at all levels. `strict`: they must also stand inside the box.
   function region(box, share, rules, strict) {
     const found = [], shift = rules.cell_center - 0.5, overlap = rules.cells === "overlap";
@@ -55,7 +53,6 @@ function makeTwin({ setup, config, numbers }) {
   const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
   const focalOne = (x) => 0.25 * (1 / (1 + Math.exp(x))) ** 2 * softplus(-x); // target 1
   const focalZero = (x) => 0.75 * (1 / (1 + Math.exp(-x))) ** 2 * softplus(x); // target 0
-
   function iouLoss(cell, box, base, rules) {
     const [index, row, column] = cells[cell], { stride } = levels[index], scale = config.offset_normalizer * stride;
     const x = (column + rules.cell_center) * stride, y = (row + rules.cell_center) * stride, at = [-x, -y, x, y];
@@ -67,15 +64,18 @@ function makeTwin({ setup, config, numbers }) {
 
   function judge(boxes) {
     const [height, width] = setup.size, notes = [], good = [];
-    boxes.forEach(([x1, y1, x2, y2], index) => {
+    boxes.slice(0, MOST_BOXES).forEach(([x1, y1, x2, y2], index) => {
       const outside = x2 <= 0 || y2 <= 0 || x1 >= width || y1 >= height;
-      const wrong = x2 <= x1 || y2 <= y1 ? "has no area (drag a corner)" : outside ? "lies outside the image (drag it back)" : "";
+      const lies = outside ? "lies outside the image (bring it back with Tab and the arrows)" : "";
+      const wrong = x2 <= x1 || y2 <= y1 ? "has no area (drag a corner)" : lies;
       if (wrong) notes.push(`Box ${index + 1} ${wrong}: it is left out.`);
       else good.push(index);
     });
+    const [short, long] = [height, width].sort((a, b) => a - b), many = `${boxes.length} boxes are more than the explorer takes`;
+    if (boxes.length > MOST_BOXES) notes.push(`${many}: the first ${MOST_BOXES} take part.`);
+    if (long > 20 * short) notes.push(`The image is ${width} × ${height} px, long and narrow: scroll along it, and trust the numbers.`);
     return [good, notes];
   }
-
   return function explore({ stamp, boxes: given, labels, selected, mode, snapshot, switches }) {
     const rules = { ...setup.conventions[switches.convention] }, boxes = given.map((box) => box.map(f));
     for (const name of Object.keys(rules)) rules[name] = switches[name] ?? rules[name];

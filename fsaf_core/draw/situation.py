@@ -201,7 +201,7 @@ def _judge(size: tuple[int, int], boxes: Sequence, labels: Sequence[int], config
         elif x2 <= x1 or y2 <= y1:
             wrong = "has no area (drag a corner)"
         elif x2 <= 0 or y2 <= 0 or x1 >= size[1] or y1 >= size[0]:
-            wrong = "lies outside the image (drag it back)"
+            wrong = "lies outside the image (bring it back with Tab and the arrows)"
         elif not CROWD <= label < config.num_classes:
             wrong = f"has class {label}, and there are 0 to {config.num_classes - 1}"
         if wrong:

@@ -96,6 +96,14 @@ def test_the_twin_says_what_python_says(explorer, page) -> None:
     assert ties <= 3
 
 
+def test_the_twin_too_takes_a_hundred_boxes_and_says_so(explorer, page) -> None:
+    boxes = [[x, y, x + 20, y + 15] for x in range(-10, 100, 10) for y in range(0, 100, 10)]
+    state = explorer.state | {"boxes": boxes[:101], "labels": [0] * 101, "selected": 7, "stamp": "many"}
+    own, truth = page.evaluate("fsafExplorer.explore", state), explorer.respond(state)
+    assert truth["notes"][-1].startswith("101 boxes are more")
+    assert (own["notes"], own["selected"]) == (truth["notes"], truth["selected"])
+
+
 def test_boxes_follow_mouse_and_keyboard(page) -> None:
     star = page.locator(".fx-box").nth(1)
     body = star.locator("rect").first
