@@ -91,8 +91,11 @@ function render({ model, el }) {
     }, 5000);
   }
 
+  // A state of Python's, or of another view. One message brings it, its answer and its setup in any order: each asks for it first.
+  const adopt = () => !model.get("state").stamp.startsWith(me) && (asked = model.get("state"));
   function onAnswer() {
     clearTimeout(late);
+    adopt();
     paint();
     if (waiting) performance.measure("fsaf-explorer", { start: sentAt });
     waiting = null;
@@ -499,14 +502,8 @@ print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.level
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   }
 
-  function onState() { // from Python, or from another view
-    if (model.get("state").stamp.startsWith(me)) return;
-    asked = model.get("state");
-    paintBoxes();
-    paintControls();
-  }
-
-  const onSetup = () => { asked = model.get("state"); build(); }; // another image
+  const onSetup = () => { adopt(); build(); }; // another image
+  const onState = () => { if (adopt()) paint(); };
   const onTheme = () => theme.name !== (isDark() ? "dark" : "light") && build();
   const watcher = new MutationObserver(onTheme), dark = matchMedia("(prefers-color-scheme: dark)");
   watcher.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });

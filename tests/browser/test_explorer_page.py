@@ -104,6 +104,26 @@ def test_the_twin_too_takes_a_hundred_boxes_and_says_so(explorer, page) -> None:
     assert (own["notes"], own["selected"]) == (truth["notes"], truth["selected"])
 
 
+def test_a_state_of_python_s_is_taken_whatever_comes_first(page, explorer) -> None:
+    """One message brings setup, state and answer, in an order that differs from kernel to kernel."""
+    state = explorer.state | {"boxes": [[9, 9, 40, 50]], "labels": [1], "selected": 0, "stamp": "python 99"}
+    page.locator(".fx-box").first.focus()
+    page.keyboard.press("ArrowLeft")  # the screen's own state is the newest so far
+    page.wait_for_timeout(300)
+    asked = page.evaluate(
+        """([state, answer]) => {
+            const { model } = fsafExplorer, { get, set } = model, sent = [], next = { state, answer };
+            model.get = (name) => next[name] ?? get(name);
+            model.set = (name, value) => { if (name === "state") sent.push(value); else set(name, value); };
+            model.set("answer", answer);
+            return sent;
+        }""",
+        [state, explorer.respond(state)],
+    )
+    assert asked == []
+    assert page.locator(".fx-box").count() == 1 and "square, 31 × 41 px" in page.locator(".fx-summary").inner_text()
+
+
 def test_boxes_follow_mouse_and_keyboard(page) -> None:
     star = page.locator(".fx-box").nth(1)
     body = star.locator("rect").first
