@@ -1,10 +1,20 @@
-"""The numbers of the README: `python tests/results.py` writes them from the files that commands have left in notebooks/course."""
+"""The numbers of the README: `python tests/results.py` writes them from the files that commands have left behind.
+
+Those of the course lie in notebooks/course, those of single measurements in tests/records.
+"""
 
 import json
 from pathlib import Path
 
+import torch
+
+import fsaf_core as fsaf
+from fsaf_core.ablation import ablation_table
+from fsaf_core.presets import ROWS
+
 ROOT = Path(__file__).parents[1]
 COURSE = ROOT / "notebooks" / "course"
+RECORDS = ROOT / "tests" / "records"
 
 
 def tiny() -> str:
@@ -25,7 +35,54 @@ def tiny() -> str:
     return "\n".join([head, "|---" * (len(names) + 3) + "|", row, "", missed])
 
 
-BLOCKS = {"tiny": tiny}
+def compared(name: str) -> str:
+    """What `fsaf ablation` found: means over seeds, differences seed by seed."""
+    found = json.loads((COURSE / f"{name}.json").read_text())
+    return ablation_table(found["rows"], found["steps"], next(iter(found["rows"])))
+
+
+def own_data() -> str:
+    """A training on somebody's own pictures."""
+    run = json.loads((RECORDS / "own_data.json").read_text())
+    classes = ", ".join(f"{name} {100 * value['AP50']:.1f}" for name, value in run["by_class"].items())
+    trained, judged = run["images"]
+    done = f"{run['steps']:,} steps on {trained} images, judged on {judged} others, {run['minutes']} minutes on a busy machine"
+    return f"{done}: AP50 {100 * run['AP50']:.1f} ({classes})."
+
+
+def rows() -> str:
+    """The rows of the published tables: what was published, and how large the network is."""
+    lines = ["| row | what | million parameters | published AP | measured here |", "|---|---|---|---|---|"]
+    for name, row in ROWS.items():
+        if row.ap is None:
+            continue
+        model = fsaf.presets.get(name).model
+        with torch.device("meta"):
+            size = sum(value.numel() for value in fsaf.build_detector(model).parameters()) / 1e6
+        parts = [model.branches.replace("_", "-"), f"{model.convention} convention"]
+        parts[1:1] = [model.selection] if model.branches != "anchor_based" else []
+        parts += [f"ignoring scale {model.ignoring_scale}"] if model.ignoring_scale else []
+        sure = "" if row.sure == "published" else " (unverified)"
+        lines.append(f"| `{name}` | {', '.join(parts)} | {size:.2f} | {row.ap:.1f}{sure} | not measured: no GPU, no COCO |")
+    return "\n".join(lines)
+
+
+def record(name: str, fence: str = "") -> str:
+    """A file as it was printed."""
+    text = (RECORDS / name).read_text().rstrip()
+    return f"{fence}text\n{text}\n{fence}" if fence else text
+
+
+BLOCKS = {
+    "tiny": tiny,
+    "peer": lambda: compared("peer"),
+    "ablation": lambda: compared("ablation"),
+    "detail": lambda: compared("detail"),
+    "own data": own_data,
+    "rows": rows,
+    "parity": lambda: record("parity.md"),
+    "bench": lambda: record("bench.txt", "```"),
+}
 
 
 def filled(readme: str) -> str:

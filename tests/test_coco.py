@@ -367,18 +367,21 @@ def write_big_json(path: Path, images: int = 118_287, boxes: int = 860_001) -> N
         file.write('], "categories": ' + json.dumps(listed) + "}")
 
 
-# Each way to hold the annotations: what it reads first, and what a worker does with each image.
+# Each way to hold the annotations: what it imports, what it reads first, and what a worker does with each image.
 WAYS = {
     "ours": (
-        "from fsaf_core.data.index import open_index; held = open_index(path); n = len(held)",
+        "from fsaf_core.data.index import open_index",
+        "held = open_index(path); n = len(held)",
         "at = held.annotations(i); total += float(held.boxes[at].sum()) + int(held.labels[at].sum())",
     ),
     "pycocotools": (
-        "from pycocotools.coco import COCO; held = COCO(path); ids = held.getImgIds(); n = len(ids)",
+        "from pycocotools.coco import COCO",
+        "held = COCO(path); ids = held.getImgIds(); n = len(ids)",
         "total += sum(sum(a['bbox']) + a['category_id'] for a in held.imgToAnns[ids[i]])",
     ),
     "list of dicts": (
-        "import json, collections\nwhole = json.load(open(path))\nheld = collections.defaultdict(list)\n"
+        "import json, collections",
+        "whole = json.load(open(path))\nheld = collections.defaultdict(list)\n"
         "for a in whole['annotations']: held[a['image_id']].append({'bbox': a['bbox'], 'category_id': a['category_id']})\n"
         "ids = [e['id'] for e in whole['images']]; n = len(ids); del whole, a",
         "total += sum(sum(a['bbox']) + a['category_id'] for a in held[ids[i]])",
@@ -387,7 +390,7 @@ WAYS = {
 MEASURE = """
 import gc, os, sys, time
 path = sys.argv[1]
-import numpy
+{imported}
 start = time.perf_counter()
 {open}
 spent = time.perf_counter() - start
@@ -416,7 +419,7 @@ os.waitpid(child, 0)
 
 def measure(way: str, path: Path) -> tuple[float, float, float]:
     """Seconds to open, peak MB of the process, and MB of a worker's own memory after it went through all images."""
-    code = MEASURE.format(open=WAYS[way][0], use=textwrap.indent(WAYS[way][1], " " * 8).strip())
+    code = MEASURE.format(imported=WAYS[way][0], open=WAYS[way][1], use=textwrap.indent(WAYS[way][2], " " * 8).strip())
     out = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout
     seconds, peak, private = map(float, out.strip().splitlines()[-1].split())
     return seconds, peak, private

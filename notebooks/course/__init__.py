@@ -1,7 +1,7 @@
 """Plumbing of the course, not taught: the running example, and what the course's own training left behind.
 
 One scene and one instance go through all notebooks: the star of validation scene 238. `make course-model` trains the model again
-and rewrites all files beside this one but the scene.
+and rewrites all files beside this one but the scene and what `fsaf ablation` wrote (ablation, peer, detail).
 """
 
 import io
@@ -72,6 +72,11 @@ def training_log() -> list[dict]:
 def metrics() -> dict:
     """COCO's figures of the course's model on the 500 validation scenes."""
     return json.loads((FOLDER / "metrics.json").read_text())
+
+
+def ablation(name: str = "ablation") -> dict:
+    """What `fsaf ablation` wrote: `steps`, `seeds`, and of each row its AP and AP50, seed by seed."""
+    return json.loads((FOLDER / f"{name}.json").read_text())
 
 
 def picture(
