@@ -149,7 +149,11 @@ class Explorer(anywidget.AnyWidget):
             self.answer = self.respond(state)
             return
         image, box = state["open"]
-        traits = self._first() if image < 0 else self._open(*self.population[image], None, False, selected=box, mode="instance")
+        if image < 0:
+            traits = self._first()
+        else:
+            picture, boxes, labels = self.population[image]
+            traits = self._open(picture, boxes, labels, None, False, selected=box, mode="instance")
         with self.hold_sync():
             self.setup = traits["setup"]
             self.state = traits["state"]
