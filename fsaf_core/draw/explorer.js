@@ -131,7 +131,7 @@ function render({ model, el }) {
     else if (index >= 0 && (dx || dy)) {
       const [x1, y1, x2, y2] = state().boxes[index], corner = event.altKey || event.ctrlKey;
       setBox(index, corner ? [x1, y1, Math.max(x1, x2 + dx), Math.max(y1, y2 + dy)] : [x1 + dx, y1 + dy, x2 + dx, y2 + dy]);
-    } else return;
+    } else return event.stopPropagation(); // JupyterLab would keep a slider's arrows for itself
     event.preventDefault();
     event.stopPropagation();
   }

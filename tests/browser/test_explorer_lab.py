@@ -95,6 +95,9 @@ def test_mouse_keyboard_and_controls(book) -> None:
 
     page.get_by_label("training snapshot").fill("2")
     assert agreed(book)["snapshot"] == 2
+    page.get_by_label("training snapshot").focus()
+    page.keyboard.press("ArrowRight")
+    assert agreed(book)["snapshot"] == 3
     page.locator("select[name=convention]").select_option("reference")
     page.locator("input[name=effective_scale]").fill("0.4")
     state = agreed(book)
