@@ -3,8 +3,10 @@
 import resource
 import time
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
+from io import StringIO
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
@@ -254,7 +256,8 @@ def loading_table(images: int = 352) -> list[str]:
 def torchvision_loader(dataset: CocoDataset, workers: int) -> DataLoader:
     """The same files through torchvision's detection reference: its COCO reader and its v2 transforms."""
     steps = [v2.ToImage(), v2.RandomHorizontalFlip(), v2.Resize(800, max_size=1333), v2.ToDtype(torch.float32, scale=True)]
-    plain = torchvision.datasets.CocoDetection(dataset.root, dataset.json_path, transforms=v2.Compose(steps))
+    with redirect_stdout(StringIO()):  # pycocotools tells what it does
+        plain = torchvision.datasets.CocoDetection(dataset.root, dataset.json_path, transforms=v2.Compose(steps))
     wrapped = torchvision.datasets.wrap_dataset_for_transforms_v2(plain, target_keys=["boxes", "labels", "image_id"])
     return DataLoader(wrapped, 4, shuffle=True, num_workers=workers, collate_fn=list, persistent_workers=workers > 0)
 
