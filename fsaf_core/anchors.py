@@ -74,11 +74,12 @@ class AnchorBased(nn.Module):
                 found = self.matcher(box_iou(boxes, anchors)) + 1  # the matcher says -1: negative, -2: between
                 match[index] = found + start * (found > 0)
             start += len(boxes)
-        for index in instances.crowd_image.unique().tolist():  # an anchor mostly inside a crowd is no background
-            crowds = instances.crowds[instances.crowd_image == index]
-            low, high = torch.maximum(crowds[:, None, :2], anchors[:, :2]), torch.minimum(crowds[:, None, 2:], anchors[:, 2:])
-            inside = (high - low).clamp(min=0).prod(2) / (anchors[:, 2:] - anchors[:, :2]).prod(1)
-            match[index].masked_fill_((match[index] == 0) & (inside.amax(0) > 0.5), -1)
+        if len(instances.crowds):  # an anchor mostly inside a crowd is no background
+            crowds = instances.crowds[:, None]
+            low, high = torch.maximum(crowds[..., :2], anchors[:, :2]), torch.minimum(crowds[..., 2:], anchors[:, 2:])
+            inside = (high - low).clamp(min=0).prod(2) / (anchors[:, 2:] - anchors[:, :2]).prod(1) > 0.5
+            crowded = torch.zeros_like(match).index_add_(0, instances.crowd_image, inside.long()) > 0
+            match.masked_fill_((match == 0) & crowded, -1)
         return match
 
     def candidates(self, cls: Tensor, box: Tensor, anchors: Tensor) -> tuple[Float[Tensor, "A K"], Float[Tensor, "A 4"]]:

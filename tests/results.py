@@ -1,9 +1,11 @@
 """The numbers of the README: `python tests/results.py` writes them from the files that commands have left behind.
 
-Those of the course lie in notebooks/course, those of single measurements in tests/records.
+Those of the course lie in notebooks/course, those of single measurements in tests/records. `python tests/results.py longer RUN`
+first takes a finished run's numbers into tests/records/longer.json (own_data alike).
 """
 
 import json
+import sys
 from pathlib import Path
 
 import torch
@@ -41,20 +43,22 @@ def compared(name: str) -> str:
     return ablation_table(found["rows"], found["steps"], next(iter(found["rows"])))
 
 
-def own_data() -> str:
-    """A training on somebody's own pictures."""
-    run = json.loads((RECORDS / "own_data.json").read_text())
+def run_record(name: str) -> str:
+    """A training elsewhere: steps, minutes, AP."""
+    run = json.loads((RECORDS / f"{name}.json").read_text())
     classes = ", ".join(f"{name} {100 * value['AP50']:.1f}" for name, value in run["by_class"].items())
-    trained, judged = run["images"]
-    done = f"{run['steps']:,} steps on {trained} images, judged on {judged} others, {run['minutes']} minutes on a busy machine"
-    return f"{done}: AP50 {100 * run['AP50']:.1f} ({classes})."
+    reached = f"AP {100 * run['AP']:.1f}, AP50 {100 * run['AP50']:.1f} ({classes})"
+    return f"{run['steps']:,} steps, {run['minutes']} minutes on a busy machine: {reached}."
 
 
-def longer() -> str:
-    """The same recipe with more steps."""
-    run = json.loads((RECORDS / "longer.json").read_text())
-    reached = f"AP {100 * run['AP']:.1f}, AP50 {100 * run['AP50']:.1f}"
-    return f"`{run['command']}`, {run['minutes']} minutes on a busy machine: {reached}."
+def keep_run(name: str, folder: Path) -> None:
+    """Writes what `run_record` needs of a finished run."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    last = [line for line in log if "seconds" in line][-1]
+    record = {"steps": last["step"], "minutes": round(last["seconds"] / 60, 1)}
+    record |= {key: metrics[key] for key in ("AP", "AP50", "by_class")}
+    (RECORDS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 def rows() -> str:
@@ -82,11 +86,11 @@ def record(name: str, fence: str = "") -> str:
 
 BLOCKS = {
     "tiny": tiny,
-    "longer": longer,
+    "longer": lambda: run_record("longer"),
     "peer": lambda: compared("peer"),
     "ablation": lambda: compared("ablation"),
     "detail": lambda: compared("detail"),
-    "own data": own_data,
+    "own data": lambda: run_record("own_data"),
     "rows": rows,
     "parity": lambda: record("parity.md"),
     "bench": lambda: record("bench.txt", "```"),
@@ -103,5 +107,7 @@ def filled(readme: str) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        keep_run(sys.argv[1], Path(sys.argv[2]))
     path = ROOT / "README.md"
     path.write_text(filled(path.read_text()))

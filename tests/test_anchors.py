@@ -84,6 +84,16 @@ def test_an_anchor_mostly_inside_a_crowd_is_no_background():
     assert 0 < inside < losses(cls, box, [target([], [])])["ab_cls"]
 
 
+def test_a_crowd_counts_in_its_own_image_alone():
+    cls, box = maps(27, 1, batch=2), maps(36, 2, batch=2)
+    some = target([[3, 3, 60, 60]], [2])
+    crowd = target([[3, 3, 60, 60]], [2], ignored=[[0, 0, WIDTH, HEIGHT]])
+    pairs = ([crowd, crowd], [crowd, some], [some, crowd], [some, some])
+    both, first, second, none = (losses(cls, box, pair)["ab_cls"] for pair in pairs)
+    torch.testing.assert_close(first + second, both + none)
+    assert both < min(first, second) < none
+
+
 @pytest.mark.parametrize(
     "targets",
     [
