@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -113,6 +113,28 @@ class _Prepared(Dataset):
         return train_transform(sample, self.config.model, self.config.train, rng), faults
 
 
+class _Packed(NamedTuple):
+    """A batch on its way from the process that loaded it. One tensor: to receive one takes longer than all the rest."""
+
+    pixels: Tensor  # uint8, image after image
+    shapes: list[tuple[int, int]]
+    targets: list[dict[str, Any]]  # of `Batch`, arrays for tensors
+    ids: list[int]
+    faults: dict[int, str]
+
+
+def _pack(loaded: list[tuple[Sample | None, dict[int, str]]]) -> _Packed:
+    samples = [sample for sample, _ in loaded if sample is not None]
+    arrays = [{name: sample[name].numpy() for name in ("boxes", "labels", "ignored")} for sample in samples]
+    return _Packed(
+        torch.cat([torch.zeros(0, dtype=torch.uint8), *(sample["image"].flatten() for sample in samples)]),
+        [(sample["image"].shape[1], sample["image"].shape[2]) for sample in samples],
+        [target | {"size": sample["size"]} for target, sample in zip(arrays, samples)],
+        [sample["image_id"] for sample in samples],
+        {i: fault for _, faults in loaded for i, fault in faults.items()},
+    )
+
+
 class Loader:
     """Batches of a dataset as the configuration says, loaded ahead by `data.workers` processes that live as long as this.
 
@@ -149,7 +171,7 @@ class Loader:
             _Prepared(dataset, config, training),
             batch_sampler=self._todo,
             num_workers=workers,
-            collate_fn=list,
+            collate_fn=_pack,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
@@ -183,14 +205,17 @@ class Loader:
             died = f"a loading process died ({str(error)[:80]})"
             raise FSAFError(f"{died}: it may have run out of memory; try fewer --data.workers.") from error
 
-    def _batch(self, loaded: list[tuple[Sample | None, dict[int, str]]]) -> Batch:
-        for _, faults in loaded:
-            for i in faults.keys() - self.faulty.keys():
-                self.faulty[i] = faults[i]
-                tqdm.write(f"skipped: {faults[i]}", file=sys.stderr)
+    def _batch(self, packed: _Packed) -> Batch:
+        for i in packed.faults.keys() - self.faulty.keys():
+            self.faulty[i] = packed.faults[i]
+            tqdm.write(f"skipped: {packed.faults[i]}", file=sys.stderr)
         if len(self.faulty) > MAX_FAULTY * len(self.dataset):
             share = f"{len(self.faulty)} of {len(self.dataset)} images cannot be read, more than 1 %"
             raise FSAFError(f"{share}: mend or remove them. The last: {list(self.faulty.values())[-1]}")
-        samples = [sample for sample, _ in loaded if sample is not None]
-        targets = [{name: sample[name] for name in ("boxes", "labels", "ignored", "size")} for sample in samples]
-        return Batch([sample["image"] for sample in samples], targets, [sample["image_id"] for sample in samples])
+        parts = packed.pixels.split([3 * height * width for height, width in packed.shapes])
+        images = [part.view(3, height, width) for part, (height, width) in zip(parts, packed.shapes)]
+        targets = [
+            {name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in target.items()}
+            for target in packed.targets
+        ]
+        return Batch(images, targets, packed.ids)
