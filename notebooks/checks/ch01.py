@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import torch
-from solutions.ch01 import boxes_in_window, flip_boxes
+from solutions.ch01 import boxes_in_window, flip_boxes, labels_of
 from torch import Tensor
 
-from . import Case, Slip, check
+from . import Case, Checker, Slip
 
 
 def _appearance(used: list[int], categories: list[int]) -> list[int]:
@@ -16,11 +16,11 @@ def _appearance(used: list[int], categories: list[int]) -> list[int]:
 
 _GAPS = "the ascending order of all category ids of the file: the label is the place of the id in it, counted from 0"
 LABELS_CASES = (
-    Case("ids 1, 2, 3", ([2, 1, 3, 2], [1, 2, 3]), [1, 0, 2, 1], _GAPS),
-    Case("ids with gaps, as COCO has", ([90, 1, 13], [1, 13, 90]), [2, 0, 1], _GAPS),
-    Case("categories listed in no order", ([90, 1, 13], [13, 90, 1]), [2, 0, 1], _GAPS),
-    Case("a class that no object has", ([7, 7], [2, 5, 7]), [2, 2], _GAPS),
-    Case("no object", ([], [4, 2]), [], "an image without objects: no labels, an empty list"),
+    Case("ids 1, 2, 3", ([2, 1, 3, 2], [1, 2, 3]), _GAPS, expected=[1, 0, 2, 1]),
+    Case("ids with gaps, as COCO has", ([90, 1, 13], [1, 13, 90]), _GAPS, expected=[2, 0, 1]),
+    Case("categories listed in no order", ([90, 1, 13], [13, 90, 1]), _GAPS, expected=[2, 0, 1]),
+    Case("a class that no object has", ([7, 7], [2, 5, 7]), _GAPS, expected=[2, 2]),
+    Case("no object", ([], [4, 2]), "an image without objects: no labels, an empty list", expected=[]),
 )
 LABELS_SLIPS = (
     Slip(lambda used, ids: [one - 1 for one in used], "ids with gaps: COCO's 80 ids run to 90, so id − 1 is no label"),
@@ -38,9 +38,7 @@ LABELS_SLIPS = (
 )
 
 
-def check_labels_of(answer: Callable[[list[int], list[int]], list[int]]) -> None:
-    """Category ids of objects, and all ids of the file, to labels 0..K-1."""
-    check(answer, LABELS_CASES, LABELS_SLIPS)
+check_labels_of = Checker(labels_of, LABELS_CASES, LABELS_SLIPS)
 
 
 _BOXES = torch.tensor([[6.46, 38.64, 40.25, 89.75], [0.0, 10.0, 30.0, 20.0], [100.0, 0.0, 128.0, 128.0]])
@@ -56,10 +54,10 @@ def _upside_down(boxes: Tensor, width: float) -> Tensor:
 
 _MIRROR = "where a side goes: a point at x goes to width − x, so the new left side is width − x2, and y stays"
 FLIP_CASES = (
-    Case("the star", (_BOXES[:1], 128), flip_boxes(_BOXES[:1], 128), _MIRROR),
-    Case("a box at the left border goes to the right border", (_BOXES[1:2], 128), flip_boxes(_BOXES[1:2], 128), _MIRROR),
-    Case("several boxes, in an image of width 200", (_BOXES, 200), flip_boxes(_BOXES, 200), _MIRROR),
-    Case("no box", (_BOXES[:0], 128), _BOXES[:0], "an image without objects: 0 x 4 in, 0 x 4 out"),
+    Case("the star", (_BOXES[:1], 128), _MIRROR),
+    Case("a box at the left border goes to the right border", (_BOXES[1:2], 128), _MIRROR),
+    Case("several boxes, in an image of width 200", (_BOXES, 200), _MIRROR),
+    Case("no box", (_BOXES[:0], 128), "an image without objects: 0 x 4 in, 0 x 4 out"),
 )
 FLIP_SLIPS = (
     Slip(_columns(lambda b, w: w - b[:, 0], lambda b, w: w - b[:, 2]), "x1 and x2: they change roles, yours has x1 > x2"),
@@ -81,9 +79,7 @@ FLIP_SLIPS = (
 )
 
 
-def check_flip_boxes(answer: Callable[[Tensor, float], Tensor]) -> None:
-    """(N, 4) boxes and the image's width to the boxes of the image mirrored left to right."""
-    check(answer, FLIP_CASES, FLIP_SLIPS)
+check_flip_boxes = Checker(flip_boxes, FLIP_CASES, FLIP_SLIPS)
 
 
 _WINDOW = (20.0, 30.0, 84.0, 94.0)
@@ -132,20 +128,17 @@ _ORIGIN = "the origin: in the window's own pixels its upper left corner is (0, 0
 _SHARE = "which boxes stay: those with at least min_visible of their own area inside the window"
 
 
-def _case(name: str, boxes: Tensor, window: tuple, min_visible: float, look: str) -> Case:
-    return Case(name, (boxes, window, min_visible), boxes_in_window(boxes, window, min_visible), look)
-
-
 WINDOW_CASES = (
-    _case("a box inside the window", _SEEN, _WINDOW, 0.4, _ORIGIN),
-    _case("a box cut by the window", _MANY[:1], _WINDOW, 0.4, "the cut, then the shift"),
-    _case("a box of which 9 % is left", _MANY[1:2], _WINDOW, 0.4, _SHARE),
-    _case("exactly min_visible is left", _HALF, _WINDOW, 0.5, "at least: equal counts as enough"),
-    _case("60 % is left, and 70 % are asked for", torch.tensor([[0.0, 40.0, 50.0, 60.0]]), _WINDOW, 0.7, _SHARE),
-    _case("a box beyond the corner", _MANY[3:4], _WINDOW, 0.4, "boxes outside: drop them"),
-    _case("seven boxes", _MANY, _WINDOW, 0.4, _SHARE),
-    _case("another window and another share", _MANY, (0.0, 0.0, 100.0, 60.0), 0.7, _SHARE),
-    _case("no box", _MANY[:0], _WINDOW, 0.4, "an image without objects: 0 x 4 in, 0 x 4 out"),
+    Case("a box inside the window", (_SEEN, _WINDOW, 0.4), _ORIGIN),
+    Case("a box cut by the window", (_MANY[:1], _WINDOW, 0.4), "the cut, then the shift"),
+    Case("a box of which 9 % is left", (_MANY[1:2], _WINDOW, 0.4), _SHARE),
+    Case("exactly min_visible is left", (_HALF, _WINDOW, 0.5), "at least: equal counts as enough"),
+    Case("60 % is left, and 70 % are asked for", (torch.tensor([[0.0, 40.0, 50.0, 60.0]]), _WINDOW, 0.7), _SHARE),
+    Case("a box much larger than the window", (torch.tensor([[0.0, 0.0, 200.0, 200.0]]), _WINDOW, 0.4), _SHARE),
+    Case("a box beyond the corner", (_MANY[3:4], _WINDOW, 0.4), "boxes outside: drop them"),
+    Case("seven boxes", (_MANY, _WINDOW, 0.4), _SHARE),
+    Case("another window and another share", (_MANY, (0.0, 0.0, 100.0, 60.0), 0.7), _SHARE),
+    Case("no box", (_MANY[:0], _WINDOW, 0.4), "an image without objects: 0 x 4 in, 0 x 4 out"),
 )
 WINDOW_SLIPS = (
     Slip(_in_window(shift=False), f"{_ORIGIN} (yours are still in the image's pixels)"),
@@ -170,6 +163,4 @@ WINDOW_SLIPS = (
 )
 
 
-def check_boxes_in_window(answer: Callable[[Tensor, tuple, float], Tensor]) -> None:
-    """(N, 4) boxes, a window x1 y1 x2 y2 and the least visible share to (M, 4) boxes in the window's own pixels."""
-    check(answer, WINDOW_CASES, WINDOW_SLIPS)
+check_boxes_in_window = Checker(boxes_in_window, WINDOW_CASES, WINDOW_SLIPS)

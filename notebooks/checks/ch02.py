@@ -6,27 +6,23 @@ import torch
 from solutions.ch02 import fold, pixels_of
 from torch import Tensor
 
-from . import Case, Slip, check
+from . import Case, Checker, Slip
 
 _TINY = [(3, 2, 1)] + 4 * [(3, 2, 1), (3, 1, 1)]
 _STEM = [(7, 2, 3), (3, 2, 1)]
 _BACK = "the way back: cell c sees c·s − p, ..., c·s − p + k − 1 of the map before; take the last layer first"
 
 
-def _case(name: str, cell: int, layers: list[tuple[int, int, int]], look: str) -> Case:
-    return Case(name, (cell, layers), pixels_of(cell, layers), look)
-
-
 PIXELS_CASES = (
-    _case("one 3 x 3 without padding", 4, [(3, 1, 0)], "one layer: a kernel of 3 sees three pixels"),
-    _case("one 3 x 3 with padding 1", 4, [(3, 1, 1)], "the padding: it shifts the view by one to the left"),
-    _case("one layer of stride 2", 4, [(3, 2, 1)], "the stride: neighbouring cells are 2 pixels apart"),
-    _case("the stem of a ResNet", 5, _STEM, _BACK),
-    _case("a cell at the border", 0, _STEM, "the border: first may be negative, those pixels are padding"),
-    _case("layers of which the order matters", 3, [(5, 1, 0), (2, 3, 0)], _BACK),
-    _case("C3 of the tiny network", 8, _TINY[:5], _BACK),
-    _case("C5 of the tiny network", 4, _TINY, _BACK),
-    _case("no layer at all", 7, [], "no layer: a pixel sees itself, so (7, 8)"),
+    Case("one 3 x 3 without padding", (4, [(3, 1, 0)]), "one layer: a kernel of 3 sees three pixels"),
+    Case("one 3 x 3 with padding 1", (4, [(3, 1, 1)]), "the padding: it shifts the view by one to the left"),
+    Case("one layer of stride 2", (4, [(3, 2, 1)]), "the stride: neighbouring cells are 2 pixels apart"),
+    Case("the stem of a ResNet", (5, _STEM), _BACK),
+    Case("a cell at the border", (0, _STEM), "the border: first may be negative, those pixels are padding"),
+    Case("layers of which the order matters", (3, [(5, 1, 0), (2, 3, 0)]), _BACK),
+    Case("C3 of the tiny network", (8, _TINY[:5]), _BACK),
+    Case("C5 of the tiny network", (4, _TINY), _BACK),
+    Case("no layer at all", (7, []), "no layer: a pixel sees itself, so (7, 8)"),
 )
 
 
@@ -82,9 +78,7 @@ PIXELS_SLIPS = (
 )
 
 
-def check_pixels_of(answer: Callable[[int, list[tuple[int, int, int]]], tuple[int, int]]) -> None:
-    """A cell's number and the layers to the first pixel that it sees and the one past the last."""
-    check(answer, PIXELS_CASES, PIXELS_SLIPS)
+check_pixels_of = Checker(pixels_of, PIXELS_CASES, PIXELS_SLIPS)
 
 
 def _numbers(cout: int, cin: int, kernel: int, eps: float = 1e-5, seed: int = 0) -> tuple:
@@ -97,15 +91,10 @@ def _numbers(cout: int, cin: int, kernel: int, eps: float = 1e-5, seed: int = 0)
 _SIMPLE = (torch.full((1, 1, 1, 1), 3.0), *(torch.tensor([value]) for value in (2.0, 5.0, 1.0, 4.0)), 0.0)
 _FORM = "the formula: γ (w·x − μ) / √(σ² + ε) + β; sort it into something times x and something without x"
 FOLD_CASES = (
-    Case("one number: w 3, γ 2, β 5, μ 1, σ² 4, ε 0", _SIMPLE, fold(*_SIMPLE), "the formula: 2 (3x − 1) / 2 + 5 = 3x + 4"),
-    *(
-        Case(name, numbers, fold(*numbers), look)
-        for name, numbers, look in (
-            ("four channels of two", _numbers(4, 2, 3), _FORM),
-            ("as many channels out as in", _numbers(3, 3, 3, seed=1), "the axis: the norm's numbers belong to output channels"),
-            ("a large ε", _numbers(4, 2, 1, eps=0.5, seed=2), "ε: it is added to the variance, under the root"),
-        )
-    ),
+    Case("one number: w 3, γ 2, β 5, μ 1, σ² 4, ε 0", _SIMPLE, "the formula: 2 (3x − 1) / 2 + 5 = 3x + 4"),
+    Case("four channels of two", _numbers(4, 2, 3), _FORM),
+    Case("as many channels out as in", _numbers(3, 3, 3, seed=1), "the axis: the norm's numbers belong to output channels"),
+    Case("a large ε", _numbers(4, 2, 1, eps=0.5, seed=2), "ε: it is added to the variance, under the root"),
 )
 
 
@@ -147,6 +136,4 @@ FOLD_SLIPS = (
 )
 
 
-def check_fold(answer: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]) -> None:
-    """A convolution's weight and the norm's numbers to the weight and bias of one convolution."""
-    check(answer, FOLD_CASES, FOLD_SLIPS)
+check_fold = Checker(fold, FOLD_CASES, FOLD_SLIPS)

@@ -5,7 +5,7 @@ from math import ceil, floor
 
 from solutions.ch03 import cells_inside, level_shapes, where_is
 
-from . import Case, Slip, check
+from . import Case, Checker, Slip
 
 _HALF = "the halving: half the cells, rounded up, each time"
 
@@ -23,11 +23,11 @@ def _shapes(half: Callable[[int], int], first: int = 8) -> Callable:
 
 
 SHAPE_CASES = (
-    Case("128 x 128, P3 to P5", (128, 128, 5), level_shapes(128, 128, 5), "the strides: 8, 16 and 32"),
-    Case("128 x 128, P3 to P6", (128, 128, 6), level_shapes(128, 128, 6), "P6: half of P5"),
-    Case("256 x 128: higher than wide", (256, 128, 7), level_shapes(256, 128, 7), "rows and columns: rows go with the height"),
-    Case("800 x 1216, whose P5 has 25 rows", (800, 1216, 7), level_shapes(800, 1216, 7), _HALF),
-    Case("32 x 96, whose P5 is one row", (32, 96, 7), level_shapes(32, 96, 7), "a single row: half of 1, rounded up, is 1"),
+    Case("128 x 128, P3 to P5", (128, 128, 5), "the strides: 8, 16 and 32"),
+    Case("128 x 128, P3 to P6", (128, 128, 6), "P6: half of P5"),
+    Case("256 x 128: higher than wide", (256, 128, 7), "rows and columns: rows go with the height"),
+    Case("800 x 1216, whose P5 has 25 rows", (800, 1216, 7), _HALF),
+    Case("32 x 96, whose P5 is one row", (32, 96, 7), "a single row: half of 1, rounded up, is 1"),
 )
 SHAPE_SLIPS = (
     Slip(_shapes(lambda n: n // 2), "the halving: a map of 25 rows becomes one of 13; you round down"),
@@ -45,28 +45,22 @@ SHAPE_SLIPS = (
 )
 
 
-def check_level_shapes(answer: Callable[[int, int, int], list[tuple[int, int]]]) -> None:
-    """Height, width and last level of a padded image to the (rows, columns) of P3, P4, ..."""
-    check(answer, SHAPE_CASES, SHAPE_SLIPS)
+check_level_shapes = Checker(level_shapes, SHAPE_CASES, SHAPE_SLIPS)
 
 
 _SQUARE, _WIDE = [(16, 16), (8, 8), (4, 4), (2, 2)], [(4, 6), (2, 3), (1, 2)]
 _ORDER = "the order of counting: all of P3 first, and within a level row by row"
 
 
-def _where(name: str, r: int, shapes: list[tuple[int, int]], look: str) -> Case:
-    return Case(name, (r, shapes), where_is(r, shapes), look)
-
-
 WHERE_CASES = (
-    _where("the first cell of all", 0, _SQUARE, "counting from 0: cell 0 is row 0, column 0 of P3"),
-    _where("a cell of P3", 37, _SQUARE, _ORDER),
-    _where("the last cell of P3", 255, _SQUARE, "the last cell of a level: 256 cells are numbered 0 to 255"),
-    _where("the first cell of P4", 256, _SQUARE, "the first cell of a level: take the cells of the finer levels off r"),
-    _where("the very last cell", 339, _SQUARE, "how many cells are taken off: those of all finer levels"),
-    _where("a map of 4 rows and 6 columns", 17, _WIDE, "a row's length: it is the number of columns"),
-    _where("P4 of the same", 28, _WIDE, "a row's length: it is the number of columns of this level"),
-    _where("P5 of the same", 31, _WIDE, _ORDER),
+    Case("the first cell of all", (0, _SQUARE), "counting from 0: cell 0 is row 0, column 0 of P3"),
+    Case("a cell of P3", (37, _SQUARE), _ORDER),
+    Case("the last cell of P3", (255, _SQUARE), "the last cell of a level: 256 cells are numbered 0 to 255"),
+    Case("the first cell of P4", (256, _SQUARE), "the first cell of a level: take the cells of the finer levels off r"),
+    Case("the very last cell", (339, _SQUARE), "how many cells are taken off: those of all finer levels"),
+    Case("a map of 4 rows and 6 columns", (17, _WIDE), "a row's length: it is the number of columns"),
+    Case("P4 of the same", (28, _WIDE), "a row's length: it is the number of columns of this level"),
+    Case("P5 of the same", (31, _WIDE), _ORDER),
 )
 
 
@@ -110,9 +104,7 @@ WHERE_SLIPS = (
 )
 
 
-def check_where_is(answer: Callable[[int, list[tuple[int, int]]], tuple[int, int, int]]) -> None:
-    """A cell's number among all cells to its level's number, row and column."""
-    check(answer, WHERE_CASES, WHERE_SLIPS)
+check_where_is = Checker(where_is, WHERE_CASES, WHERE_SLIPS)
 
 
 _STAR, _CROSS = (6.46, 38.64, 40.25, 89.75), (9.45, 118.43, 20.49, 124.75)
@@ -128,29 +120,22 @@ def _range(function: Callable, *args) -> tuple[int, ...] | str:
     return result
 
 
-def _inside(name: str, box: tuple, stride: int, rows: int, columns: int, look: str) -> Case:
-    return Case(name, (box, stride, rows, columns), _range(cells_inside, box, stride, rows, columns), look)
-
-
 INSIDE_CASES = (
-    _inside("the star at P3", _STAR, 8, 16, 16, _CENTRE),
-    _inside("the star at P5", _STAR, 32, 4, 4, _CENTRE),
-    _inside("a box with one cell in it", (8.0, 8.0, 16.0, 16.0), 8, 16, 16, _CENTRE),
-    _inside(
+    Case("the star at P3", (_STAR, 8, 16, 16), _CENTRE),
+    Case("the star at P5", (_STAR, 32, 4, 4), _CENTRE),
+    Case("a box with one cell in it", ((8.0, 8.0, 16.0, 16.0), 8, 16, 16), _CENTRE),
+    Case(
         "sides that lie on centres",
-        (4.0, 12.0, 20.0, 28.0),
-        8,
-        16,
-        16,
+        ((4.0, 12.0, 20.0, 28.0), 8, 16, 16),
         "equal: a centre on a lower side is in, on an upper side out",
     ),
-    _inside("the star at P6: no cell", _STAR, 64, 2, 2, "a box without a centre: end equal to first"),
-    _inside("the cross at P4: no cell", _CROSS, 16, 8, 8, "a box without a centre: end equal to first"),
-    _inside("a box over the upper left border", (-30.0, -9.0, 21.0, 13.0), 8, 16, 16, "the border: there are no cells before 0"),
-    _inside(
-        "a box over the lower right border", (100.0, 90.0, 170.0, 140.0), 8, 16, 16, "the border: end is at most rows, columns"
+    Case("the star at P6: no cell", (_STAR, 64, 2, 2), "a box without a centre: end equal to first"),
+    Case("the cross at P4: no cell", (_CROSS, 16, 8, 8), "a box without a centre: end equal to first"),
+    Case("a box over the upper left border", ((-30.0, -9.0, 21.0, 13.0), 8, 16, 16), "the border: there are no cells before 0"),
+    Case(
+        "a box over the lower right border", ((100.0, 90.0, 170.0, 140.0), 8, 16, 16), "the border: end is at most rows, columns"
     ),
-    _inside("a wide level", (60.0, 5.0, 170.0, 35.0), 8, 5, 20, "rows and columns: each has its own limit"),
+    Case("a wide level", ((60.0, 5.0, 170.0, 35.0), 8, 5, 20), "rows and columns: each has its own limit"),
 )
 
 
@@ -222,6 +207,4 @@ INSIDE_SLIPS = (
 )
 
 
-def check_cells_inside(answer: Callable[[tuple, int, int, int], tuple[int, int, int, int]]) -> None:
-    """A box, a stride and a level's rows and columns to the half-open ranges of the rows and columns whose centres it holds."""
-    check(answer, INSIDE_CASES, INSIDE_SLIPS, _range)
+check_cells_inside = Checker(cells_inside, INSIDE_CASES, INSIDE_SLIPS, _range)

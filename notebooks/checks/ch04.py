@@ -7,7 +7,7 @@ import torch
 from solutions.ch04 import heuristic_level, match_anchors
 from torch import Tensor
 
-from . import Case, Slip, check
+from . import Case, Checker, Slip
 
 _FORMULA = "the formula: floor(l0 + log2(sqrt(w h) / s0)), then clamped to first..last"
 _LEVEL_ARGS = (
@@ -21,7 +21,7 @@ _LEVEL_ARGS = (
     ("large: above the last level", ([0.0, 0.0, 500.0, 500.0], 4, 32.0, 3, 6)),
     ("the paper's constants, a box of 300 x 200", ([50.0, 50.0, 350.0, 250.0], 5, 224.0, 3, 7)),
 )
-LEVEL_CASES = tuple(Case(name, args, heuristic_level(*args), _FORMULA) for name, args in _LEVEL_ARGS)
+LEVEL_CASES = tuple(Case(name, args, _FORMULA) for name, args in _LEVEL_ARGS)
 
 
 def _level(
@@ -69,9 +69,7 @@ LEVEL_SLIPS = (
 )
 
 
-def check_heuristic_level(answer: Callable[[Sequence[float], int, float, int, int], int]) -> None:
-    """A box and the rule's constants to the number of a level."""
-    check(answer, LEVEL_CASES, LEVEL_SLIPS)
+check_heuristic_level = Checker(heuristic_level, LEVEL_CASES, LEVEL_SLIPS)
 
 
 _IOU = torch.tensor(
@@ -95,7 +93,7 @@ _MATCH = (
     ("a box that no anchor touches", _FAR),
     ("no box", torch.zeros(0, 3)),
 )
-MATCH_CASES = tuple(Case(name, (iou,), match_anchors(iou), _RULE) for name, iou in _MATCH)
+MATCH_CASES = tuple(Case(name, (iou,), _RULE) for name, iou in _MATCH)
 
 
 def _match(
@@ -134,6 +132,4 @@ MATCH_SLIPS = (
 )
 
 
-def check_match_anchors(answer: Callable[[Tensor], Tensor]) -> None:
-    """(N, A) IoU to the instance of each anchor."""
-    check(answer, MATCH_CASES, MATCH_SLIPS)
+check_match_anchors = Checker(match_anchors, MATCH_CASES, MATCH_SLIPS)

@@ -1,12 +1,12 @@
 """Checkers of notebook 05: a box seen from a cell, back for a whole level, and the share of dead outputs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from solutions.ch05 import dead_share, decode_level, encode_cell
 from torch import Tensor
 
-from . import Case, Slip, check
+from . import Case, Checker, Slip
 
 _STAR = [6.46, 38.64, 40.25, 89.75]
 _FROM = "the formula: x − x1, y − y1, x2 − x, y2 − y with x = (j + c) * stride, y = (i + c) * stride, over S * stride"
@@ -17,7 +17,7 @@ _ENCODE = (
     ("from a cell outside the box", (_STAR, 0, 7, 16, 4.0, 0.5)),
     ("another S", (_STAR, 1, 0, 32, 2.0, 0.5)),
 )
-ENCODE_CASES = tuple(Case(name, args, encode_cell(*args), _FROM) for name, args in _ENCODE)
+ENCODE_CASES = tuple(Case(name, args, _FROM) for name, args in _ENCODE)
 ENCODE_SLIPS = (
     Slip(lambda box, i, j, s, S, c: encode_cell(box, j, i, s, S, c), "i and j: the row i gives y, the column j gives x"),
     Slip(lambda box, i, j, s, S, c: encode_cell(box, i, j, s, S, 0.0), "half a cell: the cell stands at (j + c), not at j"),
@@ -53,9 +53,7 @@ ENCODE_SLIPS = (
 )
 
 
-def check_encode_cell(answer: Callable[[Sequence[float], int, int, int, float, float], list[float]]) -> None:
-    """A box and a cell to l t r b."""
-    check(answer, ENCODE_CASES, ENCODE_SLIPS)
+check_encode_cell = Checker(encode_cell, ENCODE_CASES, ENCODE_SLIPS)
 
 
 _ONE = torch.tensor([0.2, 0.4, 0.6, 0.8])[:, None, None]
@@ -68,7 +66,7 @@ _DECODE = (
     ("outputs below zero", (_MAP - 1, 8, 4.0, 0.5)),
     ("another S", (_MAP, 32, 2.0, 0.5)),
 )
-DECODE_CASES = tuple(Case(name, args, decode_level(*args), _BOX) for name, args in _DECODE)
+DECODE_CASES = tuple(Case(name, args, _BOX) for name, args in _DECODE)
 
 
 def _no_relu(o: Tensor, s: int, S: float, c: float) -> Tensor:
@@ -89,9 +87,7 @@ DECODE_SLIPS = (
 )
 
 
-def check_decode_level(answer: Callable[[Tensor, int, float, float], Tensor]) -> None:
-    """(4, h, w) outputs to (h, w, 4) boxes."""
-    check(answer, DECODE_CASES, DECODE_SLIPS)
+check_decode_level = Checker(decode_level, DECODE_CASES, DECODE_SLIPS)
 
 
 _SHARE = "what is counted: outputs of positive cells that are 0 or less before the ReLU, over all outputs (four a cell) of these"
@@ -110,7 +106,7 @@ _DEAD = (
     ("all positive", (_SOME, _mask(1, 1, 1, 1)), _SHARE),
     ("no positive cell", (_SOME, _mask(0, 0, 0, 0)), "no positive cell: the mean of nothing is nan; return 0.0"),
 )
-DEAD_CASES = tuple(Case(name, args, dead_share(*args), look) for name, args, look in _DEAD)
+DEAD_CASES = tuple(Case(name, args, look) for name, args, look in _DEAD)
 
 
 def _dead(
@@ -149,6 +145,4 @@ DEAD_SLIPS = (
 )
 
 
-def check_dead_share(answer: Callable[[Tensor, Tensor], float]) -> None:
-    """What the box layer gives before its ReLU (R, 4), and the positive cells (R,), to the share of dead outputs."""
-    check(answer, DEAD_CASES, DEAD_SLIPS)
+check_dead_share = Checker(dead_share, DEAD_CASES, DEAD_SLIPS)

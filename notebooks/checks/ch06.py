@@ -7,7 +7,7 @@ import torch
 from solutions.ch06 import class_targets, effective_map, reference_map
 from torch import Tensor
 
-from . import Case, Slip, check
+from . import Case, Checker, Slip
 
 STAR = (6.46, 38.64, 40.25, 89.75)
 TRIANGLE = (40.39, 61.63, 59.0, 67.92)
@@ -63,23 +63,17 @@ _NEVER = "a box within one cell, or on a line between two: it keeps the cell tha
 _CLAMP = "the border of the map: rows 0..rows−1 and columns 0..columns−1 are all there are, and one of each must remain"
 
 
-def _effective_case(name: str, look: str, *args: object) -> Case:
-    return Case(name, args, effective_map(*args), look)
-
-
 EFFECTIVE_CASES = (
-    _effective_case("the star at P4", _TOUCH, STAR, 16, 8, 8, 0.2),
-    _effective_case("the star at P3", _TOUCH, STAR, 8, 16, 16, 0.2),
-    _effective_case("the star's ignoring box at P3", "the scale: it is an argument", STAR, 8, 16, 16, 0.5),
-    _effective_case(
-        "a map of 4 rows and 16 columns", "rows and columns: y belongs to rows", (70.0, 4.0, 110.0, 24.0), 8, 4, 16, 0.5
-    ),
-    _effective_case("edges that lie on lines between cells", _TOUCH, (0.0, 16.0, 80.0, 96.0), 8, 16, 16, 0.2),
-    _effective_case("a box smaller than a cell", _NEVER, (34.0, 34.0, 38.0, 38.0), 16, 8, 8, 0.2),
-    _effective_case("a box over the left border", _CLAMP, (-30.0, 40.0, 34.0, 104.0), 8, 16, 16, 0.5),
-    _effective_case("a box whose middle lies outside", _CLAMP, (-60.0, 40.0, 20.0, 104.0), 8, 16, 16, 0.2),
-    _effective_case("a box whose middle lies beyond the last cell", _CLAMP, (110.0, 100.0, 170.0, 180.0), 8, 16, 16, 0.2),
-    _effective_case("a box on a map of one cell", _CLAMP, STAR, 128, 1, 1, 0.2),
+    Case("the star at P4", (STAR, 16, 8, 8, 0.2), _TOUCH),
+    Case("the star at P3", (STAR, 8, 16, 16, 0.2), _TOUCH),
+    Case("the star's ignoring box at P3", (STAR, 8, 16, 16, 0.5), "the scale: it is an argument"),
+    Case("a map of 4 rows and 16 columns", ((70.0, 4.0, 110.0, 24.0), 8, 4, 16, 0.5), "rows and columns: y belongs to rows"),
+    Case("edges that lie on lines between cells", ((0.0, 16.0, 80.0, 96.0), 8, 16, 16, 0.2), _TOUCH),
+    Case("a box smaller than a cell", ((34.0, 34.0, 38.0, 38.0), 16, 8, 8, 0.2), _NEVER),
+    Case("a box over the left border", ((-30.0, 40.0, 34.0, 104.0), 8, 16, 16, 0.5), _CLAMP),
+    Case("a box whose middle lies outside", ((-60.0, 40.0, 20.0, 104.0), 8, 16, 16, 0.2), _CLAMP),
+    Case("a box whose middle lies beyond the last cell", ((110.0, 100.0, 170.0, 180.0), 8, 16, 16, 0.2), _CLAMP),
+    Case("a box on a map of one cell", (STAR, 128, 1, 1, 0.2), _CLAMP),
 )
 EFFECTIVE_SLIPS = (
     Slip(_cells(share=math.sqrt), "the scale: ε multiplies the sides, so the area shrinks to ε²; yours shrinks the area to ε"),
@@ -114,9 +108,7 @@ EFFECTIVE_SLIPS = (
 )
 
 
-def check_effective_map(answer: Callable[[tuple, int, int, int, float], Tensor]) -> None:
-    """A box in pixels, a level's stride, rows and columns, and a scale, to (rows, columns) bool."""
-    check(answer, EFFECTIVE_CASES, EFFECTIVE_SLIPS)
+check_effective_map = Checker(effective_map, EFFECTIVE_CASES, EFFECTIVE_SLIPS)
 
 
 def _reference(
@@ -155,23 +147,17 @@ _POINT = "the second condition: the grid point (column·stride, row·stride) mus
 _SQUARE = "the first condition: the square of side stride around the grid point, and the share of it that the scaled box covers"
 
 
-def _reference_case(name: str, look: str, *args: object) -> Case:
-    return Case(name, args, reference_map(*args), look)
-
-
 REFERENCE_CASES = (
-    _reference_case("the star at P4", _SQUARE, STAR, 16, 8, 8, 0.2),
-    _reference_case("the star at P3", _SQUARE, STAR, 8, 16, 16, 0.2),
-    _reference_case("the star at P3, half its sides", "the scale: it is an argument", STAR, 8, 16, 16, 0.5),
-    _reference_case("the star at P6: no grid point in the box", _POINT, STAR, 64, 2, 2, 0.2),
-    _reference_case("the small triangle at P5", _POINT, TRIANGLE, 32, 4, 4, 0.2),
-    _reference_case("a box of 4 x 4 px between the grid points", _POINT, (34.0, 34.0, 38.0, 38.0), 8, 16, 16, 0.2),
-    _reference_case("a grid point on the box's own edge", _POINT, (16.0, 16.0, 18.0, 18.0), 16, 8, 8, 1.0),
-    _reference_case("a square of which less than 1 % is covered", _SQUARE, (20.0, 10.0, 44.0, 22.0), 16, 8, 8, 0.05),
-    _reference_case("a strip of half a pixel along one side", _SQUARE, (2.0, 20.0, 22.5, 60.0), 8, 16, 16, 1.0),
-    _reference_case(
-        "a map of 4 rows and 16 columns", "rows and columns: y belongs to rows", (70.0, 4.0, 110.0, 24.0), 8, 4, 16, 0.5
-    ),
+    Case("the star at P4", (STAR, 16, 8, 8, 0.2), _SQUARE),
+    Case("the star at P3", (STAR, 8, 16, 16, 0.2), _SQUARE),
+    Case("the star at P3, half its sides", (STAR, 8, 16, 16, 0.5), "the scale: it is an argument"),
+    Case("the star at P6: no grid point in the box", (STAR, 64, 2, 2, 0.2), _POINT),
+    Case("the small triangle at P5", (TRIANGLE, 32, 4, 4, 0.2), _POINT),
+    Case("a box of 4 x 4 px between the grid points", ((34.0, 34.0, 38.0, 38.0), 8, 16, 16, 0.2), _POINT),
+    Case("a grid point on the box's own edge", ((16.0, 16.0, 18.0, 18.0), 16, 8, 8, 1.0), _POINT),
+    Case("a square of which less than 1 % is covered", ((20.0, 10.0, 44.0, 22.0), 16, 8, 8, 0.05), _SQUARE),
+    Case("a strip of half a pixel along one side", ((2.0, 20.0, 22.5, 60.0), 8, 16, 16, 1.0), _SQUARE),
+    Case("a map of 4 rows and 16 columns", ((70.0, 4.0, 110.0, 24.0), 8, 4, 16, 0.5), "rows and columns: y belongs to rows"),
 )
 REFERENCE_SLIPS = (
     Slip(
@@ -199,9 +185,7 @@ REFERENCE_SLIPS = (
 )
 
 
-def check_reference_map(answer: Callable[[tuple, int, int, int, float], Tensor]) -> None:
-    """As `check_effective_map`, by the reference's rule."""
-    check(answer, REFERENCE_CASES, REFERENCE_SLIPS)
+check_reference_map = Checker(reference_map, REFERENCE_CASES, REFERENCE_SLIPS)
 
 
 def _targets(
@@ -263,7 +247,7 @@ _SAME = (*_TWO[:3], torch.tensor([2, 2]))
 
 def _targets_case(name: str, look: str, instances: tuple, selected: list[int], level: int) -> Case:
     args = (*instances, torch.tensor(selected), level, 3)
-    return Case(name, args, class_targets(*args), look)
+    return Case(name, args, look)
 
 
 _NEAR = "where the ignoring box counts: at the selected level and at the two beside it, nowhere else"
@@ -321,6 +305,4 @@ TARGETS_SLIPS = (
 )
 
 
-def check_class_targets(answer: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int], Tensor]) -> None:
-    """Regions, areas, labels and selected levels of N instances to what one level learns: (K, rows, columns) of 1, -1, 0."""
-    check(answer, TARGETS_CASES, TARGETS_SLIPS)
+check_class_targets = Checker(class_targets, TARGETS_CASES, TARGETS_SLIPS)

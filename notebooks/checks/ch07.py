@@ -7,7 +7,7 @@ import torch
 from solutions.ch07 import anchor_free_loss, choose_level, focal, iou_loss, level_means
 from torch import Tensor
 
-from . import Case, Slip, check
+from . import Case, Checker, Slip
 
 INF = float("inf")
 
@@ -42,26 +42,24 @@ _NONE = "an instance without a cell at a level: its loss is inf there, so that i
 _MEAN = "the mean over the cells that the instance owns at that level"
 
 
-def _means_case(name: str, look: str, *args: Any) -> Case:
-    return Case(name, args, level_means(*args), look)
-
-
 _MANY = torch.randint(0, 5, (60,), generator=_random(0))
 MEANS_CASES = (
     Case(
         "one instance, two cells at P3 and one at P4",
         (_LOSS[[1, 2, 6]], torch.tensor([1, 1, 1]), torch.tensor([0, 0, 1]), 1, 2),
-        torch.tensor([[2.0, 1.5]]),
         _MEAN,
+        expected=torch.tensor([[2.0, 1.5]]),
     ),
-    _means_case("cells of nobody in between", "owner: 0 is nobody, instance n is n + 1", _LOSS[:6], _OWNER[:6], _LEVEL[:6], 2, 1),
-    _means_case("three instances at three levels", _MEAN, _LOSS, _OWNER, _LEVEL, 3, 3),
-    _means_case("an instance that owns nothing", _NONE, _LOSS, _OWNER, _LEVEL, 4, 3),
-    _means_case(
-        "losses of zero", "a mean of 0 is the best loss there is, and no sign of an empty region", _LOSS * 0, _OWNER, _LEVEL, 3, 3
+    Case("cells of nobody in between", (_LOSS[:6], _OWNER[:6], _LEVEL[:6], 2, 1), "owner: 0 is nobody, instance n is n + 1"),
+    Case("three instances at three levels", (_LOSS, _OWNER, _LEVEL, 3, 3), _MEAN),
+    Case("an instance that owns nothing", (_LOSS, _OWNER, _LEVEL, 4, 3), _NONE),
+    Case(
+        "losses of zero",
+        (_LOSS * 0, _OWNER, _LEVEL, 3, 3),
+        "a mean of 0 is the best loss there is, and no sign of an empty region",
     ),
-    _means_case("60 cells", _MEAN, torch.rand(60, generator=_random(1)), _MANY, torch.arange(60) * 3 // 60, 4, 3),
-    _means_case("no instance", "an image without objects: a table of 0 rows", _LOSS, _OWNER * 0, _LEVEL, 0, 3),
+    Case("60 cells", (torch.rand(60, generator=_random(1)), _MANY, torch.arange(60) * 3 // 60, 4, 3), _MEAN),
+    Case("no instance", (_LOSS, _OWNER * 0, _LEVEL, 0, 3), "an image without objects: a table of 0 rows"),
 )
 MEANS_SLIPS = (
     Slip(_means("sum"), "mean or sum: a sum grows with the number of cells, so that coarse levels with few cells always win"),
@@ -82,9 +80,7 @@ MEANS_SLIPS = (
 )
 
 
-def check_level_means(answer: Callable[[Tensor, Tensor, Tensor, int, int], Tensor]) -> None:
-    """Losses, owners and levels of R cells to the (N, L) table of means."""
-    check(answer, MEANS_CASES, MEANS_SLIPS)
+check_level_means = Checker(level_means, MEANS_CASES, MEANS_SLIPS)
 
 
 def _other_focal(
@@ -164,24 +160,17 @@ def _levels(seed: int, *counts: int, classes: int = 4, better: int = 0) -> list[
     return result
 
 
-def _choice_case(name: str, look: str, levels: list, label: int = 1) -> Case:
-    losses, level = choose_level(levels, label)
-    return Case(name, (levels, label), {"losses": losses, "level": level, "gradient flows": False}, look)
-
-
 _PART = "the loss at a level: the mean over its cells of (focal loss summed over the classes + −ln IoU)"
 _EMPTY = "a level without a cell: its loss is inf, so that it is not chosen"
 _TIED = _levels(5, 2)[0]
 CHOICE_CASES = (
-    _choice_case("one cell at each of two levels", _PART, _levels(0, 1, 1)),
-    _choice_case("four cells at P3, one at P4", _PART, _levels(1, 4, 1, better=0)),
-    _choice_case(
-        "another class", "label: the target is 1 for this class and 0 for all others", _levels(2, 3, 2, 1, better=1), label=3
-    ),
-    _choice_case("the best level is the last", _PART, _levels(3, 9, 4, 2, 1, better=3)),
-    _choice_case("no cell at P3", _EMPTY, _levels(4, 0, 2, 1, better=2)),
-    _choice_case("two levels are equal", "ties: the first of equal levels is chosen", [_TIED, _TIED]),
-    _choice_case("no cell at any level", "an instance without any cell: level −1", _levels(6, 0, 0)),
+    Case("one cell at each of two levels", (_levels(0, 1, 1), 1), _PART),
+    Case("four cells at P3, one at P4", (_levels(1, 4, 1, better=0), 1), _PART),
+    Case("another class", (_levels(2, 3, 2, 1, better=1), 3), "label: the target is 1 for this class and 0 for all others"),
+    Case("the best level is the last", (_levels(3, 9, 4, 2, 1, better=3), 1), _PART),
+    Case("no cell at P3", (_levels(4, 0, 2, 1, better=2), 1), _EMPTY),
+    Case("two levels are equal", ([_TIED, _TIED], 1), "ties: the first of equal levels is chosen"),
+    Case("no cell at any level", (_levels(6, 0, 0), 1), "an instance without any cell: level −1"),
 )
 CHOICE_SLIPS = (
     Slip(_choose(detached=False), "gradient: choosing must not teach; compute it under torch.no_grad() or detach the losses"),
@@ -226,9 +215,7 @@ CHOICE_SLIPS = (
 )
 
 
-def check_choose_level(answer: Callable[[Sequence, int], tuple[Tensor, int]]) -> None:
-    """An instance's cells at each level to its losses (L,) and the level it is learned at, without gradient."""
-    check(answer, CHOICE_CASES, CHOICE_SLIPS, _ask_choice)
+check_choose_level = Checker(choose_level, CHOICE_CASES, CHOICE_SLIPS, _ask_choice)
 
 
 def _loss(
@@ -297,7 +284,7 @@ def _loss_case(name: str, look: str, seed: int, cells: int, positives: int, igno
     if ignored:
         left_out[0, labels[0]] = True  # an entry that is ignored and positive is positive
     args = (logits, offsets, targets, labels, positive, left_out, weight)
-    return Case(name, args, _ask_loss(anchor_free_loss, *args), look)
+    return Case(name, args, look)
 
 
 _SUM = "the two sums: focal loss over all entries that are not ignored, −ln IoU over positive cells, both divided by their number"
@@ -346,6 +333,4 @@ LOSS_SLIPS = (
 )
 
 
-def check_anchor_free_loss(answer: Callable[..., Tensor]) -> None:
-    """Outputs, targets, positive cells and ignored entries to the loss; its gradient is compared too."""
-    check(answer, LOSS_CASES, LOSS_SLIPS, _ask_loss)
+check_anchor_free_loss = Checker(anchor_free_loss, LOSS_CASES, LOSS_SLIPS, _ask_loss)

@@ -3,18 +3,18 @@
 from collections.abc import Callable
 
 import torch
-from solutions.ch08 import clip
+from solutions.ch08 import batch_loss, clip
 from torch import Tensor
 
-from . import Case, Slip, check
+from . import Case, Checker, Slip
 
 _ONE = "the normaliser: all positive cells of the batch together, not each image's own"
 LOSS_CASES = (
-    Case("one image", ([6.0], [3]), 2.0, "the normaliser: divide by the number of positive cells"),
-    Case("two images of unequal counts", ([6.0, 10.0], [1, 9]), 1.6, _ONE),
-    Case("an image without objects beside another", ([0.5, 3.5], [0, 4]), 1.0, _ONE),
-    Case("no positive cell at all", ([0.5, 0.25], [0, 0]), 0.75, "no positive cell: the normaliser is 1"),
-    Case("the same image twice", ([6.0, 6.0], [3, 3]), 2.0, "the same image twice: the loss must be that of one"),
+    Case("one image", ([6.0], [3]), "the normaliser: divide by the number of positive cells", expected=2.0),
+    Case("two images of unequal counts", ([6.0, 10.0], [1, 9]), _ONE, expected=1.6),
+    Case("an image without objects beside another", ([0.5, 3.5], [0, 4]), _ONE, expected=1.0),
+    Case("no positive cell at all", ([0.5, 0.25], [0, 0]), "no positive cell: the normaliser is 1", expected=0.75),
+    Case("the same image twice", ([6.0, 6.0], [3, 3]), "the same image twice: the loss must be that of one", expected=2.0),
 )
 LOSS_SLIPS = (
     Slip(lambda sums, counts: sum(sums), "the normaliser: this is the plain sum, and it grows with the number of objects"),
@@ -43,26 +43,20 @@ LOSS_SLIPS = (
 )
 
 
-def check_batch_loss(answer: Callable[[list[float], list[int]], float]) -> None:
-    """Each image's sum of losses and number of positive cells to the loss of the batch."""
-    check(answer, LOSS_CASES, LOSS_SLIPS)
+check_batch_loss = Checker(batch_loss, LOSS_CASES, LOSS_SLIPS)
 
 
 _A, _B = torch.tensor([3.0, 0.0]), torch.tensor([[0.0, 4.0]])
 
 
-def _case(name: str, grads: list[Tensor], most: float, look: str) -> Case:
-    return Case(name, (grads, most), clip(grads, most), look)
-
-
 _NORM = "the norm: the root of the sum of all squares, over all tensors together"
 CLIP_CASES = (
-    _case("one tensor, too long", [torch.tensor([3.0, 4.0])], 1.0, "the scale: most / norm"),
-    _case("one tensor, short enough", [torch.tensor([0.3, 0.4])], 1.0, "a norm below the limit: nothing is changed"),
-    _case("two tensors of norm 5 together", [_A, _B], 2.5, _NORM),
-    _case("each short, together too long", [_A, _B], 4.5, _NORM),
-    _case("negative entries", [-_A, _B], 1.0, _NORM),
-    _case("all zero", [torch.zeros(3)], 1.0, "a norm of 0: do not divide by it"),
+    Case("one tensor, too long", ([torch.tensor([3.0, 4.0])], 1.0), "the scale: most / norm"),
+    Case("one tensor, short enough", ([torch.tensor([0.3, 0.4])], 1.0), "a norm below the limit: nothing is changed"),
+    Case("two tensors of norm 5 together", ([_A, _B], 2.5), _NORM),
+    Case("each short, together too long", ([_A, _B], 4.5), _NORM),
+    Case("negative entries", ([-_A, _B], 1.0), _NORM),
+    Case("all zero", ([torch.zeros(3)], 1.0), "a norm of 0: do not divide by it"),
 )
 
 
@@ -95,6 +89,4 @@ CLIP_SLIPS = (
 )
 
 
-def check_clip(answer: Callable[[list[Tensor], float], list[Tensor]]) -> None:
-    """A list of gradients and the greatest norm to the gradients scaled."""
-    check(answer, CLIP_CASES, CLIP_SLIPS)
+check_clip = Checker(clip, CLIP_CASES, CLIP_SLIPS)

@@ -7,7 +7,7 @@ from solutions.ch09 import area_under_curve, nms_by_class
 from torch import Tensor
 from torchvision.ops import nms
 
-from . import Case, Slip, check
+from . import Case, Checker, Slip
 
 _STAR = [4.0, 37.0, 41.0, 85.0]
 _NEAR = [6.0, 38.0, 42.0, 86.0]
@@ -18,7 +18,7 @@ _CHAIN = [[0.0, 0, 100, 10], [25.0, 0, 125, 10], [54.0, 0, 154, 10]]
 
 def _asked(name: str, boxes: list, scores: list, labels: list, threshold: float, look: str) -> Case:
     args = (torch.tensor(boxes).reshape(-1, 4), torch.tensor(scores), torch.tensor(labels, dtype=torch.int64), threshold)
-    return Case(name, args, nms_by_class(*args), look)
+    return Case(name, args, look)
 
 
 _CLASSES = "the classes: a box may only throw out boxes of its own class"
@@ -79,9 +79,7 @@ NMS_SLIPS = (
 )
 
 
-def check_nms_by_class(answer: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> None:
-    """(N, 4) boxes, scores, labels and a threshold to the indices kept, best score first."""
-    check(answer, NMS_CASES, NMS_SLIPS)
+check_nms_by_class = Checker(nms_by_class, NMS_CASES, NMS_SLIPS)
 
 
 def _curve(hits: list[bool], objects: int) -> tuple[list[float], list[float]]:
@@ -111,20 +109,19 @@ def _forward_envelope(hits: list[bool], objects: int) -> float:
 
 def _trapezia(hits: list[bool], objects: int) -> float:
     precision, recall = _curve(hits, objects)
-    precision = [max(precision[place:]) for place in range(len(precision))]
-    pairs = zip(precision, [precision[0] if precision else 0, *precision], recall, [0.0, *recall])
-    return sum((p + before) / 2 * (right - left) for p, before, right, left in pairs)
+    points = [(max(precision[place:]), recall[place]) for place, hit in enumerate(hits) if hit]
+    return sum((p + before) / 2 * (r - left) for (p, r), (before, left) in zip(points, [(1.0, 0.0), *points]))
 
 
 _STEP = "the step line: at each recall the best precision that still comes, and 0 beyond the last"
 AREA_CASES = (
-    Case("every object found, no false alarm", ([True, True], 2), 1.0, _STEP),
-    Case("one of two objects found", ([True], 2), 0.5, "recall: hits divided by all objects, found or not"),
-    Case("a false alarm first", ([False, True], 1), 0.5, "precision: hits divided by entries so far"),
-    Case("the sheet of the notebook", ([True, False, True, True, False], 4), 0.25 + 0.5 * 0.75, _STEP),
-    Case("a precision that climbs again", ([False, True, True, True], 3), 0.75, _STEP),
-    Case("no detection", ([], 3), 0.0, "an empty list: nothing found, area 0"),
-    Case("only false alarms", ([False, False], 3), 0.0, _STEP),
+    Case("every object found, no false alarm", ([True, True], 2), _STEP, expected=1.0),
+    Case("one of two objects found", ([True], 2), "recall: hits divided by all objects, found or not", expected=0.5),
+    Case("a false alarm first", ([False, True], 1), "precision: hits divided by entries so far", expected=0.5),
+    Case("the sheet of the notebook", ([True, False, True, True, False], 4), _STEP, expected=0.25 + 0.5 * 0.75),
+    Case("a precision that climbs again", ([False, True, True, True], 3), _STEP, expected=0.75),
+    Case("no detection", ([], 3), "an empty list: nothing found, area 0", expected=0.0),
+    Case("only false alarms", ([False, False], 3), _STEP, expected=0.0),
 )
 AREA_SLIPS = (
     Slip(_no_envelope, "the best precision that still comes: you take the precision at the entry itself"),
@@ -143,6 +140,4 @@ AREA_SLIPS = (
 )
 
 
-def check_area_under_curve(answer: Callable[[list[bool], int], float]) -> None:
-    """Hits, best score first, and the number of objects to the exact area under the step line."""
-    check(answer, AREA_CASES, AREA_SLIPS)
+check_area_under_curve = Checker(area_under_curve, AREA_CASES, AREA_SLIPS)

@@ -1,27 +1,20 @@
 """Checkers of notebook 10: a micro-batch that fits a card, and one loss out of those of several processes."""
 
-from collections.abc import Callable
-
 from solutions.ch10 import fit_card, joined_loss
 
-from . import Case, Slip, check
-
-
-def _fit(name: str, args: tuple[float, float, float, int], look: str) -> Case:
-    return Case(name, args, fit_card(*args), look)
-
+from . import Case, Checker, Slip
 
 _RULE = "the rule: fixed + micro * per_image, at most four fifths of the memory"
 FIT_CASES = (
-    _fit("a large card", (0.4, 1.25, 80.0, 16), "the easy end: all 16 images fit, nothing is accumulated"),
-    _fit("room for 6 images of 16", (0.5, 1.0, 8.2, 16), "the divisor: micro-batches of one size must make the batch"),
-    _fit("room for 2 images", (0.4, 1.25, 4.0, 16), _RULE),
-    _fit("only the spare fifth would hold one more", (0.5, 1.0, 5.4, 8), "the fifth of the card that stays free"),
-    _fit("just fits", (1.0, 0.75, 5.0, 4), "the border: what fills the four fifths exactly fits"),
-    _fit("a batch of 12", (0.5, 1.0, 9.0, 12), "the divisor: 6 divides 12; powers of two alone are not all there is"),
-    _fit("a batch of 12, room for 4", (0.5, 1.0, 6.0, 12), "the divisor: all of 1, 2, 3, 4, 6, 12 divide 12"),
-    _fit("a card too small", (0.4, 1.25, 1.5, 16), "the card that holds no image: (0, 0)"),
-    _fit("a card smaller than the weights", (2.0, 0.1, 1.0, 16), "the card that holds no image: (0, 0)"),
+    Case("a large card", (0.4, 1.25, 80.0, 16), "the easy end: all 16 images fit, nothing is accumulated"),
+    Case("room for 6 images of 16", (0.5, 1.0, 8.2, 16), "the divisor: micro-batches of one size must make the batch"),
+    Case("room for 2 images", (0.4, 1.25, 4.0, 16), _RULE),
+    Case("only the spare fifth would hold one more", (0.5, 1.0, 5.4, 8), "the fifth of the card that stays free"),
+    Case("just fits", (1.0, 0.75, 5.0, 4), "the border: what fills the four fifths exactly fits"),
+    Case("a batch of 12", (0.5, 1.0, 9.0, 12), "the divisor: 6 divides 12; powers of two alone are not all there is"),
+    Case("a batch of 12, room for 4", (0.5, 1.0, 6.0, 12), "the divisor: all of 1, 2, 3, 4, 6, 12 divide 12"),
+    Case("a card too small", (0.4, 1.25, 1.5, 16), "the card that holds no image: (0, 0)"),
+    Case("a card smaller than the weights", (2.0, 0.1, 1.0, 16), "the card that holds no image: (0, 0)"),
 )
 
 
@@ -77,23 +70,17 @@ FIT_SLIPS = (
 )
 
 
-def check_fit_card(answer: Callable[[float, float, float, int], tuple[int, int]]) -> None:
-    """Fixed GB, GB an image, the card's GB and the batch to (micro-batch, accumulation)."""
-    check(answer, FIT_CASES, FIT_SLIPS)
-
-
-def _join(name: str, losses: list[float], positives: list[int], look: str) -> Case:
-    return Case(name, (losses, positives), joined_loss(losses, positives), look)
+check_fit_card = Checker(fit_card, FIT_CASES, FIT_SLIPS)
 
 
 _WEIGHT = "the sums: loss times its own divisor gives a process's sum; add these, divide by all cells"
 JOIN_CASES = (
-    _join("one process", [0.8], [5], "the easy end: one process alone has the loss already"),
-    _join("two, equally many cells", [0.5, 1.5], [4, 4], "two equal shares: here it is the plain mean"),
-    _join("two, 1 and 9 cells", [2.0, 0.4], [1, 9], _WEIGHT),
-    _join("one saw only empty images", [0.9, 0.3], [10, 0], "the empty process: it divided by 1, so its sum is its loss"),
-    _join("none saw an object", [0.2, 0.3], [0, 0], "no cell anywhere: each divided by 1, and so does the whole"),
-    _join("eight cards", [0.9, 0.7, 1.2, 0.4, 0.6, 2.0, 0.8, 1.0], [12, 30, 3, 45, 20, 0, 17, 8], _WEIGHT),
+    Case("one process", ([0.8], [5]), "the easy end: one process alone has the loss already"),
+    Case("two, equally many cells", ([0.5, 1.5], [4, 4]), "two equal shares: here it is the plain mean"),
+    Case("two, 1 and 9 cells", ([2.0, 0.4], [1, 9]), _WEIGHT),
+    Case("one saw only empty images", ([0.9, 0.3], [10, 0]), "the empty process: it divided by 1, so its sum is its loss"),
+    Case("none saw an object", ([0.2, 0.3], [0, 0]), "no cell anywhere: each divided by 1, and so does the whole"),
+    Case("eight cards", ([0.9, 0.7, 1.2, 0.4, 0.6, 2.0, 0.8, 1.0], [12, 30, 3, 45, 20, 0, 17, 8]), _WEIGHT),
 )
 
 
@@ -129,6 +116,4 @@ JOIN_SLIPS = (
 )
 
 
-def check_joined_loss(answer: Callable[[list[float], list[int]], float]) -> None:
-    """The processes' losses and effective cells to the loss of all images together."""
-    check(answer, JOIN_CASES, JOIN_SLIPS)
+check_joined_loss = Checker(joined_loss, JOIN_CASES, JOIN_SLIPS)

@@ -8,8 +8,9 @@ from solutions import ch11 as own
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
+from . import nothing
 from .ch07 import _other_focal as other_focal
-from .ch11_parts import DETACHED, LIST, Step, kind, make_cases, make_slips, nothing, numbers, with_slopes, without_slopes
+from .ch11_parts import DETACHED, LIST, Step, kind, make_cases, make_slips, numbers, with_slopes, without_slopes
 
 INF = float("inf")
 

@@ -1,30 +1,22 @@
 """What the ten steps of notebook 11 share: a step, and how a function's result, its kind and its gradient are asked for."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import Case, Slip, verdict
+from . import Case, Checker, Slip, nothing
 
 LIST = "what you return: a tensor, so that the next steps can work with it"
 DETACHED = "the gradient: this function is part of the loss that trains; no torch.no_grad(), detach, item, tolist or numpy in it"
 
 
-@dataclass(frozen=True)
-class Step:
-    """One function of the capstone: the course's own, and what is asked of the reader's."""
-
-    solution: Callable
-    cases: Sequence[Case]
-    slips: Sequence[Slip]
-    run: Callable[..., Any]
+class Step(Checker):
+    """One function of the capstone: a result that is no tensor is told so, whatever its numbers."""
 
     def verdict(self, answer: Callable | None) -> str:
-        """The checker's line on the reader's function."""
-        line = verdict(answer, self.cases, self.slips, self.run)
+        line = super().verdict(answer)
         said, at, _ = line.rpartition("look at ")
         return f"{said}{at}{LIST}" if "'no tensor but" in said and "'no tensor but float'" not in said else line
 
@@ -39,11 +31,6 @@ def kind(value: Any) -> str:
     if not isinstance(value, Tensor):
         return f"no tensor but {type(value).__name__}"
     return "tensor of " + ("bools" if value.dtype == torch.bool else "floats" if value.is_floating_point() else "whole numbers")
-
-
-def nothing(value: Any) -> bool:
-    """Whether a function has given nothing yet."""
-    return value is None or value is NotImplemented or value is ...
 
 
 def result(function: Callable, *args: Any) -> Any:
@@ -93,7 +80,7 @@ def without_slopes(*places: int) -> Callable[..., Any]:
 
 def make_cases(solution: Callable, run: Callable[..., Any], *told: tuple[str, tuple, str]) -> tuple[Case, ...]:
     """Cases (name, arguments, look) with the solution's results."""
-    return tuple(Case(name, args, run(solution, *args), look) for name, args, look in told)
+    return tuple(Case(*one) for one in told)
 
 
 def make_slips(*told: tuple[Callable, str]) -> tuple[Slip, ...]:

@@ -21,3 +21,15 @@ def verdict(capsys: pytest.CaptureFixture[str]) -> Callable[[Callable, object], 
         return lines[0]
 
     return ask
+
+
+@pytest.fixture
+def refused(verdict: Callable[[Callable, object], str]) -> Callable[[Callable, object, str], None]:
+    """That a checker refuses an answer and names the fault: `refused(check_iou, my_iou, "the union")`."""
+
+    def ask(checker: Callable, answer: object, hint: str) -> None:
+        line = verdict(checker, answer)
+        assert line.startswith("case")
+        assert hint in line
+
+    return ask

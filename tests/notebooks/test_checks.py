@@ -1,14 +1,41 @@
-"""The machinery of the checkers: what it says, and that it never raises."""
+"""All chapters' checkers take the course's solution and name each slip; their machinery says what it should, and never raises."""
 
+from importlib import import_module
+from pathlib import Path
+
+import checks
 import pytest
 import torch
-from checks import Case, Slip, check
+from checks import Case, Checker, Slip
+
+CHAPTERS = [import_module(f"checks.{path.stem}") for path in sorted(Path(checks.__file__).parent.glob("ch*.py"))]
+CHECKERS = {name: one for chapter in CHAPTERS for name, one in vars(chapter).items() if isinstance(one, Checker)}
+ALL_SLIPS = [pytest.param(one, slip, id=f"{name}-{i}") for name, one in CHECKERS.items() for i, slip in enumerate(one.slips)]
+
+
+@pytest.mark.parametrize("checker", CHECKERS.values(), ids=CHECKERS)
+def test_the_course_s_own_solution_passes(verdict, checker) -> None:
+    assert verdict(checker, checker.solution).startswith("done")
+
+
+@pytest.mark.parametrize("checker", CHECKERS.values(), ids=CHECKERS)
+def test_stubs_are_to_do(verdict, checker) -> None:
+    for stub in (lambda *args: None, lambda *args: ..., None):
+        assert verdict(checker, stub).startswith("to do")
+
+
+@pytest.mark.parametrize(("checker", "slip"), ALL_SLIPS)
+def test_each_slip_is_named(verdict, checker, slip) -> None:
+    line = verdict(checker, slip.function)
+    assert line.startswith("case")
+    assert line.endswith(f"look at {slip.look}")
+
 
 ONE, MANY = torch.tensor([1.0, 2.0]), torch.arange(20.0)
 CASES = (
-    Case("two numbers", (ONE,), ONE * 2, "the factor"),
-    Case("many", (MANY,), MANY * 2, "the factor"),
-    Case("none", (ONE[:0],), ONE[:0], "nothing in, nothing out"),
+    Case("two numbers", (ONE,), "the factor"),
+    Case("many", (MANY,), "the factor"),
+    Case("none", (ONE[:0],), "nothing in, nothing out", expected=ONE[:0]),
 )
 SLIPS = (
     Slip(lambda x: x / 0 if x[0] == 5 else 1 / 0, "a slip that raises"),
@@ -48,7 +75,7 @@ def stub(x):
     ],
 )
 def test_each_answer_gets_its_line(verdict, answer, line) -> None:
-    assert verdict(lambda answer: check(answer, CASES, SLIPS), answer).startswith(line)
+    assert verdict(Checker(lambda x: x * 2, CASES, SLIPS), answer).startswith(line)
 
 
 @pytest.mark.parametrize(
@@ -70,13 +97,14 @@ def test_each_answer_gets_its_line(verdict, answer, line) -> None:
     ],
 )
 def test_results_are_compared_by_value(verdict, given, expected, right) -> None:
-    cases = (Case("it", (), expected, "it"),)
-    assert verdict(lambda answer: check(answer, cases), lambda: given).startswith("done" if right else "case 1 of 1")
+    cases = (Case("it", (), "it"),)
+    assert verdict(Checker(lambda: expected, cases), lambda: given).startswith("done" if right else "case 1 of 1")
 
 
 def test_answers_meet_the_same_random_numbers_each_time(verdict) -> None:
     torch.manual_seed(0)
-    cases = (Case("it", (), torch.rand(3), "it"), Case("again", (), torch.manual_seed(0) and torch.rand(3), "it"))
+    first = torch.rand(3)
+    cases = (Case("it", (), "it", expected=first), Case("again", (), "it", expected=first))
     before = torch.random.get_rng_state()
-    assert verdict(lambda answer: check(answer, cases), lambda: torch.rand(3)).startswith("done")
+    assert verdict(Checker(torch.zeros, cases), lambda: torch.rand(3)).startswith("done")
     assert torch.equal(before, torch.random.get_rng_state())

@@ -1,20 +1,9 @@
-"""Notebook 01's checkers: the solutions pass, each plausible wrong answer is refused with the hint that names the fault."""
+"""Notebook 01's exercises: other right ways pass, wrong answers put otherwise are told the fault."""
 
 import pytest
 import torch
 from checks.ch01 import check_boxes_in_window, check_flip_boxes, check_labels_of
 from solutions import ch01
-
-
-def test_solutions_pass(verdict) -> None:
-    assert verdict(check_labels_of, ch01.labels_of).startswith("done")
-    assert verdict(check_flip_boxes, ch01.flip_boxes).startswith("done")
-    assert verdict(check_boxes_in_window, ch01.boxes_in_window).startswith("done")
-
-
-@pytest.mark.parametrize("checker", [check_labels_of, check_flip_boxes, check_boxes_in_window])
-def test_stubs_are_to_do(verdict, checker) -> None:
-    assert verdict(checker, lambda *args: None).startswith("to do")
 
 
 @pytest.mark.parametrize(
@@ -28,10 +17,8 @@ def test_stubs_are_to_do(verdict, checker) -> None:
         (lambda used, ids: [sorted(set(used)).index(i) for i in used], "classes without an object"),
     ],
 )
-def test_wrong_labels_are_named(verdict, wrong, hint) -> None:
-    line = verdict(check_labels_of, wrong)
-    assert line.startswith("case")
-    assert hint in line
+def test_wrong_labels_are_named(refused, wrong, hint) -> None:
+    refused(check_labels_of, wrong, hint)
 
 
 def in_place(boxes, width):
@@ -58,10 +45,8 @@ def overwritten(boxes, width):
         (in_place, "changes its arguments"),
     ],
 )
-def test_wrong_flips_are_named(verdict, wrong, hint) -> None:
-    line = verdict(check_flip_boxes, wrong)
-    assert line.startswith("case")
-    assert hint in line
+def test_wrong_flips_are_named(refused, wrong, hint) -> None:
+    refused(check_flip_boxes, wrong, hint)
 
 
 def written_otherwise(boxes, window, min_visible, shift_first=True, clamp=True, below=False):
@@ -119,10 +104,8 @@ def no_clamp(boxes, window, min_visible):
         (lambda b, w, m: written_otherwise(b, w, m, shift_first=False), "the origin"),
     ],
 )
-def test_wrong_windows_are_named(verdict, wrong, hint) -> None:
-    line = verdict(check_boxes_in_window, wrong)
-    assert line.startswith("case")
-    assert hint in line
+def test_wrong_windows_are_named(refused, wrong, hint) -> None:
+    refused(check_boxes_in_window, wrong, hint)
 
 
 def test_solution_agrees_with_counting_pixels() -> None:

@@ -1,20 +1,10 @@
-"""Notebook 02's checkers: the solutions pass, each plausible wrong answer is refused with the hint that names the fault."""
+"""Notebook 02's exercises: other right ways pass, wrong answers put otherwise are told the fault."""
 
 import pytest
 import torch
 from checks.ch02 import check_fold, check_pixels_of
 from solutions import ch02
 from torch import nn
-
-
-def test_solutions_pass(verdict) -> None:
-    assert verdict(check_pixels_of, ch02.pixels_of).startswith("done")
-    assert verdict(check_fold, ch02.fold).startswith("done")
-
-
-@pytest.mark.parametrize("checker", [check_pixels_of, check_fold])
-def test_stubs_are_to_do(verdict, checker) -> None:
-    assert verdict(checker, lambda *args: None).startswith("to do")
 
 
 def test_pixels_agree_with_the_gradient() -> None:
@@ -74,10 +64,8 @@ def test_another_right_way_passes(verdict) -> None:
         (lambda c, layers: by_field(c, layers)[::-1], "(first, end)"),
     ],
 )
-def test_wrong_pixels_are_named(verdict, wrong, hint) -> None:
-    line = verdict(check_pixels_of, wrong)
-    assert line.startswith("case")
-    assert hint in line
+def test_wrong_pixels_are_named(refused, wrong, hint) -> None:
+    refused(check_pixels_of, wrong, hint)
 
 
 def folded(scale, bias, axis=0):
@@ -113,7 +101,5 @@ def rest(beta, mean, factor):
         (lambda w, *numbers: (w, ch02.fold(w, *numbers)[1]), "the weight"),
     ],
 )
-def test_wrong_folds_are_named(verdict, wrong, hint) -> None:
-    line = verdict(check_fold, wrong)
-    assert line.startswith("case")
-    assert hint in line
+def test_wrong_folds_are_named(refused, wrong, hint) -> None:
+    refused(check_fold, wrong, hint)

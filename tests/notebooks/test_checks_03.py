@@ -1,4 +1,4 @@
-"""Notebook 03's checkers: the solutions pass, each plausible wrong answer is refused with the hint that names the fault."""
+"""Notebook 03's exercises: solutions equal the core, other right ways pass, wrong answers put otherwise are told the fault."""
 
 from itertools import product
 from math import ceil, floor
@@ -10,17 +10,6 @@ from solutions import ch03
 
 from fsaf_core.boxes import make_grid
 from fsaf_core.network import FeaturePyramid
-
-
-def test_solutions_pass(verdict) -> None:
-    assert verdict(check_level_shapes, ch03.level_shapes).startswith("done")
-    assert verdict(check_where_is, ch03.where_is).startswith("done")
-    assert verdict(check_cells_inside, ch03.cells_inside).startswith("done")
-
-
-@pytest.mark.parametrize("checker", [check_level_shapes, check_where_is, check_cells_inside])
-def test_stubs_are_to_do(verdict, checker) -> None:
-    assert verdict(checker, lambda *args: None).startswith("to do")
 
 
 def test_solutions_agree_with_the_core() -> None:
@@ -61,10 +50,8 @@ def powers(half, start=3):
         (lambda h, w, last: [(h // 8, w // 8)] * (last - 2), "it is missing"),
     ],
 )
-def test_wrong_shapes_are_named(verdict, wrong, hint) -> None:
-    line = verdict(check_level_shapes, wrong)
-    assert line.startswith("case")
-    assert hint in line
+def test_wrong_shapes_are_named(refused, wrong, hint) -> None:
+    refused(check_level_shapes, wrong, hint)
 
 
 def test_another_right_way_to_the_shapes_passes(verdict) -> None:
@@ -97,10 +84,8 @@ def find(split=lambda r, m, n: (r // n, r % n), first=3, late=False, subtract=Tr
         (lambda r, shapes: (3, r // shapes[0][1], r % shapes[0][1]), "P3 has only"),
     ],
 )
-def test_wrong_places_are_named(verdict, wrong, hint) -> None:
-    line = verdict(check_where_is, wrong)
-    assert line.startswith("case")
-    assert hint in line
+def test_wrong_places_are_named(refused, wrong, hint) -> None:
+    refused(check_where_is, wrong, hint)
 
 
 def by_looking(shift=0.5, inclusive=True, whole=False, touch=False, swap=False, last=0):
@@ -163,7 +148,5 @@ def test_a_mask_over_all_cells_passes(verdict) -> None:
         (lambda *args: tuple(ch03.cells_inside(*args)[k] for k in (2, 0, 3, 1)), "that of a box"),
     ],
 )
-def test_wrong_ranges_are_named(verdict, wrong, hint) -> None:
-    line = verdict(check_cells_inside, wrong)
-    assert line.startswith("case")
-    assert hint in line
+def test_wrong_ranges_are_named(refused, wrong, hint) -> None:
+    refused(check_cells_inside, wrong, hint)

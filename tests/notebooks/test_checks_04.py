@@ -1,4 +1,4 @@
-"""Notebook 04's checkers: solutions pass and equal the core, wrong answers are refused with the hint that names them."""
+"""Notebook 04's exercises: solutions equal the core, other right ways pass, wrong answers put otherwise are told the fault."""
 
 import math
 
@@ -9,28 +9,6 @@ from solutions import ch04
 from torchvision.models.detection._utils import Matcher
 
 from fsaf_core.selection import select_heuristic
-
-CHECKERS = {
-    checks.check_heuristic_level: (ch04.heuristic_level, checks.LEVEL_SLIPS),
-    checks.check_match_anchors: (ch04.match_anchors, checks.MATCH_SLIPS),
-}
-
-
-@pytest.mark.parametrize("checker", CHECKERS)
-def test_solutions_pass(verdict, checker) -> None:
-    assert verdict(checker, CHECKERS[checker][0]).startswith("done")
-
-
-@pytest.mark.parametrize("checker", CHECKERS)
-def test_stubs_are_to_do(verdict, checker) -> None:
-    assert verdict(checker, lambda *args: None).startswith("to do")
-
-
-@pytest.mark.parametrize(("checker", "slip"), [(checker, slip) for checker, (_, slips) in CHECKERS.items() for slip in slips])
-def test_each_slip_is_named(verdict, checker, slip) -> None:
-    line = verdict(checker, slip.function)
-    assert line.startswith("case")
-    assert line.endswith(f"look at {slip.look}")
 
 
 def area_in_the_log(box, l0, s0, first, last):
@@ -56,10 +34,8 @@ WRONG = {area_in_the_log: "the root", truncated: "floor", corner_for_side: "x2 â
 
 
 @pytest.mark.parametrize(("wrong", "hint"), WRONG.items())
-def test_wrong_levels_are_named(verdict, wrong, hint) -> None:
-    line = verdict(checks.check_heuristic_level, wrong)
-    assert line.startswith("case")
-    assert hint in line
+def test_wrong_levels_are_named(refused, wrong, hint) -> None:
+    refused(checks.check_heuristic_level, wrong, hint)
 
 
 def by_anchor(iou, keep=True):

@@ -1,4 +1,4 @@
-"""Notebook 07's checkers: solutions pass and equal the core, plausible wrong answers are refused with the hint that names it."""
+"""Notebook 07's exercises: solutions equal the core, other right ways pass, wrong answers put otherwise are told the fault."""
 
 import pytest
 import torch
@@ -11,30 +11,7 @@ import fsaf_core as fsaf
 from fsaf_core.boxes import encode
 from fsaf_core.detector import HeadOutputs
 
-CHECKERS = {
-    checks.check_level_means: (ch07.level_means, checks.MEANS_SLIPS),
-    checks.check_choose_level: (ch07.choose_level, checks.CHOICE_SLIPS),
-    checks.check_anchor_free_loss: (ch07.anchor_free_loss, checks.LOSS_SLIPS),
-}
 CONFIG = fsaf.presets.get("tiny").model
-
-
-@pytest.mark.parametrize("checker", CHECKERS)
-def test_solutions_pass(verdict, checker) -> None:
-    assert verdict(checker, CHECKERS[checker][0]).startswith("done")
-
-
-@pytest.mark.parametrize("checker", CHECKERS)
-def test_stubs_are_to_do(verdict, checker) -> None:
-    assert verdict(checker, lambda *args: None).startswith("to do")
-    assert verdict(checker, lambda *args: ...).startswith("to do")
-
-
-@pytest.mark.parametrize(("checker", "slip"), [(checker, slip) for checker, (_, slips) in CHECKERS.items() for slip in slips])
-def test_each_slip_is_named(verdict, checker, slip) -> None:
-    line = verdict(checker, slip.function)
-    assert line.startswith("case")
-    assert line.endswith(f"look at {slip.look}")
 
 
 def by_index_add(loss, owner, level, n, levels, none=torch.inf):
@@ -97,10 +74,8 @@ def test_other_right_ways_pass(verdict) -> None:
         (checks.check_anchor_free_loss, lambda *args: trained(args[0].sigmoid(), *args[1:]), "twice"),
     ],
 )
-def test_other_wrong_answers_are_named(verdict, checker, wrong, hint) -> None:
-    line = verdict(checker, wrong)
-    assert line.startswith("case")
-    assert hint in line
+def test_other_wrong_answers_are_named(refused, checker, wrong, hint) -> None:
+    refused(checker, wrong, hint)
 
 
 @pytest.mark.parametrize("seed", range(3))

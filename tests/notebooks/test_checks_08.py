@@ -1,20 +1,9 @@
-"""Notebook 08's checkers: the solutions pass, each plausible wrong answer is refused with the hint that names the fault."""
+"""Notebook 08's exercises: other right ways pass, wrong answers put otherwise are told the fault."""
 
 import pytest
 import torch
 from checks.ch08 import check_batch_loss, check_clip
-from solutions import ch08
 from torch import nn
-
-
-def test_solutions_pass(verdict) -> None:
-    assert verdict(check_batch_loss, ch08.batch_loss).startswith("done")
-    assert verdict(check_clip, ch08.clip).startswith("done")
-
-
-@pytest.mark.parametrize("checker", [check_batch_loss, check_clip])
-def test_stubs_are_to_do(verdict, checker) -> None:
-    assert verdict(checker, lambda *args: None).startswith("to do")
 
 
 @pytest.mark.parametrize(
@@ -30,10 +19,8 @@ def test_stubs_are_to_do(verdict, checker) -> None:
         (lambda s, n: sum(s) / (1 + sum(n)), "do not add 1"),
     ],
 )
-def test_wrong_losses_are_named(verdict, wrong, hint) -> None:
-    line = verdict(check_batch_loss, wrong)
-    assert line.startswith("case")
-    assert hint in line
+def test_wrong_losses_are_named(refused, wrong, hint) -> None:
+    refused(check_batch_loss, wrong, hint)
 
 
 def by_torch(grads, most, each=False):
@@ -68,7 +55,5 @@ def test_torch_passes(verdict) -> None:
         (in_place, "changes its arguments"),
     ],
 )
-def test_wrong_clips_are_named(verdict, wrong, hint) -> None:
-    line = verdict(check_clip, wrong)
-    assert line.startswith("case")
-    assert hint in line
+def test_wrong_clips_are_named(refused, wrong, hint) -> None:
+    refused(check_clip, wrong, hint)

@@ -1,20 +1,9 @@
-"""Notebook 10's checkers: the solutions pass, each plausible wrong answer is refused with the hint that names the fault."""
+"""Notebook 10's exercises: other right ways pass, wrong answers put otherwise are told the fault."""
 
 import math
 
 import pytest
 from checks.ch10 import check_fit_card, check_joined_loss
-from solutions import ch10
-
-
-def test_solutions_pass(verdict) -> None:
-    assert verdict(check_fit_card, ch10.fit_card).startswith("done")
-    assert verdict(check_joined_loss, ch10.joined_loss).startswith("done")
-
-
-@pytest.mark.parametrize("checker", [check_fit_card, check_joined_loss])
-def test_stubs_are_to_do(verdict, checker) -> None:
-    assert verdict(checker, lambda *args: None).startswith("to do")
 
 
 def by_division(fixed, per_image, memory, batch, free=0.2, spare=1e-9):
@@ -53,10 +42,8 @@ def any_number(fixed, per_image, memory, batch):
         (lambda f, p, m, b: tuple(by_division(f, p, m, b)) if by_division(f, p, m, b)[0] else (1, b), "that does not fit"),
     ],
 )
-def test_wrong_fits_are_named(verdict, wrong, hint) -> None:
-    line = verdict(check_fit_card, wrong)
-    assert line.startswith("case")
-    assert hint in line
+def test_wrong_fits_are_named(refused, wrong, hint) -> None:
+    refused(check_fit_card, wrong, hint)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +58,5 @@ def test_wrong_fits_are_named(verdict, wrong, hint) -> None:
         (lambda losses, n: sum(a * max(b, 1) for a, b in zip(losses, n)), "not divided yet"),
     ],
 )
-def test_wrong_losses_are_named(verdict, wrong, hint) -> None:
-    line = verdict(check_joined_loss, wrong)
-    assert line.startswith("case")
-    assert hint in line
+def test_wrong_losses_are_named(refused, wrong, hint) -> None:
+    refused(check_joined_loss, wrong, hint)

@@ -1,4 +1,4 @@
-"""Notebook 11's ten steps: solutions pass, plausible wrong answers are refused with the hint that names the fault."""
+"""Notebook 11's ten steps: each hands on a function, wrong answers are told the fault, ten make the core's detector."""
 
 import contextlib
 import io
@@ -18,8 +18,6 @@ from torchvision.ops import sigmoid_focal_loss
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
-SLIPS = [(number, slip) for number, step in enumerate(checks.STEPS, 1) for slip in step.slips]
-
 
 @pytest.mark.parametrize("number", range(1, 11))
 def test_solutions_are_taken(capsys, number) -> None:
@@ -27,13 +25,6 @@ def test_solutions_are_taken(capsys, number) -> None:
     assert checks.step(number, solution) is solution
     done, told = capsys.readouterr().out.splitlines()
     assert done.startswith("done: ") and told.startswith(f"step {number} is yours")
-
-
-@pytest.mark.parametrize(("number", "slip"), SLIPS, ids=[f"{number}-{i}" for i, (number, _) in enumerate(SLIPS)])
-def test_each_slip_is_named(number, slip) -> None:
-    line = checks.STEPS[number - 1].verdict(slip.function)
-    assert line.startswith("case")
-    assert line.endswith(f"look at {slip.look}")
 
 
 STEPS = {step.solution.__name__: step for step in checks.STEPS}
