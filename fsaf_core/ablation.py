@@ -13,9 +13,9 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.retinanet import RetinaNetHead
 
 from . import presets
-from .checkpoint import write_atomically
 from .config import Config
 from .data.loading import Loader, open_dataset
+from .files import write_atomically
 from .metrics import coco_metrics, to_coco_results
 from .network import FeaturePyramid, body_features, make_body
 from .optim import build_optimizer, clip_gradients, learning_rate, set_rate

@@ -1,69 +1,24 @@
-"""Files that never lose work: a detector's weights and configuration in one safetensors file, and the state of a training.
+"""A detector's weights and configuration in one safetensors file, which holds tensors and text and nothing that could run."""
 
-Every file is written beside its place, flushed to the disk and then renamed: at any moment the old or the new one is there.
-Nothing is read that could run code: safetensors hold only tensors, and a training's state is read with `weights_only=True`.
-"""
-
-import errno
-import io
 import json
 import math
-import os
-import random
-import shutil
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from .config import FSAFError, ModelConfig
-from .data.index import excerpt
 from .detector import Detector, build_detector
+from .files import excerpt, write_atomically
+from .state import random_states, read_training, save_training, set_random_states, versions  # noqa: F401
 
 HEADER = "fsaf"  # the key of our entry in a safetensors header
 CLASS_LAYERS = ("af_cls", "ab_cls")  # their filters are counted in classes
-
-
-def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> None:
-    """Puts a whole file in its place, or leaves what was there: a temporary file beside it, fsync, rename, fsync of the folder.
-
-    Raises:
-        FSAFError: "runs/x/model.safetensors needs 3.1 MB and the disk has 0.2 MB left; ..."; the old file survives.
-    """
-    path = Path(path)
-    payload = payload.encode() if isinstance(payload, str) else payload
-    temporary = path.with_name(f".{path.name}.tmp")  # one name: what a killed process left behind is overwritten by the next
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        if os.name == "posix":  # the rename itself lies in the folder
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    except OSError as error:
-        if temporary.is_file():
-            temporary.unlink()
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            there = next(folder for folder in path.parents if folder.exists())
-            need, left = len(payload) / 1e6, shutil.disk_usage(there).free / 1e6
-            raise FSAFError(
-                f"{path} needs {need:.1f} MB and the disk has {left:.1f} MB left; "
-                "what was there before is untouched: make room and give the same command again."
-            ) from error
-        raise FSAFError(f"{path} cannot be written ({error.strerror}): check the folder, or take another --out.") from error
 
 
 def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
@@ -210,112 +165,3 @@ def load_weights(detector: Detector, source: str | Path | Mapping[str, Tensor]) 
         raise FSAFError(f"{where} does not fit this model: {named(others)}; take the model fields it was trained with.")
     detector.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in fresh}, strict=False)
     return fresh
-
-
-# The state of a training
-
-
-def versions() -> dict[str, str]:
-    """Versions that a result may depend on."""
-    return {"torch": str(torch.__version__), "numpy": str(np.__version__)}
-
-
-def random_states() -> dict[str, Any]:
-    """The state of every random generator, as tensors and plain containers."""
-    of_numpy: Any = np.random.get_state()
-    name, keys, *rest = of_numpy
-    return {
-        "python": random.getstate(),
-        "numpy": (name, keys.tolist(), *rest),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def set_random_states(states: Mapping[str, Any]) -> None:
-    """Puts the random generators where `random_states` saw them."""
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])
-    torch.set_rng_state(states["torch"])
-    if len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])
-
-
-def save_training(folder: str | Path, state: Mapping[str, Any], keep: int) -> Path:
-    """Writes `step_<state["step"]>.pt` and removes all but the last `keep`; the new one is safe before an old one goes."""
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    path = Path(folder) / f"step_{state['step']:09d}.pt"
-    write_atomically(path, buffer.getbuffer())
-    for old in training_files(folder)[: -max(1, keep)]:
-        old.unlink()
-    return path
-
-
-def training_files(folder: str | Path) -> list[Path]:
-    """The checkpoints in a folder, the oldest first."""
-    return sorted(Path(folder).glob("step_*.pt"))
-
-
-def read_training(path: str | Path) -> dict[str, Any]:
-    """The state that `save_training` wrote, on the CPU, read with `weights_only=True`.
-
-    Raises:
-        FSAFError: "x.pt is no readable checkpoint ...: delete it, and the one before it is used."
-    """
-    try:
-        with open(path, "rb") as file:
-            state = load_tensors(file)
-        if not isinstance(state, dict) or not {"model", "config", "step"} <= state.keys():
-            raise ValueError("it is of another kind")
-        if not all(isinstance(tensor, Tensor) for tensor in state["model"].values()):
-            raise ValueError("its weights are of another kind")
-    except Exception as error:  # the reader raises whatever a strange byte leads it to
-        reason = str(error).split("\n")[0].split(". ")[0]
-        raise FSAFError(f"{path} is no readable checkpoint ({reason}): delete it, and the one before it is used.") from error
-    return state
-
-
-def load_tensors(file: io.BufferedIOBase) -> Any:
-    """What `torch.save` wrote: tensors and plain containers, on the CPU. Nothing is run, and no more memory is taken than bytes.
-
-    Raises:
-        ValueError: "it would unpack to more than it holds"; and whatever a strange byte leads torch's reader to.
-    """
-    size = file.seek(0, os.SEEK_END)
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:  # torch itself stores without packing
-            if sum(entry.file_size for entry in archive.infolist()) > size:
-                raise ValueError("it would unpack to more than it holds")
-    file.seek(0)
-    contents = torch.load(file, map_location="cpu", weights_only=True)  # type: ignore[arg-type]  # it asks for less
-    for tensor in _tensors(contents):
-        if tensor.layout == torch.strided and tensor.nbytes > tensor.untyped_storage().nbytes():
-            raise ValueError("a tensor claims more than the file holds")
-    return contents
-
-
-def _tensors(contents: Any) -> Iterator[Tensor]:
-    """All tensors in plain containers."""
-    if isinstance(contents, Tensor):
-        yield contents
-    elif isinstance(contents, (Mapping, list, tuple)):
-        for value in contents.values() if isinstance(contents, Mapping) else contents:
-            yield from _tensors(value)
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Fields in which two configurations (as `dataclasses.asdict` gives them) differ, e.g. "train.lr: 0.01 -> 0.02"."""
-    found = []
-    for name in dict.fromkeys([*old, *new]):
-        a, b = old.get(name), new.get(name)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{prefix}{name}.")
-        elif (list(a) if isinstance(a, tuple) else a) != (list(b) if isinstance(b, tuple) else b):
-            found.append(f"{prefix}{name}: {shortly(a)} -> {shortly(b)}")
-    return found
-
-
-def shortly(value: Any) -> str:
-    """A value in one short line; long tuples by their length."""
-    return f"{len(value)} entries" if isinstance(value, (list, tuple)) and len(value) > 6 else str(value)

@@ -15,7 +15,7 @@ import tyro
 
 from . import presets
 from .config import Config, DataConfig, EvaluateConfig, FSAFError, SceneConfig
-from .data.index import excerpt
+from .files import excerpt
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Flat = tyro.conf.arg(name="")  # `--train.lr`, not `--config.train.lr`

@@ -14,10 +14,10 @@ from torchvision.ops import batched_nms
 from tqdm.auto import tqdm
 
 from .boxes import box_area
-from .checkpoint import write_atomically
 from .data.loading import Batch, Loader
 from .data.transforms import resize
 from .detector import Detector
+from .files import write_atomically
 from .metrics import coco_metrics, size_octave, to_coco_results
 from .misses import miss_table, why_missed
 from .selection import select_heuristic

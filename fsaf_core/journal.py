@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checkpoint import differences, write_atomically
 from .config import Config, FSAFError
+from .files import write_atomically
 
 FREE_FIELDS = ("data.root", "data.workers", "train.keep")  # a run may go on with other values: they leave the numbers alone
 
@@ -45,6 +45,23 @@ def check_run(run_dir: str | Path, config: Config, resume: bool) -> None:
             f"{run_dir} holds an unfinished run of another configuration ({'; '.join(changed)}): "
             "give that run's fields to --resume it, or take another --out."
         )
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Fields in which two configurations (as `dataclasses.asdict` gives them) differ, e.g. "train.lr: 0.01 -> 0.02"."""
+    found = []
+    for name in dict.fromkeys([*old, *new]):
+        a, b = old.get(name), new.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{name}.")
+        elif (list(a) if isinstance(a, tuple) else a) != (list(b) if isinstance(b, tuple) else b):
+            found.append(f"{prefix}{name}: {shortly(a)} -> {shortly(b)}")
+    return found
+
+
+def shortly(value: Any) -> str:
+    """A value in one short line; long tuples by their length."""
+    return f"{len(value)} entries" if isinstance(value, (list, tuple)) and len(value) > 6 else str(value)
 
 
 @contextmanager

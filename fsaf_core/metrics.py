@@ -14,7 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from .config import FSAFError
-from .data.index import BEYOND, excerpt
+from .data.index import BEYOND
+from .files import excerpt
 
 # Name -> (what, IoU threshold or None for the mean over 0.5, 0.55 .. 0.95, area, detections an image), in pycocotools' order.
 FIGURES: dict[str, tuple[str, float | None, str, int]] = {

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checkpoint import load_tensors, unsound
+from .checkpoint import unsound
 from .config import COCO_CLASSES, FSAFError, ModelConfig
-from .data.index import excerpt
 from .detector import Detector, build_detector
+from .files import excerpt, load_tensors
 
 OFFSET_ROWS = [2, 0, 3, 1]  # l t r b out of the reference's t b l r
 REFERENCE_ROWS = [1, 3, 0, 2]  # t b l r out of l t r b

@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 
 from . import presets
-from .checkpoint import write_atomically
 from .config import DataConfig, FSAFError
 from .data.download import fetch
 from .data.loading import Loader, open_dataset
 from .detector import Detector
 from .evaluate import evaluate
+from .files import write_atomically
 from .mmdet import load_mmdet
 from .optim import build_optimizer, clip_gradients
 

@@ -10,15 +10,16 @@ import torch
 from tqdm.auto import tqdm
 
 from . import presets
-from .checkpoint import differences, load_weights, read_training, save, training_files
+from .checkpoint import load_weights, save
 from .config import Config, FSAFError
-from .data.index import excerpt
 from .data.loading import Loader, open_dataset
 from .detector import Detector, build_detector
 from .distributed import World, join, leave
 from .evaluate import evaluate
-from .journal import Log, check_run, own
+from .files import excerpt
+from .journal import Log, check_run, differences, own
 from .loop import Run
+from .state import read_training, training_files
 
 
 @dataclass(frozen=True)

@@ -1,31 +1,15 @@
-"""Files of weights and of trainings: whole or not at all, without pickle, and clear about what does not fit."""
+"""Files of weights: they come back as they were, hold no pickle, and are clear about what does not fit."""
 
-import errno
-import os
-import random
-import resource
-import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 import fsaf_core as fsaf
-from fsaf_core.checkpoint import (
-    differences,
-    load_weights,
-    random_states,
-    read_training,
-    save_training,
-    set_random_states,
-    training_files,
-    write_atomically,
-)
+from fsaf_core.checkpoint import load_weights
 
 SMALL = replace(fsaf.presets.get("tiny").model, channels=16, tower_depth=1)
 
@@ -51,10 +35,8 @@ def test_channels_last_weights_are_written_and_read(detector, tmp_path):
 
 
 def test_half_precision_halves_the_file_and_comes_back_as_float(detector, tmp_path):
-    from fsaf_core.checkpoint import save
-
-    save(detector, tmp_path / "x.safetensors")
-    save(detector, tmp_path / "half.safetensors", half=True)
+    fsaf.save(detector, tmp_path / "x.safetensors")
+    fsaf.save(detector, tmp_path / "half.safetensors", half=True)
     whole, half = ((tmp_path / f"{name}.safetensors").stat().st_size for name in ("x", "half"))
     assert half < 0.55 * whole
     again = fsaf.load(tmp_path / "half.safetensors").state_dict()
@@ -123,126 +105,6 @@ def test_weights_that_fit_are_all_taken_from_a_file_or_a_state_dict(detector, tm
         other = fsaf.build_detector(SMALL)
         assert load_weights(other, source) == []
         assert all(torch.equal(a, b) for a, b in zip(detector.state_dict().values(), other.state_dict().values(), strict=True))
-
-
-# Writing
-
-
-def test_a_write_that_fails_keeps_the_old_file_and_says_what_it_needs(tmp_path, monkeypatch):
-    path = tmp_path / "x.bin"
-    write_atomically(path, b"old")
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(fsaf.FSAFError, match=r"x\.bin needs 3\.0 MB and the disk has .* MB left"):
-        write_atomically(path, bytes(3_000_000))
-    assert path.read_bytes() == b"old"
-    assert [file.name for file in tmp_path.iterdir()] == ["x.bin"]
-
-
-def in_a_child(work) -> int:
-    """Runs `work` in a forked process, which need not import torch again; its number."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return child
-
-
-def test_a_disk_that_takes_only_part_of_a_checkpoint_keeps_the_one_before(detector, tmp_path):
-    """The kernel itself stops the write half-way: a limit on the size of files stands for the full disk."""
-    fsaf.save(detector, tmp_path / "x.safetensors")
-    before = (tmp_path / "x.safetensors").read_bytes()
-
-    def overwrite():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        try:
-            fsaf.save(detector, tmp_path / "x.safetensors", half=True)
-        except fsaf.FSAFError as fault:
-            (tmp_path / "said").write_text(str(fault))
-
-    os.waitpid(in_a_child(overwrite), 0)
-    said = (tmp_path / "said").read_text()
-    assert "needs" in said and "untouched" in said
-    assert (tmp_path / "x.safetensors").read_bytes() == before
-
-
-def test_a_process_killed_while_writing_leaves_a_whole_file(tmp_path):
-    path = tmp_path / "x.bin"
-
-    def write():
-        for number in range(10**6):
-            write_atomically(path, bytes([number % 256]) * 300_000)
-
-    chance = random.Random(0)
-    for _ in range(20):
-        child = in_a_child(write)
-        time.sleep(chance.uniform(0.001, 0.03))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        if path.exists():
-            content = path.read_bytes()
-            assert len(content) == 300_000 and len(set(content)) == 1
-    assert path.exists()
-
-
-# The state of a training
-
-
-def state(step: int) -> dict:
-    weights = {"w": torch.full((3,), float(step))}
-    return {"step": step, "model": weights, "config": {"train": {"lr": 0.1}}, "random": random_states()}
-
-
-def test_the_last_checkpoints_are_kept_and_the_older_go(tmp_path):
-    for step in (5, 10, 200, 1500):
-        save_training(tmp_path, state(step), keep=2)
-    assert [path.name for path in training_files(tmp_path)] == ["step_000000200.pt", "step_000001500.pt"]
-    assert torch.equal(read_training(training_files(tmp_path)[-1])["model"]["w"], torch.full((3,), 1500.0))
-
-
-def test_random_generators_go_on_where_they_were(tmp_path):
-    drawn = []
-    path = save_training(tmp_path, state(1), keep=1)
-    states = read_training(path)["random"]
-    for _ in range(2):
-        set_random_states(states)
-        drawn.append((random.random(), np.random.rand(), torch.rand(()).item()))  # noqa: NPY002
-    assert drawn[0] == drawn[1]
-    assert all(a != b for a, b in zip(drawn[0], (random.random(), np.random.rand(), torch.rand(()).item())))  # noqa: NPY002
-
-
-class Evil:
-    def __reduce__(self):
-        return (print, ("code was run",))
-
-
-@pytest.mark.parametrize("content", ["text", "cut", "evil", "other"])
-def test_an_unreadable_checkpoint_is_one_sentence_and_runs_no_code(content, tmp_path, capsys):
-    path = tmp_path / "step_000000001.pt"
-    if content == "text":
-        path.write_text("hello")
-    elif content == "cut":
-        save_training(tmp_path, state(1), keep=1)
-        path.write_bytes(path.read_bytes()[:-100])
-    else:
-        torch.save({"step": 1, "model": {}, "config": Evil()} if content == "evil" else [1, 2], path)
-    with pytest.raises(fsaf.FSAFError, match=r"step_000000001\.pt is no readable checkpoint .*: delete it") as caught:
-        read_training(path)
-    assert "\n" not in str(caught.value)
-    assert "code was run" not in capsys.readouterr().out
-
-
-def test_differences_name_the_fields():
-    old = {"train": {"lr": 0.1, "milestones": (0.5, 0.7)}, "name": "a"}
-    new = {"train": {"lr": 0.2, "milestones": [0.5, 0.7]}, "name": "a", "more": None}
-    assert differences(old, old) == []
-    assert differences(old, new) == ["train.lr: 0.1 -> 0.2"]
 
 
 def test_no_file_holds_a_pickle(detector, tmp_path):

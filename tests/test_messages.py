@@ -56,7 +56,7 @@ def test_no_other_exception_is_raised_on_purpose_but_where_it_is_turned_into_a_s
         source = path.read_text(encoding="utf-8")
         for raised in set(re.findall(r"raise (\w+Error)\(", source)) - {"FSAFError"}:
             caught = re.search(rf"except (\([^)]*\b{raised}\b|{raised}\b|Exception\b)", source)
-            assert caught or path.name in ("loop.py",), f"{path.name} raises {raised}"  # loop's is caught in train.py
+            assert caught or path.name in ("loop.py", "files.py"), f"{path.name} raises {raised}"  # train.py, and all who read
 
 
 def test_the_list_is_found_where_it_should_be():

@@ -58,7 +58,7 @@ def test_data_knows_nothing_of_the_detector() -> None:
     graph = grimp.build_graph("fsaf_core", cache_dir=None)
     data = {name for name in graph.modules if name.startswith("fsaf_core.data")}
     used = set().union(*map(graph.find_modules_directly_imported_by, data))
-    assert used - data <= {"fsaf_core.config", "fsaf_core.boxes"}
+    assert used - data <= {"fsaf_core.config", "fsaf_core.files"}
 
 
 def test_import_is_quick_and_light() -> None:

@@ -14,7 +14,7 @@ import torch
 
 import fsaf_core as fsaf
 from fsaf_core import loop, train
-from fsaf_core.checkpoint import training_files
+from fsaf_core.state import training_files
 
 TINY = fsaf.presets.get("tiny")
 TIMES = ("seconds", "images_per_s", "waiting")  # what may differ between two runs

@@ -17,13 +17,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import fsaf_core as fsaf
 from fsaf_core import loop, train
-from fsaf_core.checkpoint import training_files
 from fsaf_core.config import TrainConfig
 from fsaf_core.data.loading import Loader, open_dataset
 from fsaf_core.distributed import World, device_of, join, leave
-from fsaf_core.journal import Log, Meters, check_run
+from fsaf_core.journal import Log, Meters, check_run, differences
 from fsaf_core.loop import Run, TrainingStep
 from fsaf_core.optim import build_optimizer, clip_gradients, learning_rate, snapshot_steps
+from fsaf_core.state import training_files
 
 TINY = fsaf.presets.get("tiny")
 
@@ -424,6 +424,13 @@ def test_two_processes_with_one_normaliser_are_one_with_the_doubled_batch(branch
 
 
 # The log
+
+
+def test_differences_name_the_fields():
+    old = {"train": {"lr": 0.1, "milestones": (0.5, 0.7)}, "name": "a"}
+    new = {"train": {"lr": 0.2, "milestones": [0.5, 0.7]}, "name": "a", "more": None}
+    assert differences(old, old) == []
+    assert differences(old, new) == ["train.lr: 0.1 -> 0.2"]
 
 
 def test_a_log_is_cut_at_the_checkpoint_and_a_torn_line_goes(tmp_path):

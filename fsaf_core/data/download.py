@@ -17,6 +17,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..config import FSAFError
+from ..files import write_atomically
 
 COCO_URL = "http://images.cocodataset.org"
 TRIES = 5  # connections in a row that may bring nothing
@@ -232,6 +233,5 @@ def _make_subset(folder: Path, count: int) -> None:
         images = [whole["images"][i] for i in sorted(chosen)]
         ids = {image["id"] for image in images}
         annotations = [annotation for annotation in whole["annotations"] if annotation["image_id"] in ids]
-        part = folder / f"subset{count}_{name}.json.part"
-        part.write_text(json.dumps({**whole, "images": images, "annotations": annotations}))
-        os.replace(part, folder / f"subset{count}_{name}.json")
+        part = {**whole, "images": images, "annotations": annotations}
+        write_atomically(folder / f"subset{count}_{name}.json", json.dumps(part))

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
 from ..config import FSAFError
+from ..files import excerpt
 
 VERSION = 2  # of the arrays' layout: an index of another version is made anew
 MAX_SIDE = 2**20  # pixels of an image
@@ -68,12 +69,6 @@ _ARRAYS: dict[str, type] = {
     "image_ids": np.int64, "widths": np.int32, "heights": np.int32, "names": np.uint8, "name_ends": np.int64,
     "box_ends": np.int64, "boxes": np.float32, "labels": np.int32, "iscrowd": np.bool_, "areas": np.float32,
 }  # fmt: skip
-
-
-def excerpt(value: object) -> str:
-    """The start of a value's text, on one line: a file may hold anything."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= 80 else f"{text[:80]} ..."
 
 
 def _members(text: str) -> Iterator[tuple[str, dict]]:

@@ -21,10 +21,10 @@ import traitlets
 from PIL import Image
 
 from .. import presets
-from ..checkpoint import write_atomically
 from ..config import CONVENTIONS, FSAFError, ModelConfig
 from ..data.coco import load_image
 from ..detector import Detector
+from ..files import write_atomically
 from ..targets import HeadOutputs
 from .palette import DARK, LIGHT
 from .situation import CHOICES, MOST_PIXELS, NO_LEVEL, Snapshots, explore, head_outputs, padded

@@ -18,9 +18,10 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from ..checkpoint import model_config, write_atomically
+from ..checkpoint import model_config
 from ..config import FSAFError, ModelConfig
 from ..detector import Detector, build_detector
+from ..files import write_atomically
 from ..losses import at_label, cell_focal, focal_positive
 from ..selection import mean_by_level, select_heuristic, select_online
 from ..targets import Assignment, HeadOutputs

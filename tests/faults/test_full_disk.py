@@ -11,9 +11,9 @@ from heart import SMALL
 
 import fsaf_core as fsaf
 from fsaf_core import cli
-from fsaf_core.checkpoint import read_training, save_training, training_files
 from fsaf_core.config import FSAFError, SceneConfig
 from fsaf_core.data.scenes import make_scenes
+from fsaf_core.state import read_training, save_training, training_files
 
 
 @pytest.fixture

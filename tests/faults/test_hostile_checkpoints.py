@@ -18,9 +18,10 @@ from heart import SMALL
 from safetensors.torch import load_file, save_file
 
 import fsaf_core as fsaf
-from fsaf_core.checkpoint import load_weights, read_training, read_weights, save_training
+from fsaf_core.checkpoint import load_weights, read_weights
 from fsaf_core.cli import main
 from fsaf_core.config import FSAFError, ModelConfig
+from fsaf_core.state import read_training, save_training
 from fsaf_core.train import train
 
 NAN, INF = float("nan"), float("inf")

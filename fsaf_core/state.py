@@ -1,0 +1,75 @@
+"""The state of a training in a file: with it a run goes on as if it had never been stopped."""
+
+import io
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .config import FSAFError
+from .files import load_tensors, write_atomically
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result may depend on."""
+    return {"torch": str(torch.__version__), "numpy": str(np.__version__)}
+
+
+def random_states() -> dict[str, Any]:
+    """The state of every random generator, as tensors and plain containers."""
+    of_numpy: Any = np.random.get_state()
+    name, keys, *rest = of_numpy
+    return {
+        "python": random.getstate(),
+        "numpy": (name, keys.tolist(), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_states(states: Mapping[str, Any]) -> None:
+    """Puts the random generators where `random_states` saw them."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(states["torch"])
+    if len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def save_training(folder: str | Path, state: Mapping[str, Any], keep: int) -> Path:
+    """Writes `step_<state["step"]>.pt` and removes all but the last `keep`; the new one is safe before an old one goes."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    path = Path(folder) / f"step_{state['step']:09d}.pt"
+    write_atomically(path, buffer.getbuffer())
+    for old in training_files(folder)[: -max(1, keep)]:
+        old.unlink()
+    return path
+
+
+def training_files(folder: str | Path) -> list[Path]:
+    """The checkpoints in a folder, the oldest first."""
+    return sorted(Path(folder).glob("step_*.pt"))
+
+
+def read_training(path: str | Path) -> dict[str, Any]:
+    """The state that `save_training` wrote, on the CPU, read with `weights_only=True`.
+
+    Raises:
+        FSAFError: "x.pt is no readable checkpoint ...: delete it, and the one before it is used."
+    """
+    try:
+        with open(path, "rb") as file:
+            state = load_tensors(file)
+        if not isinstance(state, dict) or not {"model", "config", "step"} <= state.keys():
+            raise ValueError("it is of another kind")
+        if not all(isinstance(tensor, Tensor) for tensor in state["model"].values()):
+            raise ValueError("its weights are of another kind")
+    except Exception as error:  # the reader raises whatever a strange byte leads it to
+        reason = str(error).split("\n")[0].split(". ")[0]
+        raise FSAFError(f"{path} is no readable checkpoint ({reason}): delete it, and the one before it is used.") from error
+    return state
