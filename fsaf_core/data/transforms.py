@@ -4,6 +4,8 @@ All work on uint8 images and boxes in their pixels; normalising and padding are 
 the caller derives from (seed, epoch, image), so that what happens to an image does not depend on what was loaded before it.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
@@ -27,12 +29,18 @@ def resized_size(height: int, width: int, short: int, long: int) -> tuple[int, i
     return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
 
 
-def _taps(before: int, after: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel of a resized row the two pixels that it lies between, (2, after), and their weights in 1/2048."""
+@lru_cache(512)  # a crop's window has few sizes, a set's images fewer
+def _taps(before: int, after: int, ends: bool) -> tuple[np.ndarray, np.ndarray]:
+    """For each pixel of a resized row the two pixels that it lies between, (2, after), and their weights in 1/2048.
+
+    Beyond the centres of the outermost pixels these count alone (`ends`), or twice with their shares.
+    """
     at = ((np.arange(after) + 0.5) * (1 / (after / before)) - 0.5).astype(np.float32)
     low = np.floor(at)
     weights = np.rint(np.stack([1 - (at - low), at - low]) * np.float32(2048)).astype(np.int32)
-    return np.stack([low, low + 1]).astype(np.int64), weights
+    if ends:
+        weights[:, low < 0], weights[:, low + 1 >= before] = [[0], [2048]], [[2048], [0]]
+    return np.stack([low, low + 1]).astype(np.int64).clip(0, before - 1), weights
 
 
 def bilinear(image: UInt8[Tensor, "3 H W"], height: int, width: int) -> UInt8[Tensor, "3 h w"]:
@@ -41,11 +49,8 @@ def bilinear(image: UInt8[Tensor, "3 H W"], height: int, width: int) -> UInt8[Te
     That is in whole numbers: weights are rounded to 1/2048, sums cut off to 1/128 and 1/4 of a grey level on the way. Floats
     rounded at the end are above it by one grey level in 7 to 13 % of the values.
     """
-    columns, across = _taps(image.shape[2], width)
-    rows, down = _taps(image.shape[1], height)
-    # Beyond the centres of the outermost columns these count alone; above and below, both taps are the outermost row.
-    across[:, columns[0] < 0], across[:, columns[1] >= image.shape[2]] = [[0], [2048]], [[2048], [0]]
-    columns, rows = columns.clip(0, image.shape[2] - 1), rows.clip(0, image.shape[1] - 1)
+    columns, across = _taps(image.shape[2], width, ends=True)
+    rows, down = _taps(image.shape[1], height, ends=False)
     pixels, step = image.numpy(), max(1, 2**14 // width)  # lines at a time: what is worked on stays in the processor's cache
     lines, out = np.empty((3, pixels.shape[1], width), np.int16), np.empty((3, height, width), np.uint8)
     for y in range(0, pixels.shape[1], step):
@@ -76,15 +81,16 @@ def _scaled(sample: Sample, short: int, long: int) -> Sample:
     return {**sample, "image": image, "boxes": sample["boxes"] * scale, "ignored": sample["ignored"] * scale}
 
 
+def _mirrored(boxes: Float32[Tensor, "N 4"], width: int) -> Float32[Tensor, "N 4"]:
+    x1, y1, x2, y2 = boxes.unbind(1)
+    return torch.stack([width - x2, y1, width - x1, y2], dim=1)
+
+
 def flip(sample: Sample) -> Sample:
     """The sample mirrored left to right."""
-    width = sample["image"].shape[2]
-
-    def mirrored(boxes: Float32[Tensor, "N 4"]) -> Float32[Tensor, "N 4"]:
-        return torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], dim=1)
-
-    boxes, ignored = mirrored(sample["boxes"]), mirrored(sample["ignored"])
-    return {**sample, "image": sample["image"].flip(2), "boxes": boxes, "ignored": ignored}
+    image, width = sample["image"], sample["image"].shape[2]
+    boxes, ignored = _mirrored(sample["boxes"], width), _mirrored(sample["ignored"], width)
+    return {**sample, "image": image.flip(2), "boxes": boxes, "ignored": ignored}
 
 
 def zoom_crop(sample: Sample, fill: tuple[float, float, float], rng: np.random.Generator) -> Sample:
