@@ -50,6 +50,15 @@ ENCODE_SLIPS = (
     Slip(
         lambda box, i, j, s, S, c: [encode_cell(box, i, j, s, S, c)[k] for k in (1, 3, 0, 2)], "the order: l t r b, not t b l r"
     ),
+    Slip(lambda box, i, j, s, S, c: encode_cell(box, i, j, s, S, c / s), "half a cell: c is in cells, times stride it is pixels"),
+    Slip(
+        lambda box, i, j, s, S, c: encode_cell([*box[:2], box[0] + box[2], box[1] + box[3]], i, j, s, S, c),
+        "the box: x1 y1 x2 y2, two corners; you take the last two for its sides",
+    ),
+    Slip(
+        lambda box, i, j, s, S, c: [abs(v) for v in encode_cell(box, i, j, s, S, c)],
+        "the signs: from a cell outside the box some distances are negative; keep that",
+    ),
 )
 
 
@@ -73,6 +82,27 @@ def _no_relu(o: Tensor, s: int, S: float, c: float) -> Tensor:
     return decode_level(o.relu(), s, S, c) + (o - o.relu()).permute(1, 2, 0) * S * s * torch.tensor([-1.0, -1.0, 1.0, 1.0])
 
 
+def _mixed(o: Tensor, s: int, S: float, c: float) -> Tensor:
+    """As if the row gave x and the column y."""
+    row, column = ((torch.arange(count) + c) * s for count in o.shape[1:])
+    apart = row[:, None] - column[None]
+    return decode_level(o, s, S, c) + torch.stack([apart, -apart, apart, -apart], -1)
+
+
+def _both_sides(o: Tensor, s: int, S: float, c: float) -> Tensor:
+    return decode_level(o, s, S, c) + 2 * S * s * (o.relu() * torch.tensor([1, 1, 0, 0])[:, None, None]).permute(1, 2, 0)
+
+
+def _reshaped(o: Tensor, s: int, S: float, c: float) -> Tensor:
+    right = decode_level(o, s, S, c)
+    return right.permute(2, 0, 1).reshape(right.shape)
+
+
+def _with_sides(o: Tensor, s: int, S: float, c: float) -> Tensor:
+    right = decode_level(o, s, S, c)
+    return torch.cat([right[..., :2], right[..., 2:] - right[..., :2]], -1)
+
+
 DECODE_SLIPS = (
     Slip(_no_relu, "the ReLU: a distance below zero is none, it becomes 0"),
     Slip(lambda o, s, S, c: decode_level(o, s, S, 0.0), "half a cell: the cell stands at (j + c), not at j"),
@@ -84,6 +114,14 @@ DECODE_SLIPS = (
     Slip(lambda o, s, S, c: decode_level(o, s, S, c).permute(2, 0, 1), "the axes: the result is (h, w, 4), the four sides last"),
     Slip(lambda o, s, S, c: decode_level(o[[1, 0, 3, 2]], s, S, c), "the order: channels are l t r b, you read t l b r"),
     Slip(lambda o, s, S, c: decode_level(o[[0, 2, 1, 3]], s, S, c), "the order: channels are l t r b, you read l r t b"),
+    Slip(_mixed, "x and y: x runs over the columns, y over the rows; yours are swapped"),
+    Slip(_reshaped, "the axes: reshape tears the four numbers of a cell apart; stack or permute moves them"),
+    Slip(_both_sides, "the signs: left and top lie before the cell, so x − ... and y − ..."),
+    Slip(lambda o, s, S, c: decode_level(o, s, S, c).relu(), "the ReLU: it is for distances; a box may begin before the image"),
+    Slip(lambda o, s, S, c: decode_level(o.exp(), s, S, c), "the ReLU: FSAF says max(z, 0), not e to the z"),
+    Slip(lambda o, s, S, c: decode_level(o.sigmoid(), s, S, c), "the ReLU: the sigmoid belongs to the class output"),
+    Slip(lambda o, s, S, c: decode_level(o.abs(), s, S, c), "the ReLU: what is below zero becomes 0, its sign is not dropped"),
+    Slip(_with_sides, "the box: x1 y1 x2 y2, two corners; yours ends with width and height"),
 )
 
 

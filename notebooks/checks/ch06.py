@@ -7,9 +7,9 @@ import torch
 from solutions.ch06 import class_targets, effective_map, reference_map
 from torch import Tensor
 
-from . import Case, Checker, Slip
+from . import STAR, Case, Checker, Slip, within
 
-STAR = (6.46, 38.64, 40.25, 89.75)
+INF = float("inf")
 TRIANGLE = (40.39, 61.63, 59.0, 67.92)
 
 
@@ -58,6 +58,11 @@ def _swapped(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return other
 
 
+def _rounded_first(box: tuple, stride: int, rows: int, columns: int, scale: float) -> Tensor:
+    x1, y1, x2, y2 = (side / stride for side in box)
+    return _cells()((math.floor(x1), math.floor(y1), math.ceil(x2), math.ceil(y2)), 1, rows, columns, scale)
+
+
 _TOUCH = "which cells the scaled box touches: from floor of its low edge to ceil of its high edge, the end not included"
 _NEVER = "a box within one cell, or on a line between two: it keeps the cell that it stands in"
 _CLAMP = "the border of the map: rows 0..rows−1 and columns 0..columns−1 are all there are, and one of each must remain"
@@ -74,6 +79,7 @@ EFFECTIVE_CASES = (
     Case("a box whose middle lies outside", ((-60.0, 40.0, 20.0, 104.0), 8, 16, 16, 0.2), _CLAMP),
     Case("a box whose middle lies beyond the last cell", ((110.0, 100.0, 170.0, 180.0), 8, 16, 16, 0.2), _CLAMP),
     Case("a box on a map of one cell", (STAR, 128, 1, 1, 0.2), _CLAMP),
+    Case("a box that ends half a pixel beyond a line", ((3.0, 3.0, 16.5, 16.5), 8, 4, 4, 1.0), "the fractions: keep them"),
 )
 EFFECTIVE_SLIPS = (
     Slip(_cells(share=math.sqrt), "the scale: ε multiplies the sides, so the area shrinks to ε²; yours shrinks the area to ε"),
@@ -105,6 +111,28 @@ EFFECTIVE_SLIPS = (
     Slip(_cells(clamp=False), _CLAMP),
     Slip(_cells(least=0), f"{_NEVER}; yours has no cell"),
     Slip(_cells(least=2), "the least number of cells: one each way is enough here; you take two"),
+    Slip(
+        lambda box, stride, rows, columns, scale: _cells()([int(side) for side in box], stride, rows, columns, scale),
+        "the box: its sides are fractions of pixels; you cut them to whole ones",
+    ),
+    Slip(_rounded_first, "the order: scale the box first, take floor and ceil last; you scale whole cells"),
+    Slip(
+        lambda box, stride, rows, columns, scale: _cells()(box, 1, rows, columns, scale),
+        "the stride: boxes are in pixels, cells are stride pixels apart",
+    ),
+    Slip(
+        lambda box, stride, rows, columns, scale: _cells()(
+            (*box[:2], box[0] + scale * (box[2] - box[0]), box[1] + scale * (box[3] - box[1])), stride, rows, columns, 1.0
+        ),
+        "the middle: the scaled box keeps the box's centre; yours keeps its upper left corner",
+    ),
+    Slip(
+        lambda box, stride, rows, columns, scale: _cells()(
+            (*box[:2], box[0] + box[2], box[1] + box[3]), stride, rows, columns, scale
+        ),
+        "the box: x1 y1 x2 y2, two corners; you take the last two for its sides",
+    ),
+    Slip(lambda *args: ~_cells()(*args), "true and false: the box's own cells are true; yours are all the others"),
 )
 
 
@@ -118,6 +146,8 @@ def _reference(
     inside: str = "full",
     strict: bool = True,
     least: Callable[[float, float], float] = lambda cell, box: 0.01 * cell,
+    wide: float = 1.0,
+    negative: bool = False,
 ) -> Callable[..., Tensor]:
     """The solution with one thing otherwise: a source of slips."""
 
@@ -128,7 +158,8 @@ def _reference(
 
         def covered(at: Tensor, low: float, high: float) -> Tensor:
             at = at + square * stride
-            return ((at + stride / 2).clamp(max=high) - (at - stride / 2).clamp(min=low)).clamp(min=0)
+            half = wide * stride / 2
+            return ((at + half).clamp(max=high) - (at - half).clamp(min=low)).clamp(min=-INF if negative else 0)
 
         overlap = covered(row, y - h / 2, y + h / 2) * covered(column, x - w / 2, x + w / 2)
         limits = {"full": (x1, y1, x2, y2), "effective": (x - w / 2, y - h / 2, x + w / 2, y + h / 2)}
@@ -171,6 +202,18 @@ REFERENCE_SLIPS = (
     Slip(_reference(strict=False), f"{_POINT}; a point on the edge is not inside"),
     Slip(_reference(least=lambda cell, box: 0.01 * box), f"{_SQUARE}; you divide by the area of the box"),
     Slip(_reference(least=lambda cell, box: 0.0), f"{_SQUARE}: more than 0.01 · stride², not just more than nothing"),
+    Slip(_reference(least=lambda cell, box: -1.0), f"{_SQUARE}; you left it out, or took the whole box"),
+    Slip(_reference(least=lambda cell, box: 0.1 * cell), f"{_SQUARE}: 0.01 of it, not 0.1"),
+    Slip(
+        _reference(wide=2.0),
+        "the square: half a stride to each side of the point; yours is twice as wide",
+    ),
+    Slip(_reference(least=lambda cell, box: 0.01 / 1.01 * (cell + box)), f"{_SQUARE}; you divide by the union, which is an IoU"),
+    Slip(_reference(negative=True), f"{_SQUARE}; where the two miss each other both ways, minus times minus is no overlap"),
+    Slip(
+        lambda *args: _reference(inside="")(*args) | _reference(least=lambda cell, box: -1.0)(*args),
+        "both conditions: a cell must fulfil the two of them; one is enough for yours",
+    ),
     Slip(_reference(share=math.sqrt), "the scale: it multiplies the sides, not the area"),
     Slip(
         _reference(share=lambda scale: 2 * scale), "half a side: the scaled box reaches ε·w/2 to each side of the middle, not ε·w"
@@ -195,6 +238,7 @@ def _targets(
     belt_wins: bool = False,
     all_classes: bool = False,
     settle: str = "all",
+    by: str = "area",
     belt_only: bool = False,
     belt_is: int = -1,
 ) -> Callable[..., Tensor]:
@@ -204,10 +248,11 @@ def _targets(
         effective: Tensor, ignoring: Tensor, area: Tensor, labels: Tensor, selected: Tensor, level: int, num_classes: int
     ) -> Tensor:
         result = torch.zeros(num_classes, *effective.shape[1:], dtype=torch.long)
-        chosen, order = selected.tolist(), area.argsort(descending=not larger).tolist()
+        sizes = {"cells": effective.flatten(1).sum(1), "list": -torch.arange(len(area))}.get(by, area)
+        chosen, order = selected.tolist(), sizes.argsort(descending=not larger, stable=True).tolist()
         owner = torch.full(effective.shape[1:], -1)
         for n in order:
-            if settle == "all" or learns(chosen[n], level):
+            if settle != "level" or learns(chosen[n], level):
                 owner[effective[n]] = n
         for n in order:
             if near(chosen[n], level):
@@ -225,6 +270,16 @@ def _targets(
         return result
 
     return function
+
+
+def _nobody(
+    effective: Tensor, ignoring: Tensor, area: Tensor, labels: Tensor, selected: Tensor, level: int, num_classes: int
+) -> Tensor:
+    """As if cells without an owner belonged to the last instance."""
+    result = class_targets(effective, ignoring, area, labels, selected, level, num_classes)
+    if len(labels) and selected[-1] == level:
+        result[labels[-1], ~effective.any(0)] = 1
+    return result
 
 
 def _maps(size: int, *boxes: tuple[int, int, int, int]) -> Tensor:
@@ -245,11 +300,28 @@ _TWO = (
 _SAME = (*_TWO[:3], torch.tensor([2, 2]))
 
 
+_CROWD = (  # neither the order of the list nor the number of cells is the order by area
+    _maps(6, (2, 4, 1, 4), (1, 4, 2, 5), (3, 5, 3, 4)),
+    _maps(6, (1, 5, 1, 5), (0, 5, 1, 6), (2, 6, 2, 5)),
+    torch.tensor([200.0, 500.0, 300.0]),
+    torch.tensor([0, 1, 2]),
+)
+
+
 def _targets_case(name: str, look: str, instances: tuple, selected: list[int], level: int) -> Case:
     args = (*instances, torch.tensor(selected), level, 3)
     return Case(name, args, look)
 
 
+NEAR_SLIPS = (  # which levels count, beside the selected one: whole numbers, or tensors of them, to bools
+    Slip(lambda selected, at: at == selected, "yours counts at the selected level only"),
+    Slip(lambda selected, at: abs(at - selected) == 1, "yours is missing at the selected level itself"),
+    Slip(lambda selected, at: at > -1, "yours counts at every level"),
+    Slip(lambda selected, at: abs(at - selected) != 1, "yours is turned round"),
+    Slip(lambda selected, at: (at == selected) | (at == selected + 1), "you look to the coarser side only"),
+    Slip(lambda selected, at: (at == selected) | (at == selected - 1), "you look to the finer side only"),
+    Slip(lambda selected, at: abs(at - selected) <= 2, "yours reaches two levels far"),
+)
 _NEAR = "where the ignoring box counts: at the selected level and at the two beside it, nowhere else"
 _SETTLE = "the shared cell: it belongs to the smaller instance"
 TARGETS_CASES = (
@@ -259,6 +331,7 @@ TARGETS_CASES = (
     _targets_case("one level above its own", f"{_NEAR}; there the whole ignoring box is −1", _ONE, [0], 1),
     _targets_case("one level below its own", f"{_NEAR}; there the whole ignoring box is −1", _ONE, [2], 1),
     _targets_case("two levels away", f"{_NEAR}; here all is 0", _ONE, [3], 1),
+    _targets_case("three levels away", f"{_NEAR}; here all is 0", _ONE, [4], 1),
     _targets_case("an instance without a level", "selected = −1: no level, so it has no neighbours either", _ONE, [-1], 0),
     _targets_case("two classes, a shared cell", _SETTLE, _TWO, [1, 1], 1),
     _targets_case(
@@ -270,19 +343,20 @@ TARGETS_CASES = (
     _targets_case(
         "two of one class", "one class: a cell in the belt of one and owned by the other is positive", _SAME, [1, 1], 1
     ),
+    _targets_case("three, the smallest first", f"{_SETTLE}, wherever it stands", _CROWD, [1, 1, 1], 1),
     _targets_case("no instance", "an image without objects: all 0", tuple(part[:0] for part in _ONE), [], 1),
 )
 TARGETS_SLIPS = (
     Slip(_targets(larger=True), f"{_SETTLE}; you give it to the larger one"),
+    Slip(_targets(by="list"), f"{_SETTLE}, by `area`; yours to the last in the list"),
+    Slip(_targets(by="list", larger=True), f"{_SETTLE}, by `area`; yours to the first in the list"),
+    Slip(_targets(by="cells"), f"{_SETTLE}, by `area`; you count its effective cells at this level"),
+    Slip(_nobody, "a cell of nobody: index −1 means the last instance in PyTorch; ask for an owner first"),
     Slip(_targets(settle="none"), f"{_SETTLE} alone; yours is positive for both classes"),
     Slip(
         _targets(settle="level"), "the shared cell: ownership is settled before the selection, with all instances that reach it"
     ),
-    Slip(_targets(near=lambda s, at: s == at), f"{_NEAR}; yours counts at the selected level only"),
-    Slip(_targets(near=lambda s, at: abs(s - at) == 1 and s >= 0), f"{_NEAR}; yours is missing at the selected level itself"),
-    Slip(_targets(near=lambda s, at: s >= 0), f"{_NEAR}; yours counts at every level"),
-    Slip(_targets(near=lambda s, at: s >= 0 and s - at in (0, 1)), f"{_NEAR}; you look to one side only"),
-    Slip(_targets(near=lambda s, at: s >= 0 and at - s in (0, 1)), f"{_NEAR}; you look to one side only"),
+    *within(lambda near: _targets(near=lambda s, at: s >= 0 and near(s, at)), NEAR_SLIPS, f"{_NEAR}; "),
     Slip(
         _targets(near=lambda s, at: abs(s - at) <= 1),
         "selected = −1: no level, but |0 − (−1)| = 1 makes it a neighbour of level 0",

@@ -37,3 +37,26 @@ def test_dead_outputs_are_those_without_gradient() -> None:
     before, positive = torch.randn(50, 4).mul(4).round().div(4).requires_grad_(), torch.rand(50) < 0.5
     (slope,) = torch.autograd.grad(before.relu().sum(), before)
     assert ch05.dead_share(before, positive) == pytest.approx(float((slope[positive] == 0).float().mean()))
+
+
+def decoded(offsets, stride, S, c, flip=False):
+    """A level decoded by torch's own grid; with `flip` its x and y are exchanged."""
+    row, column = torch.meshgrid(*((torch.arange(count) + c) * stride for count in offsets.shape[1:]), indexing="ij")
+    x, y = (row, column) if flip else (column, row)
+    l, t, r, b = offsets.relu() * S * stride
+    return torch.stack([x - l, y - t, x + r, y + b], -1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (lambda *args: decoded(*args, flip=True), "x and y"),
+        (lambda *args: torch.stack([*decoded(*args).unbind(-1)]).reshape(decoded(*args).shape), "reshape"),
+        (lambda *args: decoded(*args).clamp(min=0), "a box may begin before the image"),
+        (lambda offsets, *rest: decoded(offsets.abs(), *rest), "its sign is not dropped"),
+        (lambda *args: decoded(*args).flatten(0, 1), "the shape first"),
+    ],
+)
+def test_wrong_levels_of_a_new_reader_are_named(refused, verdict, wrong, hint) -> None:
+    assert verdict(checks.check_decode_level, decoded).startswith("done")
+    refused(checks.check_decode_level, wrong, hint)

@@ -99,3 +99,73 @@ def test_targets_equal_the_core() -> None:
             effective, ignoring = (part[:, start : start + count].unflatten(1, shape) for part in maps)
             mine = ch06.class_targets(effective, ignoring, area, labels, assignment.selected_level, level, CONFIG.num_classes)
             assert torch.equal(mine.flatten(1), core[:, start : start + count])
+
+
+def by_rule(point=0.0, both=True, square=True, half=0.5, whole=False):
+    """The reference's rule by broadcasting, and what a reader makes of it who misses one word of the text."""
+
+    def function(box, stride, rows, columns, scale):
+        x1, y1, x2, y2 = box
+        x, y, w, h = (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) * scale / 2, (y2 - y1) * scale / 2
+        px, py = ((torch.arange(count) + point) * stride for count in (columns, rows))
+        wide = (px + half * stride).clamp(max=x + w) - (px - half * stride).clamp(min=x - w)
+        high = (py + half * stride).clamp(max=y + h) - (py - half * stride).clamp(min=y - h)
+        share = (high.clamp(min=0)[:, None] * wide.clamp(min=0)[None] if both else high[:, None] * wide[None]) / stride**2
+        inside = ((y1 < py) & (py < y2))[:, None] & ((x1 < px) & (px < x2))[None]
+        return (share > 0.01) & inside if square else inside
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (by_rule(square=False), "you left it out"),  # was told to halve its sides
+        (by_rule(half=1.0), "twice as wide"),
+        (by_rule(both=False), "minus times minus"),
+        (by_rule(point=0.5), "where a cell stands"),
+        (lambda *args: by_rule(square=False)(*args) | ch06.reference_map(*args), "you left it out"),
+    ],
+)
+def test_wrong_readings_of_the_reference_are_named(refused, verdict, wrong, hint) -> None:
+    assert verdict(checks.check_reference_map, by_rule()).startswith("done")
+    refused(checks.check_reference_map, wrong, hint)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (lambda box, *rest: by_loop()([side // 1 for side in box], *rest), "fractions"),  # once passed
+        (lambda box, stride, *rest: by_loop()([side // stride for side in box], 1, *rest), "floor"),
+        (lambda *args: by_loop()(*args).nonzero(), "the shape first"),
+    ],
+)
+def test_wrong_maps_of_a_new_reader_are_named(refused, wrong, hint) -> None:
+    refused(checks.check_effective_map, wrong, hint)
+
+
+def painted(effective, ignoring, area, labels, selected, level, num_classes, order=None):
+    """The level's targets, painted instance by instance in an order of its own."""
+    result, owner = torch.zeros(num_classes, *effective.shape[1:]), torch.full(effective.shape[1:], -1)
+    for n in (area.argsort(descending=True) if order is None else order(effective)).tolist():
+        owner[effective[n]] = n
+    for n, at in enumerate(selected.tolist()):
+        if at >= 0 and abs(at - level) <= 1:
+            result[labels[n]][ignoring[n]] = -1
+    for n, at in enumerate(selected.tolist()):
+        if at == level:
+            result[labels[n]][owner == n] = 1
+    return result
+
+
+@pytest.mark.parametrize(
+    ("order", "hint"),
+    [
+        (lambda effective: torch.arange(len(effective)), "the last in the list"),  # these two once passed
+        (lambda effective: effective.flatten(1).sum(1).argsort(descending=True), "effective cells"),
+        (lambda effective: torch.arange(len(effective)).flip(0), "the first in the list"),
+    ],
+)
+def test_the_smallest_is_the_one_of_least_area(refused, verdict, order, hint) -> None:
+    assert verdict(checks.check_class_targets, painted).startswith("done")
+    refused(checks.check_class_targets, lambda *args: painted(*args, order=order), hint)
