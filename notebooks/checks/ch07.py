@@ -1,22 +1,21 @@
 """Checkers of notebook 07: means by instance and level, the choice of a level, the loss that trains."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from solutions.ch07 import anchor_free_loss, choose_level, focal, iou_loss, level_means
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
-from . import Case, Checker, Slip
+from . import Case, Checker, Slip, within
+from .runs import DETACHED, numbers, with_slopes
 
 INF = float("inf")
 
 
-def _random(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _means(kind: str = "mean", none: float = INF, shift: int = 1, share: str = "own") -> Callable[..., Tensor]:
+def means(kind: str = "mean", none: float = INF, shift: int = 1, share: str = "own") -> Callable[..., Tensor]:
     """The solution with one thing otherwise: a source of slips."""
 
     def function(cell_loss: Tensor, owner: Tensor, level: Tensor, num_instances: int, num_levels: int) -> Tensor:
@@ -42,7 +41,7 @@ _NONE = "an instance without a cell at a level: its loss is inf there, so that i
 _MEAN = "the mean over the cells that the instance owns at that level"
 
 
-_MANY = torch.randint(0, 5, (60,), generator=_random(0))
+_MANY = torch.randint(0, 5, (60,), generator=numbers(0))
 MEANS_CASES = (
     Case(
         "one instance, two cells at P3 and one at P4",
@@ -58,41 +57,93 @@ MEANS_CASES = (
         (_LOSS * 0, _OWNER, _LEVEL, 3, 3),
         "a mean of 0 is the best loss there is, and no sign of an empty region",
     ),
-    Case("60 cells", (torch.rand(60, generator=_random(1)), _MANY, torch.arange(60) * 3 // 60, 4, 3), _MEAN),
+    Case("60 cells", (torch.rand(60, generator=numbers(1)), _MANY, torch.arange(60) * 3 // 60, 4, 3), _MEAN),
     Case("no instance", (_LOSS, _OWNER * 0, _LEVEL, 0, 3), "an image without objects: a table of 0 rows"),
 )
 MEANS_SLIPS = (
-    Slip(_means("sum"), "mean or sum: a sum grows with the number of cells, so that coarse levels with few cells always win"),
-    Slip(_means(share="level"), "the divisor: the instance's own cells at the level, not all cells of the level"),
-    Slip(_means(share="instance"), "the divisor: the instance's cells at this level, not at all levels"),
-    Slip(_means(share="all"), "the divisor: the instance's own cells at the level, not all R"),
-    Slip(_means("min"), "the mean: you take its best cell"),
-    Slip(_means("max"), "the mean: you take its worst cell"),
-    Slip(_means(none=0.0), f"{_NONE}; yours is 0, the least of all"),
-    Slip(_means(none=float("nan")), f"{_NONE}; yours is nan, the mean of nothing"),
-    Slip(_means(none=-1.0), f"{_NONE}; yours is −1, which is less than any loss"),
-    Slip(_means(none=1e6), f"{_NONE}; the reference has 1e6 here, this core has inf"),
-    Slip(_means(shift=0), "owner: 0 is nobody, and instance n is n + 1; yours is one off"),
-    Slip(
-        lambda loss, owner, level, n, at: level_means(loss, owner, level, n, at).T,
-        "the axes: instances are rows, levels are columns",
-    ),
+    Slip(means("sum"), "mean or sum: a sum grows with the number of cells, so that coarse levels with few cells always win"),
+    Slip(means("sum", none=0.0), "mean or sum: a sum grows with the cells; and of no cell it is 0, the least of all"),
+    Slip(means(share="level"), "the divisor: the instance's own cells at the level, not all cells of the level"),
+    Slip(means(share="instance"), "the divisor: the instance's cells at this level, not at all levels"),
+    Slip(means(share="all"), "the divisor: the instance's own cells at the level, not all R"),
+    Slip(means("min"), "the mean: you take its best cell"),
+    Slip(means("max"), "the mean: you take its worst cell"),
+    Slip(means(none=0.0), f"{_NONE}; yours is 0, the least of all"),
+    Slip(means(none=float("nan")), f"{_NONE}; yours is nan, the mean of nothing"),
+    Slip(means(none=-1.0), f"{_NONE}; yours is −1, which is less than any loss"),
+    Slip(means(none=1e6), f"{_NONE}; the reference has 1e6 here, this core has inf"),
+    Slip(means(none=1e5), f"{_NONE}; a large number is not inf"),
+    Slip(means(shift=0), "owner: 0 is nobody, and instance n is n + 1; yours is one off"),
+)
+_AXES = Slip(lambda *args: level_means(*args).T, "the axes: instances are rows, levels are columns")
+check_level_means = Checker(level_means, MEANS_CASES, (*MEANS_SLIPS, _AXES))
+
+
+_ALPHA = "alpha: 0.25 where the answer is 1, 0.75 where it is 0"
+
+
+def other_focal(
+    alpha: float = 0.25, gamma: float = 2, whole: float = 1, swapped: bool = False, twice: bool = False, naive: bool = False
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The focal loss with one thing otherwise: a source of slips."""
+
+    def function(logits: Tensor, answers: Tensor) -> Tensor:
+        hit = torch.where(answers > 0, 1, -1) * (logits.sigmoid() if twice else logits)
+        easy = (hit if swapped else -hit).sigmoid()
+        log = hit.sigmoid().log() if naive else logsigmoid(hit)
+        return -whole * torch.where(answers > 0, alpha, 1 - alpha) * easy**gamma * log
+
+    return function
+
+
+FOCAL_SLIPS = (
+    Slip(other_focal(alpha=0.75), f"{_ALPHA}; yours are swapped"),
+    Slip(other_focal(alpha=0.5), _ALPHA),
+    Slip(other_focal(alpha=0.5, whole=2), f"{_ALPHA}; it is missing"),
+    Slip(other_focal(alpha=0.5, whole=0.5), f"{_ALPHA}; yours is 0.25 for both"),
+    Slip(other_focal(gamma=0), "gamma: the factor (1 − p)² is missing"),
+    Slip(other_focal(gamma=1), "gamma: it is 2"),
+    Slip(other_focal(alpha=0.5, gamma=0, whole=2), "alpha and gamma: this is plain cross entropy"),
+    Slip(other_focal(swapped=True), "the factor: (1 − p)² where the answer is 1, p² where it is 0; yours are swapped"),
+    Slip(other_focal(twice=True), "the sigmoid: it is applied twice"),
+)
+IOU_SLIPS = (
+    Slip(lambda a, b: 1 - (-iou_loss(a, b)).exp(), "the box loss: −ln IoU, not 1 − IoU"),
+    Slip(lambda a, b: (-iou_loss(a, b)).exp(), "the box loss: −ln IoU, not the IoU itself"),
+    Slip(lambda a, b: -iou_loss(a, b), "the sign: −ln IoU is positive"),
+    Slip(lambda a, b: iou_loss(a, b) / math.log(2), "the logarithm: the natural one"),
+    Slip(lambda a, b: iou_loss(a, b) / math.log(10), "the logarithm: the natural one"),
 )
 
 
-check_level_means = Checker(level_means, MEANS_CASES, MEANS_SLIPS)
+def cell_loss(
+    cls: Callable[[Tensor, Tensor], Tensor] = focal,
+    box: Callable[[Tensor, Tensor], Tensor] = iou_loss,
+    classes: str = "sum",
+    parts: tuple[float, float] = (1, 1),
+) -> Callable[[Tensor, Tensor, Tensor, int], Tensor]:
+    """The loss (n,) of an instance's n cells, with one thing otherwise: a source of slips."""
 
-
-def _other_focal(
-    alpha: float = 0.25, gamma: float = 2, swapped: bool = False, twice: bool = False
-) -> Callable[[Tensor, Tensor], Tensor]:
-    def function(logits: Tensor, targets: Tensor) -> Tensor:
-        p = (logits.sigmoid() if twice else logits).sigmoid()
-        hit = torch.where(targets > 0, p, 1 - p)
-        easy = hit if swapped else 1 - hit
-        return -torch.where(targets > 0, alpha, 1 - alpha) * easy**gamma * hit.log()
+    def function(logits: Tensor, offsets: Tensor, targets: Tensor, label: int) -> Tensor:
+        wanted = torch.zeros_like(logits)
+        wanted[:, label] = 1
+        entries = cls(logits, wanted)
+        focal_part = {"sum": entries.sum(1), "mean": entries.mean(1), "own": entries[:, label]}[classes]
+        return parts[0] * focal_part + parts[1] * box(offsets, targets)
 
     return function
+
+
+OF_A_CELL = cell_loss()
+CELL_SLIPS = (
+    Slip(cell_loss(classes="mean"), "the classes: the focal loss is summed over them, not averaged"),
+    Slip(cell_loss(classes="own"), "the classes: the focal loss is summed over all of them; yours has the instance's own only"),
+    Slip(cell_loss(parts=(1, 0)), "the two parts: −ln IoU is missing"),
+    Slip(cell_loss(parts=(0, 1)), "the two parts: the focal loss is missing"),
+    Slip(cell_loss(parts=(0.5, 0.5)), "the two parts: they are added; λ weighs the training loss, not the selection"),
+    *within(cell_loss, FOCAL_SLIPS),
+    *within(lambda box: cell_loss(box=box), IOU_SLIPS),
+)
 
 
 def _crossed(offsets: Tensor, targets: Tensor) -> Tensor:
@@ -101,11 +152,8 @@ def _crossed(offsets: Tensor, targets: Tensor) -> Tensor:
 
 
 def _choose(
-    cls: Callable[[Tensor, Tensor], Tensor] = focal,
-    box: Callable[[Tensor, Tensor], Tensor] = iou_loss,
-    classes: str = "sum",
+    loss: Callable[[Tensor, Tensor, Tensor, int], Tensor] = OF_A_CELL,
     cells: str = "mean",
-    parts: tuple[float, float] = (1, 1),
     none: float = INF,
     worst: bool = False,
     last: bool = False,
@@ -116,14 +164,10 @@ def _choose(
 
     def function(levels: Sequence[tuple[Tensor, Tensor, Tensor]], label: int) -> tuple[Tensor, int]:
         losses = []
-        for logits, offsets, targets in levels:
-            wanted = torch.zeros_like(logits)
-            wanted[:, label] = 1
-            entries = cls(logits, wanted)
-            focal_part = {"sum": entries.sum(1), "mean": entries.mean(1), "own": entries[:, label]}[classes]
-            both = parts[0] * focal_part + parts[1] * box(offsets, targets)
+        for level in levels:
+            both = loss(*level, label)
             reduced = both.sum() if cells == "sum" else both.mean()
-            losses.append(reduced if len(logits) else torch.tensor(none))
+            losses.append(reduced if len(both) else torch.tensor(none))
         table = torch.stack(losses)
         table = table.detach() if detached else table
         order = table.flip(0) if last else table
@@ -149,7 +193,7 @@ def _ask_choice(function: Callable, levels: Sequence, label: int) -> Any:
 
 def _levels(seed: int, *counts: int, classes: int = 4, better: int = 0) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Outputs and targets of cells at some levels; those of level `better` fit best."""
-    random = _random(seed)
+    random = numbers(seed)
     result = []
     for index, count in enumerate(counts):
         targets = 0.2 + torch.rand(count, 4, generator=random)
@@ -181,32 +225,9 @@ CHOICE_SLIPS = (
         _choose(cells="sum", none=0.0),
         "mean or sum: a sum grows with the number of cells; and of no cell it is 0, the least of all",
     ),
-    Slip(_choose(classes="mean"), "the classes: the focal loss is summed over them, not averaged"),
-    Slip(_choose(classes="own"), "the classes: the focal loss is summed over all of them; yours has the instance's own only"),
-    Slip(_choose(parts=(1, 0)), "the two parts: −ln IoU is missing"),
-    Slip(_choose(parts=(0, 1)), "the two parts: the focal loss is missing"),
-    Slip(_choose(parts=(0.5, 0.5)), "the two parts: they are added; λ weighs the training loss, not the selection"),
-    Slip(
-        _choose(_other_focal(alpha=0.75)),
-        "alpha: 0.25 belongs to the positive entry, 0.75 to the negative ones; yours are swapped",
-    ),
-    Slip(_choose(_other_focal(alpha=0.5)), "alpha: 0.25 for the positive entry, 0.75 for the negative ones"),
-    Slip(
-        _choose(lambda x, y: 2 * _other_focal(alpha=0.5)(x, y)), "alpha: 0.25 for the positive entry, 0.75 for the negative ones"
-    ),
-    Slip(_choose(_other_focal(gamma=0)), "gamma: (1 − p)² is missing"),
-    Slip(_choose(_other_focal(gamma=1)), "gamma: it is 2"),
-    Slip(
-        _choose(_other_focal(swapped=True)),
-        "the factor: (1 − p)² for the positive entry, p² for a negative one; yours are swapped",
-    ),
-    Slip(_choose(_other_focal(twice=True)), "the sigmoid: it is applied twice"),
-    Slip(_choose(box=lambda a, b: 1 - (-iou_loss(a, b)).exp()), "the box part: −ln IoU, not 1 − IoU"),
-    Slip(_choose(box=lambda a, b: (-iou_loss(a, b)).exp()), "the box part: −ln IoU, not the IoU itself"),
-    Slip(_choose(box=lambda a, b: -iou_loss(a, b)), "the sign: −ln IoU is positive"),
-    Slip(_choose(box=lambda a, b: iou_loss(a, b) / torch.log(torch.tensor(2.0))), "the logarithm: the natural one"),
-    Slip(_choose(box=_crossed), "the order of the sides: l t r b, so a width is l + r, the first and the third"),
-    Slip(_choose(box=lambda a, b: (a - b).abs().sum(-1)), "the box part: −ln IoU, not a distance of the offsets"),
+    *within(_choose, CELL_SLIPS),
+    Slip(_choose(cell_loss(box=_crossed)), "the order of the sides: l t r b, so a width is l + r, the first and the third"),
+    Slip(_choose(cell_loss(box=lambda a, b: (a - b).abs().sum(-1))), "the box part: −ln IoU, not a distance of the offsets"),
     Slip(_choose(none=0.0), f"{_EMPTY}; yours is 0, the least of all"),
     Slip(_choose(none=float("nan")), f"{_EMPTY}; yours is nan, the mean of nothing"),
     Slip(_choose(worst=True), "which level: the one with the least loss, not the greatest"),
@@ -218,119 +239,112 @@ CHOICE_SLIPS = (
 check_choose_level = Checker(choose_level, CHOICE_CASES, CHOICE_SLIPS, _ask_choice)
 
 
-def _loss(
+def training_loss(
     cls: Callable[[Tensor, Tensor], Tensor] = focal,
+    box: Callable[[Tensor, Tensor], Tensor] = iou_loss,
     divisor: str = "positive",
     box_divisor: str = "",
     counted: str = "right",
-    box_cells: str = "positive",
+    boxes: str = "positive",
+    labelled: str = "positive",
     weigh: tuple[bool, bool] = (True, True),
-    stopped: bool = False,
 ) -> Callable[..., Tensor]:
     """The solution with one thing otherwise: a source of slips."""
 
     def function(
-        logits: Tensor, offsets: Tensor, targets: Tensor, labels: Tensor, positive: Tensor, ignored: Tensor, weight: float
+        logits: Tensor, offsets: Tensor, targets: Tensor, labels: Tensor, positive: Tensor, ignored: Tensor, weight: float = 1.0
     ) -> Tensor:
-        wanted = torch.zeros_like(logits, dtype=torch.bool)
-        wanted[torch.arange(len(logits))[positive], labels[positive]] = True
-        everywhere = wanted.scatter(1, labels[:, None], True)
+        everywhere = torch.ones_like(positive)
+        at = positive if labelled == "positive" else everywhere
+        wanted = torch.zeros_like(logits)
+        wanted[at, labels[at]] = 1
         keep = {
-            "right": wanted | ~ignored,
+            "right": (wanted > 0) | ~ignored,
             "all": torch.ones_like(ignored),
             "not ignored": ~ignored,
-            "cells": wanted | ~ignored.any(1, keepdim=True),
+            "cells": (wanted > 0) | ~ignored.any(1, keepdim=True),
             "positive cells": positive[:, None].expand_as(ignored),
         }[counted]
-        entries = cls(logits, everywhere if box_cells == "labels" else wanted) * keep
         sizes = {
             "positive": positive.sum().clamp(min=1),
-            "none": 1,
+            "one": 1,
             "bare": positive.sum(),
+            "more": positive.sum() + 1,
             "cells": len(logits),
             "entries": logits.numel(),
             "kept": keep.sum().clamp(min=1),
         }
-        n = sizes[divisor]
-        at = positive if box_cells != "all" else torch.ones_like(positive)
-        box = iou_loss(offsets[at], targets[at]).sum() / sizes[box_divisor or divisor]
-        total = (weight if weigh[0] else 1) * entries.sum() / n + (weight if weigh[1] else 1) * box
-        return total.detach() if stopped else total
+        chosen = positive if boxes == "positive" else everywhere
+        both = box(offsets[chosen], targets[chosen])
+        both = (both * positive if boxes == "masked" else both).sum() / sizes[box_divisor or divisor]
+        entries = (cls(logits, wanted) * keep).sum() / sizes[divisor]
+        return (weight if weigh[0] else 1) * entries + (weight if weigh[1] else 1) * both
 
     return function
 
 
-def _ask_loss(function: Callable, logits: Tensor, offsets: Tensor, *rest: Any) -> Any:
-    """Value and gradient."""
-    logits, offsets = logits.clone().requires_grad_(), offsets.clone().requires_grad_()
-    loss = function(logits, offsets, *rest)
-    if not isinstance(loss, (Tensor, float)) or (isinstance(loss, Tensor) and loss.numel() != 1):
-        return loss
-    flows = isinstance(loss, Tensor) and loss.requires_grad
-    if flows:
-        loss.sum().backward()
-        loss = loss.detach()
-    gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in (logits, offsets)]
-    return {"loss": loss, "gradient flows": flows, "logits' gradient": gradients[0], "offsets' gradient": gradients[1]}
-
-
-def _loss_case(name: str, look: str, seed: int, cells: int, positives: int, ignored: float, weight: float = 1.0) -> Case:
-    random = _random(seed)
+def training_case(name: str, look: str, seed: int, cells: int, positives: int, ignored: float) -> Case:
+    """Logits, offsets, targets, labels, positive cells and ignored entries of some cells."""
+    random = numbers(seed)
     logits, targets = torch.randn(cells, 3, generator=random) - 1, 0.3 + torch.rand(cells, 4, generator=random)
     offsets = targets * (0.6 + 0.6 * torch.rand(cells, 4, generator=random))
     labels = torch.randint(0, 3, (cells,), generator=random)
-    positive = torch.arange(cells) < positives
     left_out = torch.rand(cells, 3, generator=random) < ignored
     if ignored:
         left_out[0, labels[0]] = True  # an entry that is ignored and positive is positive
-    args = (logits, offsets, targets, labels, positive, left_out, weight)
-    return Case(name, args, look)
+    return Case(name, (logits, offsets, targets, labels, torch.arange(cells) < positives, left_out), look)
 
 
-_SUM = "the two sums: focal loss over all entries that are not ignored, −ln IoU over positive cells, both divided by their number"
+_SUM = "the two sums: focal loss over all entries that count, −ln IoU over positive cells, both over the number of positive cells"
+TRAINING_CASES = (
+    training_case("one positive cell", _SUM, 0, 1, 1, 0.0),
+    training_case("two positive cells of five", _SUM, 1, 5, 2, 0.0),
+    training_case("ignored entries", "ignored entries: they add nothing, and have no gradient", 2, 8, 3, 0.4),
+    training_case(
+        "no positive cell", "an image without objects: the divisor is at least 1, and negatives still count", 4, 6, 0, 0.0
+    ),
+)
+TRAINING_SLIPS = (
+    Slip(lambda *args: training_loss()(*args).detach(), DETACHED),
+    Slip(lambda *args: training_loss()(*args).item(), DETACHED),
+    Slip(training_loss(divisor="one"), "the normaliser: both sums are divided by the number of positive cells"),
+    Slip(training_loss(divisor="cells"), "the normaliser: the number of positive cells, not of all cells"),
+    Slip(
+        training_loss(divisor="entries", box_divisor="positive"),
+        "the normaliser: positive cells; a mean over all entries drowns them",
+    ),
+    Slip(training_loss(divisor="kept", box_divisor="positive"), "the normaliser: positive cells, not the entries that count"),
+    Slip(
+        training_loss(divisor="cells", box_divisor="positive"),
+        "the normaliser: the focal sum too is divided by positive cells, not by all",
+    ),
+    Slip(training_loss(divisor="one", box_divisor="positive"), "the normaliser: the focal sum is divided by it too"),
+    Slip(training_loss(box_divisor="one"), "the normaliser: the IoU sum is divided by it too"),
+    Slip(training_loss(divisor="bare"), "an image without objects: the divisor is at least 1, else everything becomes nan"),
+    Slip(training_loss(divisor="more"), "the normaliser: the number of positive cells, at least 1; you add 1 always"),
+    Slip(training_loss(counted="all"), "ignored entries: yours count as negatives"),
+    Slip(training_loss(counted="not ignored"), "an entry that is positive and ignored: positive wins"),
+    Slip(training_loss(counted="cells"), "ignored entries: one class of a cell is left out, not the whole cell"),
+    Slip(
+        training_loss(counted="positive cells"), "negatives: cells that are not positive learn to be silent; yours cost nothing"
+    ),
+    Slip(training_loss(boxes="all"), "the box part: only positive cells have a target"),
+    Slip(training_loss(labelled="all"), "labels: outside positive cells they mean nothing, there every answer is 0"),
+    Slip(training_loss(box=lambda a, b: 0 * iou_loss(a, b)), "the two sums: −ln IoU is missing"),
+    Slip(training_loss(lambda x, y: 0 * focal(x, y)), "the two sums: the focal loss is missing"),
+    Slip(training_loss(box=lambda a, b: iou_loss(a.detach(), b)), "the gradient: it must flow into the boxes too"),
+    Slip(training_loss(lambda x, y: focal(x.detach(), y)), "the gradient: it must flow into the logits too"),
+    *within(training_loss, FOCAL_SLIPS),
+    *within(lambda box: training_loss(box=box), IOU_SLIPS),
+)
 LOSS_CASES = (
-    _loss_case("one positive cell", _SUM, 0, 1, 1, 0.0),
-    _loss_case("two positive cells of five", _SUM, 1, 5, 2, 0.0),
-    _loss_case("ignored entries", "ignored entries: they add nothing, and have no gradient", 2, 8, 3, 0.4),
-    _loss_case("lambda 0.5", "weight: it multiplies both parts", 3, 6, 2, 0.2, 0.5),
-    _loss_case("no positive cell", "no objects: the divisor is at least 1, and the negatives still count", 4, 6, 0, 0.0),
+    *(Case(one.name, (*one.args, 1.0), one.look) for one in TRAINING_CASES),
+    Case("lambda 0.5", (*training_case("", "", 3, 6, 2, 0.2).args, 0.5), "weight: it multiplies both parts"),
 )
 LOSS_SLIPS = (
-    Slip(_loss(stopped=True), "gradient: this is the loss that trains; no torch.no_grad() and no detach here"),
-    Slip(_loss(divisor="none"), "the divisor: both sums are divided by the number of positive cells"),
-    Slip(_loss(divisor="cells"), "the divisor: the number of positive cells, not of all cells"),
-    Slip(
-        _loss(divisor="entries", box_divisor="positive"),
-        "the divisor: the number of positive cells; a mean over all entries drowns them",
-    ),
-    Slip(
-        _loss(divisor="kept", box_divisor="positive"), "the divisor: the number of positive cells, not of the entries that count"
-    ),
-    Slip(
-        _loss(divisor="cells", box_divisor="positive"),
-        "the divisor: the focal sum too is divided by the positive cells, not by all",
-    ),
-    Slip(_loss(divisor="none", box_divisor="positive"), "the divisor: the focal sum is divided by it too"),
-    Slip(_loss(box_divisor="none"), "the divisor: the IoU sum is divided by it too"),
-    Slip(_loss(divisor="bare"), "an image without objects: the divisor is at least 1, else everything becomes nan"),
-    Slip(_loss(counted="all"), "ignored entries: yours count as negatives"),
-    Slip(_loss(counted="not ignored"), "an entry that is positive and ignored: positive wins"),
-    Slip(_loss(counted="cells"), "ignored entries: one class of a cell is left out, not the whole cell"),
-    Slip(_loss(counted="positive cells"), "negatives: cells that are not positive learn to say nothing; yours have no loss"),
-    Slip(_loss(box_cells="all"), "the box part: only positive cells have a target"),
-    Slip(_loss(box_cells="labels"), "labels: outside positive cells they mean nothing, there all classes are negative"),
-    Slip(_loss(weigh=(False, True)), "weight: it multiplies the focal part too"),
-    Slip(_loss(weigh=(True, False)), "weight: it multiplies the IoU part too"),
-    Slip(_loss(weigh=(False, False)), "weight: it is missing"),
-    Slip(
-        _loss(_other_focal(alpha=0.75)), "alpha: 0.25 belongs to the positive entry, 0.75 to the negative ones; yours are swapped"
-    ),
-    Slip(_loss(_other_focal(gamma=0)), "gamma: (1 − p)² is missing"),
-    Slip(
-        _loss(_other_focal(swapped=True)), "the factor: (1 − p)² for the positive entry, p² for a negative one; yours are swapped"
-    ),
-    Slip(_loss(_other_focal(twice=True)), "the sigmoid: it is applied twice"),
+    *TRAINING_SLIPS,
+    Slip(training_loss(weigh=(False, True)), "weight: it multiplies the focal part too"),
+    Slip(training_loss(weigh=(True, False)), "weight: it multiplies the IoU part too"),
+    Slip(training_loss(weigh=(False, False)), "weight: it is missing"),
 )
-
-
-check_anchor_free_loss = Checker(anchor_free_loss, LOSS_CASES, LOSS_SLIPS, _ask_loss)
+check_anchor_free_loss = Checker(anchor_free_loss, LOSS_CASES, LOSS_SLIPS, with_slopes(0, 1))

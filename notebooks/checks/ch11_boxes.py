@@ -7,8 +7,20 @@ from solutions import ch11 as own
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from . import Slip, ch06
-from .ch11_parts import DETACHED, LIST, Step, make_cases, make_slips, numbers, result, with_slopes
+from . import STAR, Case, Slip, ch06, ch07, within
+from .runs import DETACHED, Step, numbers, result, with_slopes
+
+SIDES = torch.tensor([-1.0, -1.0, 1.0, 1.0])
+
+
+def in_pixels(function: Callable[..., Tensor], first: int = 0) -> Callable[..., Tensor]:
+    """A loss of notebook 07, where boxes (arguments `first` and the next) are l t r b, of boxes in pixels, seen from (0, 0)."""
+
+    def of_pixels(*args: Tensor) -> Tensor:
+        return function(*(one * SIDES if place in (first, first + 1) else one for place, one in enumerate(args)))
+
+    return of_pixels
+
 
 # Step 1
 
@@ -25,36 +37,30 @@ def _centres(c: float = 0.5, swap: bool = False, by_column: bool = False, mixed:
 
 
 _MIDDLE = "the middle of a cell: x = (j + 0.5) · stride from its column j, y = (i + 0.5) · stride from its row i"
-CENTRES = Step(
-    own.cell_centres,
-    make_cases(
-        own.cell_centres,
-        result,
-        ("a level of one cell", (1, 1, 64), _MIDDLE),
-        ("one row of three cells", (1, 3, 8), _MIDDLE),
-        ("two rows of three cells", (2, 3, 8), "the order: row by row, x before y"),
-        ("more rows than columns", (5, 2, 16), "rows and columns: rows · columns cells, row by row"),
-        ("P3 of a scene", (16, 16, 8), _MIDDLE),
-        ("an odd stride", (2, 2, 5), _MIDDLE),
-    ),
-    make_slips(
-        (_centres(0.0), "half a cell: a cell stands in its middle, (j + 0.5) · stride; yours stands in its upper left corner"),
-        (_centres(1.0), "half a cell: a cell stands in its middle, (j + 0.5) · stride; yours stands in its lower right corner"),
-        (_centres(swap=True), "x and y: they are swapped; the column j gives x, the row i gives y, and x comes first"),
-        (_centres(0.0, swap=True), "x and y, and the half: the column j gives x, and a cell stands in its middle"),
-        (_centres(by_column=True), "the order: row by row; yours goes down the columns"),
-        (_centres(mixed=True), "rows and columns: they are swapped"),
-        (lambda r, c, s: _centres(0.0)(r, c, s) + 0.5, "half a cell: it is half a stride; you add half a pixel"),
-        (lambda r, c, s: _centres()(r, c, 1), "the stride: centres are in pixels, yours are in cells"),
-        (lambda r, c, s: _centres(0.0)(r, c, 1), "the stride and the half: centres are in pixels, (j + 0.5) · stride"),
-        (lambda r, c, s: _centres()(r, c, s).view(r, c, 2), "the shape: one row for each cell, (rows · columns, 2)"),
-        (lambda r, c, s: _centres()(r, c, s).T, "the shape: one row for each cell, (rows · columns, 2); yours is turned"),
-        (lambda r, c, s: _centres()(r, c, s).long(), "whole numbers: half of an odd stride is none; and boxes are floats"),
-        (lambda r, c, s: _centres(0.0)(r, c, s) + s // 2, "half a stride: s // 2 cuts off; and boxes are floats"),
-        (lambda r, c, s: _centres()(r, c, s).tolist(), LIST),
-    ),
-    result,
+CENTRES_CASES = (
+    Case("a level of one cell", (1, 1, 64), _MIDDLE),
+    Case("one row of three cells", (1, 3, 8), _MIDDLE),
+    Case("two rows of three cells", (2, 3, 8), "the order: row by row, x before y"),
+    Case("more rows than columns", (5, 2, 16), "rows and columns: rows · columns cells, row by row"),
+    Case("P3 of a scene", (16, 16, 8), _MIDDLE),
+    Case("an odd stride", (2, 2, 5), _MIDDLE),
 )
+CENTRES_SLIPS = (
+    Slip(_centres(0.0), "half a cell: a cell stands in its middle, (j + 0.5) · stride; yours stands in its upper left corner"),
+    Slip(_centres(1.0), "half a cell: a cell stands in its middle, (j + 0.5) · stride; yours stands in its lower right corner"),
+    Slip(_centres(swap=True), "x and y: they are swapped; the column j gives x, the row i gives y, and x comes first"),
+    Slip(_centres(0.0, swap=True), "x and y, and the half: the column j gives x, and a cell stands in its middle"),
+    Slip(_centres(by_column=True), "the order: row by row; yours goes down the columns"),
+    Slip(_centres(mixed=True), "rows and columns: they are swapped"),
+    Slip(lambda r, c, s: _centres(0.0)(r, c, s) + 0.5, "half a cell: it is half a stride; you add half a pixel"),
+    Slip(lambda r, c, s: _centres()(r, c, 1), "the stride: centres are in pixels, yours are in cells"),
+    Slip(lambda r, c, s: _centres(0.0)(r, c, 1), "the stride and the half: centres are in pixels, (j + 0.5) · stride"),
+    Slip(lambda r, c, s: _centres()(r, c, s).view(r, c, 2), "the shape: one row for each cell, (rows · columns, 2)"),
+    Slip(lambda r, c, s: _centres()(r, c, s).T, "the shape: one row for each cell, (rows · columns, 2); yours is turned"),
+    Slip(lambda r, c, s: _centres()(r, c, s).long(), "whole numbers: half of an odd stride is none; and boxes are floats"),
+    Slip(lambda r, c, s: _centres(0.0)(r, c, s) + s // 2, "half a stride: s // 2 cuts off; and boxes are floats"),
+)
+CENTRES = Step(own.cell_centres, CENTRES_CASES, CENTRES_SLIPS, result)
 
 
 # Step 2
@@ -76,12 +82,12 @@ def _spread(coarse: Tensor, lateral: Tensor) -> Tensor:
     return result
 
 
-def _bilinear(coarse: Tensor, lateral: Tensor) -> Tensor:
-    return interpolate(coarse, size=lateral.shape[-2:], mode="bilinear")
+def _up(coarse: Tensor, lateral: Tensor, mode: str = "nearest") -> Tensor:
+    return interpolate(coarse, size=lateral.shape[-2:], mode=mode)
 
 
 def _add_in_place(coarse: Tensor, lateral: Tensor) -> Tensor:
-    lateral += interpolate(coarse, size=lateral.shape[-2:])
+    lateral += _up(coarse, lateral)
     return lateral
 
 
@@ -90,43 +96,40 @@ def _maps(seed: int, small: tuple[int, int], large: tuple[int, int], batch: int 
     return torch.randn(batch, channels, *small, generator=random), torch.randn(batch, channels, *large, generator=random)
 
 
-_UP = "the enlarging: fine row i takes coarse row ⌊i · h / H⌋, columns alike; then the lateral map is added"
+_ENLARGE = "the enlarging: fine row i takes coarse row ⌊i · h / H⌋, columns alike; then the lateral map is added"
 _SIZE = "the size: the lateral map's own, which need not be twice the coarse one's"
-MERGE = Step(
-    own.merge,
-    make_cases(
-        own.merge,
-        with_slopes(0, 1),
-        ("one cell becomes four", (torch.tensor([[[[3.0]]]]), torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])), _UP),
-        ("2 x 2 to 4 x 4, lateral zero", (_maps(0, (2, 2), (4, 4))[0], torch.zeros(1, 2, 4, 4)), _UP),
-        ("4 x 4 to 8 x 8", _maps(1, (4, 4), (8, 8)), _UP),
-        ("2 x 4 to 4 x 8, two images", _maps(2, (2, 4), (4, 8), batch=2, channels=3), "rows and columns: each has its own size"),
-        ("7 x 5 to 13 x 10", _maps(3, (7, 5), (13, 10)), _SIZE),
-        ("one row", _maps(4, (1, 3), (1, 5)), _SIZE),
-    ),
-    make_slips(
-        (lambda c, f: interpolate(c, size=f.shape[-2:]), "the sum: the lateral map is missing"),
-        (lambda c, f: f + 0 * c.sum(), "the sum: the coarse map is missing"),
-        (lambda c, f: f.clone(), "the sum: the coarse map is missing"),
-        (lambda c, f: f + _bilinear(c, f), "the enlarging: nearest neighbour, blocks of equal values; yours is bilinear"),
-        (lambda c, f: f + _twice(c, f), f"{_SIZE}; you take twice"),
-        (lambda c, f: f + interpolate(c, scale_factor=2), f"{_SIZE}; you take twice"),
-        (lambda c, f: f + _tile(c, f), "the enlarging: each coarse cell becomes a block; you lay copies of the map side by side"),
-        (lambda c, f: f + _spread(c, f), "the enlarging: each coarse cell fills its block; yours stands alone among zeros"),
-        (lambda c, f: (f + interpolate(c, size=f.shape[-2:])) / 2, "the sum: a sum, not the mean of the two"),
-        (lambda c, f: torch.cat([f, interpolate(c, size=f.shape[-2:])], 1), "the sum: added, not one behind the other"),
-        (lambda c, f: f * interpolate(c, size=f.shape[-2:]), "the sum: added, not multiplied"),
-        (lambda c, f: f - interpolate(c, size=f.shape[-2:]), "the sum: added, not subtracted"),
-        (lambda c, f: f + interpolate(c, size=f.shape[-2:]).flip(-1), "the enlarging: left and right are swapped"),
-        (lambda c, f: c + interpolate(f, size=c.shape[-2:]), "which map is enlarged: the coarse one, to the lateral's size"),
-        (lambda c, f: f + interpolate(c.transpose(-1, -2), size=f.shape[-2:]), "rows and columns: they are swapped"),
-        (lambda c, f: f + interpolate(c, size=f.shape[-2:]).detach(), "the gradient: it must flow into the coarse map too"),
-        (lambda c, f: own.merge(c, f).detach(), DETACHED),
-        (lambda c, f: own.merge(c, f).tolist(), LIST),
-        (_add_in_place, "the sum: += writes into the lateral map itself; make a new tensor"),
-    ),
-    with_slopes(0, 1),
+MERGE_CASES = (
+    Case("one cell becomes four", (torch.tensor([[[[3.0]]]]), torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])), _ENLARGE),
+    Case("2 x 2 to 4 x 4, lateral zero", (_maps(0, (2, 2), (4, 4))[0], torch.zeros(1, 2, 4, 4)), _ENLARGE),
+    Case("4 x 4 to 8 x 8", _maps(1, (4, 4), (8, 8)), _ENLARGE),
+    Case("2 x 4 to 4 x 8, two images", _maps(2, (2, 4), (4, 8), batch=2, channels=3), "rows and columns: each has its own size"),
+    Case("7 x 5 to 13 x 10", _maps(3, (7, 5), (13, 10)), _SIZE),
+    Case("one row", _maps(4, (1, 3), (1, 5)), _SIZE),
 )
+MERGE_SLIPS = (
+    Slip(lambda c, f: _up(c, f), "the sum: the lateral map is missing"),
+    Slip(lambda c, f: f + 0 * c.sum(), "the sum: the coarse map is missing"),
+    Slip(lambda c, f: f.clone(), "the sum: the coarse map is missing"),
+    Slip(lambda c, f: f + _up(c, f, "bilinear"), "the enlarging: nearest neighbour, blocks of equal values; yours is bilinear"),
+    Slip(lambda c, f: f + _twice(c, f), f"{_SIZE}; you take twice"),
+    Slip(lambda c, f: f + interpolate(c, scale_factor=2), f"{_SIZE}; you take twice"),
+    Slip(
+        lambda c, f: f + _tile(c, f),
+        "the enlarging: each coarse cell becomes a block; you lay copies of the map side by side",
+    ),
+    Slip(lambda c, f: f + _spread(c, f), "the enlarging: each coarse cell fills its block; yours stands alone among zeros"),
+    Slip(lambda c, f: (f + _up(c, f)) / 2, "the sum: a sum, not the mean of the two"),
+    Slip(lambda c, f: torch.cat([f, _up(c, f)], 1), "the sum: added, not one behind the other"),
+    Slip(lambda c, f: f * _up(c, f), "the sum: added, not multiplied"),
+    Slip(lambda c, f: f - _up(c, f), "the sum: added, not subtracted"),
+    Slip(lambda c, f: f + _up(c, f).flip(-1), "the enlarging: left and right are swapped"),
+    Slip(lambda c, f: c + _up(f, c), "which map is enlarged: the coarse one, to the lateral's size"),
+    Slip(lambda c, f: f + _up(c.transpose(-1, -2), f), "rows and columns: they are swapped"),
+    Slip(lambda c, f: f + _up(c, f).detach(), "the gradient: it must flow into the coarse map too"),
+    Slip(lambda c, f: own.merge(c, f).detach(), DETACHED),
+    Slip(_add_in_place, "the sum: += writes into the lateral map itself; make a new tensor"),
+)
+MERGE = Step(own.merge, MERGE_CASES, MERGE_SLIPS, with_slopes(0, 1))
 
 
 # Step 3
@@ -146,59 +149,53 @@ def _seen(seed: int, *strides: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 _BOX = "the formula: x − S·stride·l, y − S·stride·t, x + S·stride·r, y + S·stride·b"
-DECODE = Step(
-    own.decode,
-    make_cases(
-        own.decode,
-        with_slopes(0),
-        (
-            "one cell of P4",
-            (torch.tensor([[0.1, 0.2, 0.3, 0.4]]), torch.tensor([[24.0, 56.0]]), torch.tensor([16.0]), 4.0),
-            _BOX,
-        ),
-        ("three cells of three levels", (*_seen(0, 8, 16, 32), 4.0), "the stride: each cell has its level's own"),
-        ("four cells of three levels", (*_seen(1, 8, 8, 16, 32), 4.0), "the stride: each cell has its level's own"),
-        ("another S", (*_seen(2, 64, 8), 2.0), "S: it is an argument"),
-        ("a dead cell", (torch.zeros(1, 4), *_seen(3, 8)[1:], 4.0), "all four zero: the box is the cell's own point"),
-        ("no cell", (torch.zeros(0, 4), torch.zeros(0, 2), torch.zeros(0), 4.0), "no cells: a table of 0 rows"),
+DECODE_CASES = (
+    Case(
+        "one cell of P4",
+        (torch.tensor([[0.1, 0.2, 0.3, 0.4]]), torch.tensor([[24.0, 56.0]]), torch.tensor([16.0]), 4.0),
+        _BOX,
     ),
-    make_slips(
-        (lambda o, c, s, S: _decoded()(o, c, s, 1.0), "S: the outputs are in units of S · stride"),
-        (lambda o, c, s, S: _decoded()(o, c, s, 4.0), "S: it is an argument, not always 4"),
-        (lambda o, c, s, S: _decoded()(o, c, s / s, S), "the stride: the outputs are in units of S · stride"),
-        (lambda o, c, s, S: _decoded()(o, c, s / s, 1.0), "the units: outputs are in units of S · stride, not in pixels"),
-        (lambda o, c, s, S: _decoded()(o / S / S, c, s, S), "S: multiply by it, you divide"),
-        (lambda o, c, s, S: _decoded()(o / s / s / S / S, c, s, S), "the units: multiply by S · stride, you divide"),
-        (
-            lambda o, c, s, S: torch.cat([c - (o * S * s)[:, :2], c + (o * S * s)[:, 2:]], 1),
-            "the stride's shape: (R,) times (R, 4) goes along the sides, not along the cells; write stride[:, None]",
-        ),
-        (_decoded(signs=(1, 1, 1, 1)), "the signs: l and t go to the left and up, so they are subtracted"),
-        (_decoded(signs=(1, 1, -1, -1)), "the signs: l and t are subtracted, r and b added; yours are the other way round"),
-        (_decoded((1, 0, 3, 2)), "the order: l t r b, you read t l b r"),
-        (_decoded((1, 3, 0, 2)), "the order: l t r b, you read b l t r"),
-        (_decoded((2, 0, 3, 1)), "the order: l t r b, you read t b l r (the reference's order)"),
-        (_decoded((0, 2, 1, 3)), "the order: l t r b, you read l r t b"),
-        (lambda o, c, s, S: _decoded()(o, c.flip(1), s, S), "x and y: centres are x y, so x goes with l and r"),
-        (
-            lambda o, c, s, S: torch.cat([c - (S * s)[:, None] * o[:, :2], (S * s)[:, None] * (o[:, :2] + o[:, 2:])], 1),
-            "what you return: x1 y1 x2 y2; yours is x1 y1 and the sides",
-        ),
-        (
-            lambda o, c, s, S: torch.cat([c, (S * s)[:, None] * (o[:, :2] + o[:, 2:])], 1),
-            "what you return: x1 y1 x2 y2; yours is the cell's point and the sides",
-        ),
-        (
-            lambda o, c, s, S: own.decode(o, c, s, S).clamp(0, 128),
-            "the border: nothing is cut off here, the losses want it whole",
-        ),
-        (lambda o, c, s, S: own.decode(o, c, s, S).round(), "whole pixels: boxes are not rounded"),
-        (lambda o, c, s, S: own.decode(o, c, s, S).T, "the shape: a row for each cell, (R, 4)"),
-        (lambda o, c, s, S: own.decode(o, c, s, S).detach(), DETACHED),
-        (lambda o, c, s, S: own.decode(o, c, s, S).tolist(), LIST),
-    ),
-    with_slopes(0),
+    Case("three cells of three levels", (*_seen(0, 8, 16, 32), 4.0), "the stride: each cell has its level's own"),
+    Case("four cells of three levels", (*_seen(1, 8, 8, 16, 32), 4.0), "the stride: each cell has its level's own"),
+    Case("another S", (*_seen(2, 64, 8), 2.0), "S: it is an argument"),
+    Case("a dead cell", (torch.zeros(1, 4), *_seen(3, 8)[1:], 4.0), "all four zero: the box is the cell's own point"),
+    Case("no cell", (torch.zeros(0, 4), torch.zeros(0, 2), torch.zeros(0), 4.0), "no cells: a table of 0 rows"),
 )
+DECODE_SLIPS = (
+    Slip(lambda o, c, s, S: _decoded()(o, c, s, 1.0), "S: the outputs are in units of S · stride"),
+    Slip(lambda o, c, s, S: _decoded()(o, c, s, 4.0), "S: it is an argument, not always 4"),
+    Slip(lambda o, c, s, S: _decoded()(o, c, s / s, S), "the stride: the outputs are in units of S · stride"),
+    Slip(lambda o, c, s, S: _decoded()(o, c, s / s, 1.0), "the units: outputs are in units of S · stride, not in pixels"),
+    Slip(lambda o, c, s, S: _decoded()(o / S / S, c, s, S), "S: multiply by it, you divide"),
+    Slip(lambda o, c, s, S: _decoded()(o / s / s / S / S, c, s, S), "the units: multiply by S · stride, you divide"),
+    Slip(
+        lambda o, c, s, S: torch.cat([c - (o * S * s)[:, :2], c + (o * S * s)[:, 2:]], 1),
+        "the stride's shape: (R,) times (R, 4) goes along the sides, not along the cells; write stride[:, None]",
+    ),
+    Slip(_decoded(signs=(1, 1, 1, 1)), "the signs: l and t go to the left and up, so they are subtracted"),
+    Slip(_decoded(signs=(1, 1, -1, -1)), "the signs: l and t are subtracted, r and b added; yours are the other way round"),
+    Slip(_decoded((1, 0, 3, 2)), "the order: l t r b, you read t l b r"),
+    Slip(_decoded((1, 3, 0, 2)), "the order: l t r b, you read b l t r"),
+    Slip(_decoded((2, 0, 3, 1)), "the order: l t r b, you read t b l r (the reference's order)"),
+    Slip(_decoded((0, 2, 1, 3)), "the order: l t r b, you read l r t b"),
+    Slip(lambda o, c, s, S: _decoded()(o, c.flip(1), s, S), "x and y: centres are x y, so x goes with l and r"),
+    Slip(
+        lambda o, c, s, S: torch.cat([c - (S * s)[:, None] * o[:, :2], (S * s)[:, None] * (o[:, :2] + o[:, 2:])], 1),
+        "what you return: x1 y1 x2 y2; yours is x1 y1 and the sides",
+    ),
+    Slip(
+        lambda o, c, s, S: torch.cat([c, (S * s)[:, None] * (o[:, :2] + o[:, 2:])], 1),
+        "what you return: x1 y1 x2 y2; yours is the cell's point and the sides",
+    ),
+    Slip(
+        lambda o, c, s, S: own.decode(o, c, s, S).clamp(0, 128),
+        "the border: nothing is cut off here, the losses want it whole",
+    ),
+    Slip(lambda o, c, s, S: own.decode(o, c, s, S).round(), "whole pixels: boxes are not rounded"),
+    Slip(lambda o, c, s, S: own.decode(o, c, s, S).T, "the shape: a row for each cell, (R, 4)"),
+    Slip(lambda o, c, s, S: own.decode(o, c, s, S).detach(), DETACHED),
+)
+DECODE = Step(own.decode, DECODE_CASES, DECODE_SLIPS, with_slopes(0))
 
 
 # Step 4
@@ -225,7 +222,7 @@ def _iou(
     return function
 
 
-_STAR = torch.tensor([[6.46, 38.64, 40.25, 89.75]])
+_STAR = torch.tensor([STAR])
 _PAIRS = (
     torch.tensor([[10.0, 20.0, 50.0, 60.0], [0.0, 0.0, 30.0, 20.0], [5.0, 5.0, 9.0, 9.0]]),
     torch.tensor([[20.0, 30.0, 70.0, 90.0], [8.0, 4.0, 22.0, 15.0], [1.0, 2.0, 33.0, 44.0]]),
@@ -234,56 +231,46 @@ _NO_OVERLAP = (
     "boxes that do not meet: no side of the overlap may be below 0 (minus times minus is plus), and the IoU is at least 1e-6"
 )
 _IOU = "−ln (overlap / union), union = area + area − overlap"
-IOU_LOSS = Step(
-    own.iou_loss,
-    make_cases(
-        own.iou_loss,
-        with_slopes(0),
-        ("a box of half the star", (torch.tensor([[6.0, 39.0, 23.0, 89.0]]), _STAR), _IOU),
-        ("three pairs", _PAIRS, _IOU),
-        ("side by side", (torch.tensor([[50.0, 41.0, 80.0, 88.0]]), _STAR), _NO_OVERLAP),
-        ("apart on both axes", (torch.tensor([[70.0, 100.0, 90.0, 120.0]]), _STAR), _NO_OVERLAP),
-        (
-            "a dead cell: a box without area",
-            (torch.tensor([[24.0, 56.0, 24.0, 56.0]]), _STAR),
-            "the floor: an IoU of 0 counts as 1e-6",
-        ),
-        ("no pair", (torch.zeros(0, 4), torch.zeros(0, 4)), "no pairs: nothing in, nothing out"),
+IOU_LOSS_CASES = (
+    Case("a box of half the star", (torch.tensor([[6.0, 39.0, 23.0, 89.0]]), _STAR), _IOU),
+    Case("three pairs", _PAIRS, _IOU),
+    Case("side by side", (torch.tensor([[50.0, 41.0, 80.0, 88.0]]), _STAR), _NO_OVERLAP),
+    Case("apart on both axes", (torch.tensor([[70.0, 100.0, 90.0, 120.0]]), _STAR), _NO_OVERLAP),
+    Case(
+        "a dead cell: a box without area",
+        (torch.tensor([[24.0, 56.0, 24.0, 56.0]]), _STAR),
+        "the floor: an IoU of 0 counts as 1e-6",
     ),
-    make_slips(
-        (_iou(log=lambda x: x - 1), "the loss: −ln IoU, not 1 − IoU"),
-        (_iou(log=lambda x: -x, floor=0.0), "the loss: −ln IoU; this is the IoU itself"),
-        (_iou(log=lambda x: x - 1, floor=0.0), "the loss: −ln IoU, not 1 − IoU"),
-        (_iou(log=lambda x: -x.log()), "the sign: −ln IoU is positive"),
-        (_iou(log=torch.log2), "the logarithm: the natural one"),
-        (_iou(log=torch.log10), "the logarithm: the natural one"),
-        (_iou(clamp=False), "boxes apart on both axes: minus times minus is plus; clamp each side of the overlap at 0"),
-        (
-            _iou(clamp=False, floor=0.0),
-            "boxes apart on both axes: minus times minus is plus; clamp each side of the overlap at 0",
-        ),
-        (_iou(floor=0.0), "the floor: −ln 0 is infinite; the IoU is taken as at least 1e-6"),
-        (_iou(floor=1e-7), "the floor: 1e-6, so that the loss ends at 13.816"),
-        (_iou(floor=1e-8), "the floor: 1e-6, so that the loss ends at 13.816"),
-        (_iou(floor=1e-3), "the floor: 1e-6, so that the loss ends at 13.816"),
-        (_iou(union="sum"), "the union: the overlap is counted twice, take it off once"),
-        (_iou(union="target"), "the divisor: the union of both, not the target's area"),
-        (_iou(union="box"), "the divisor: the union of both, not the box's own area"),
-        (_iou(union="smaller"), "the divisor: the union of both, not the smaller area"),
-        (_iou(union="hull"), "the divisor: the union, not the box around both"),
-        (_iou(extra=1.0), "the sides: x2 − x1, without + 1"),
-        (lambda a, b: own.iou_loss(a, b).mean(), "the shape: a loss for each pair, (R,); nothing is averaged here"),
-        (lambda a, b: own.iou_loss(a, b).sum(), "the shape: a loss for each pair, (R,); nothing is summed here"),
-        (lambda a, b: own.iou_loss(a, b)[:, None], "the shape: (R,), not (R, 1)"),
-        (
-            lambda a, b: torch.stack([own.iou_loss(one.expand_as(b), b) for one in a]) if len(a) else a.new_zeros(0, 0),
-            "the pairs: row by row, not each box with every target",
-        ),
-        (lambda a, b: own.iou_loss(a, b).detach(), DETACHED),
-        (lambda a, b: own.iou_loss(a, b).tolist(), LIST),
-    ),
-    with_slopes(0),
+    Case("no pair", (torch.zeros(0, 4), torch.zeros(0, 4)), "no pairs: nothing in, nothing out"),
 )
+IOU_LOSS_SLIPS = (
+    *within(in_pixels, ch07.IOU_SLIPS),
+    Slip(_iou(log=lambda x: x - 1, floor=0.0), "the box loss: −ln IoU, not 1 − IoU"),
+    Slip(_iou(clamp=False), "boxes apart on both axes: minus times minus is plus; clamp each side of the overlap at 0"),
+    Slip(
+        _iou(clamp=False, floor=0.0),
+        "boxes apart on both axes: minus times minus is plus; clamp each side of the overlap at 0",
+    ),
+    Slip(_iou(floor=0.0), "the floor: −ln 0 is infinite; the IoU is taken as at least 1e-6"),
+    Slip(_iou(floor=1e-7), "the floor: 1e-6, so that the loss ends at 13.816"),
+    Slip(_iou(floor=1e-8), "the floor: 1e-6, so that the loss ends at 13.816"),
+    Slip(_iou(floor=1e-3), "the floor: 1e-6, so that the loss ends at 13.816"),
+    Slip(_iou(union="sum"), "the union: the overlap is counted twice, take it off once"),
+    Slip(_iou(union="target"), "the divisor: the union of both, not the target's area"),
+    Slip(_iou(union="box"), "the divisor: the union of both, not the box's own area"),
+    Slip(_iou(union="smaller"), "the divisor: the union of both, not the smaller area"),
+    Slip(_iou(union="hull"), "the divisor: the union, not the box around both"),
+    Slip(_iou(extra=1.0), "the sides: x2 − x1, without + 1"),
+    Slip(lambda a, b: own.iou_loss(a, b).mean(), "the shape: a loss for each pair, (R,); nothing is averaged here"),
+    Slip(lambda a, b: own.iou_loss(a, b).sum(), "the shape: a loss for each pair, (R,); nothing is summed here"),
+    Slip(lambda a, b: own.iou_loss(a, b)[:, None], "the shape: (R,), not (R, 1)"),
+    Slip(
+        lambda a, b: torch.stack([own.iou_loss(one.expand_as(b), b) for one in a]) if len(a) else a.new_zeros(0, 0),
+        "the pairs: row by row, not each box with every target",
+    ),
+    Slip(lambda a, b: own.iou_loss(a, b).detach(), DETACHED),
+)
+IOU_LOSS = Step(own.iou_loss, IOU_LOSS_CASES, IOU_LOSS_SLIPS, with_slopes(0))
 
 
 # Step 5
@@ -301,55 +288,32 @@ def _each(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 _BOXES = torch.tensor([[6.46, 38.64, 40.25, 89.75], [40.39, 61.63, 59.0, 67.92], [70.0, 4.0, 110.0, 24.0]])
 _OVER = torch.tensor([[-30.0, 40.0, 34.0, 104.0], [-60.0, 40.0, 20.0, 104.0], [110.0, 100.0, 170.0, 180.0]])
-_TOUCHED = "which cells the scaled box touches: from floor of its low edge to ceil of its high edge, the end not included"
 _EMPTY_STACK = "no boxes: torch.stack wants at least one map; an image without objects gives (0, rows, columns)"
-REGION = Step(
-    own.region,
-    make_cases(
-        own.region,
-        result,
-        ("the star at P4", (_STAR, 16, 8, 8, 0.2), _TOUCHED),
-        ("the star at P3", (_STAR, 8, 16, 16, 0.2), _TOUCHED),
-        ("three boxes, half their sides", (_BOXES, 8, 16, 16, 0.5), "the scale: it is an argument"),
-        ("a map of 4 rows and 16 columns", (_BOXES[2:], 8, 4, 16, 0.5), "rows and columns: y belongs to rows"),
-        ("edges that lie on lines", (torch.tensor([[0.0, 16.0, 64.0, 80.0]]), 8, 16, 16, 0.5), _TOUCHED),
-        (
-            "a box smaller than a cell",
-            (torch.tensor([[34.0, 34.0, 38.0, 38.0]]), 16, 8, 8, 0.2),
-            "a box within one cell: it keeps the cell that it stands in",
-        ),
-        (
-            "a box whose middle lies on a corner of four cells",
-            (torch.tensor([[32.0, 32.0, 32.0, 32.0]]), 16, 8, 8, 0.5),
-            "a box on a line between two cells: one cell all the same, the later one",
-        ),
-        (
-            "boxes over the border",
-            (_OVER, 8, 16, 16, 0.5),
-            "the border: rows 0..rows−1, columns 0..columns−1, and one must remain",
-        ),
-        ("boxes over the border of a coarse map", (_OVER, 64, 2, 2, 0.2), "the border: one cell must remain"),
-        ("an image without objects", (torch.zeros(0, 4), 8, 16, 16, 0.2), _EMPTY_STACK),
+REGION_CASES = (
+    *(Case(one.name, (torch.tensor([one.args[0]]), *one.args[1:]), one.look) for one in ch06.EFFECTIVE_CASES),
+    Case("three boxes, half their sides", (_BOXES, 8, 16, 16, 0.5), "the scale: it is an argument"),
+    Case(
+        "a box whose middle lies on a corner of four cells",
+        (torch.tensor([[32.0, 32.0, 32.0, 32.0]]), 16, 8, 8, 0.5),
+        "a box on a line between two cells: one cell all the same, the later one",
     ),
-    (
-        *(Slip(_each(one.function), one.look) for one in ch06.EFFECTIVE_SLIPS),
-        *make_slips(
-            (
-                lambda b, s, m, n, e: torch.stack([ch06.effective_map(tuple(box), s, m, n, e) for box in b.tolist()]),
-                _EMPTY_STACK,
-            ),
-            (lambda b, s, m, n, e: own.region(b, s, m, n, e).flatten(1), "the shape: (N, rows, columns)"),
-            (lambda b, s, m, n, e: own.region(b, s, m, n, e).any(0), "the shape: a map for each box, (N, rows, columns)"),
-            (lambda b, s, m, n, e: own.region(b, s, m, n, e).transpose(1, 2), "rows and columns: (N, rows, columns), rows first"),
-            (lambda b, s, m, n, e: own.region(b, 1, m, n, e), "the stride: boxes are in pixels, cells are stride pixels apart"),
-            (lambda b, s, m, n, e: own.region(b, 8, m, n, e), "the stride: it is an argument, not always 8"),
-            (lambda b, s, m, n, e: own.region(b, s, m, n, e).float(), "what you return: bools, they will choose cells"),
-            (lambda b, s, m, n, e: own.region(b, s, m, n, e).long(), "what you return: bools, they will choose cells"),
-            (lambda b, s, m, n, e: own.region(b, s, m, n, e).tolist(), LIST),
-        ),
-    ),
-    result,
+    Case("boxes over the border of a coarse map", (_OVER, 64, 2, 2, 0.2), "the border: one cell must remain"),
+    Case("an image without objects", (torch.zeros(0, 4), 8, 16, 16, 0.2), _EMPTY_STACK),
 )
+REGION_SLIPS = (
+    *within(_each, ch06.EFFECTIVE_SLIPS),
+    Slip(
+        lambda b, s, m, n, e: torch.stack([ch06.effective_map(tuple(box), s, m, n, e) for box in b.tolist()]),
+        _EMPTY_STACK,
+    ),
+    Slip(lambda *args: own.region(*args).flatten(1), "the shape: (N, rows, columns)"),
+    Slip(lambda *args: own.region(*args).any(0), "the shape: a map for each box, (N, rows, columns)"),
+    Slip(lambda *args: own.region(*args).transpose(1, 2), "rows and columns: (N, rows, columns), rows first"),
+    Slip(lambda b, s, *rest: own.region(b, 8, *rest), "the stride: it is an argument, not always 8"),
+    Slip(lambda *args: own.region(*args).float(), "what you return: bools, they will choose cells"),
+    Slip(lambda *args: own.region(*args).long(), "what you return: bools, they will choose cells"),
+)
+REGION = Step(own.region, REGION_CASES, REGION_SLIPS, result)
 
 
 # Step 6
@@ -392,55 +356,49 @@ _LARGE, _SMALL = [0.0, 0.0, 60.0, 50.0], [20.0, 20.0, 50.0, 40.0]  # 3000 and 60
 _LONG, _SQUARE = [0.0, 30.0, 100.0, 34.0], [30.0, 20.0, 55.0, 45.0]  # 400 and 625 px², but 104 and 50 px for w + h
 _HIGH = [10.0, 0.0, 14.0, 100.0]  # 400 px²
 _CORNER = [80.0, 90.0, 100.0, 120.0]  # 600 px², with far x2 and y2
-OWNERS = Step(
-    own.owners,
-    make_cases(
-        own.owners,
-        result,
-        ("one instance", (_cells(6, [1, 2]), torch.tensor([_LARGE])), "the numbers: 0 is nobody, instance n is n + 1"),
-        ("two that share no cell", (_cells(6, [0, 1], [4]), torch.tensor([_LARGE, _SMALL])), "the numbers: instance n is n + 1"),
-        ("a shared cell, the large one first", (_cells(6, [0, 1, 2], [2, 3]), torch.tensor([_LARGE, _SMALL])), _SMALLER),
-        ("a shared cell, the small one first", (_cells(6, [2, 3], [0, 1, 2]), torch.tensor([_SMALL, _LARGE])), _SMALLER),
-        ("a long thin one and a square", (_cells(6, [0, 1, 2], [2, 3]), torch.tensor([_LONG, _SQUARE])), f"{_SMALLER}: w · h"),
-        ("one far from the origin", (_cells(6, [1, 2, 3], [3, 4]), torch.tensor([_LARGE, _CORNER])), f"{_SMALLER}: w · h"),
-        (
-            "three over each other",
-            (_cells(7, [0, 1, 2, 3], [1, 2, 5], [2, 3, 6]), torch.tensor([_SMALL, _LARGE, _LONG])),
-            _SMALLER,
-        ),
-        ("a high thin one and a square", (_cells(6, [0, 1, 2], [2, 3]), torch.tensor([_HIGH, _SQUARE])), f"{_SMALLER}: w · h"),
-        (
-            "a square and a longer box",
-            (_cells(5, [0, 1], [1, 2]), torch.tensor([[0.0, 0.0, 30.0, 30.0], [0.0, 0.0, 40.0, 10.0]])),
-            f"{_SMALLER}: w · h",
-        ),
-        (
-            "two of one area",
-            (_cells(4, [0, 1], [1, 2]), torch.tensor([_SMALL, _SMALL])),
-            "equal areas: the later one in the list",
-        ),
-        ("no instance", (torch.zeros(0, 5, dtype=torch.bool), torch.zeros(0, 4)), "no instances: every cell is nobody's, 0"),
+OWNERS_CASES = (
+    Case("one instance", (_cells(6, [1, 2]), torch.tensor([_LARGE])), "the numbers: 0 is nobody, instance n is n + 1"),
+    Case("two that share no cell", (_cells(6, [0, 1], [4]), torch.tensor([_LARGE, _SMALL])), "the numbers: instance n is n + 1"),
+    Case("a shared cell, the large one first", (_cells(6, [0, 1, 2], [2, 3]), torch.tensor([_LARGE, _SMALL])), _SMALLER),
+    Case("a shared cell, the small one first", (_cells(6, [2, 3], [0, 1, 2]), torch.tensor([_SMALL, _LARGE])), _SMALLER),
+    Case("a long thin one and a square", (_cells(6, [0, 1, 2], [2, 3]), torch.tensor([_LONG, _SQUARE])), f"{_SMALLER}: w · h"),
+    Case("one far from the origin", (_cells(6, [1, 2, 3], [3, 4]), torch.tensor([_LARGE, _CORNER])), f"{_SMALLER}: w · h"),
+    Case(
+        "three over each other",
+        (_cells(7, [0, 1, 2, 3], [1, 2, 5], [2, 3, 6]), torch.tensor([_SMALL, _LARGE, _LONG])),
+        _SMALLER,
     ),
-    make_slips(
-        (_owned(descending=False), f"{_SMALLER}; you give it to the larger one"),
-        (_owned(lambda b: -torch.arange(len(b)).float()), f"{_SMALLER}; you give it to the last in the list"),
-        (_owned(lambda b: -torch.arange(len(b)).float(), descending=False), f"{_SMALLER}; you give it to the first in the list"),
-        (_owned(first=0), "the numbers: 0 is nobody, so instance n is n + 1; yours is n, and instance 0 looks like nobody"),
-        (_owned(first=0, nobody=-1), "the numbers: 0 is nobody and instance n is n + 1; yours are −1 and n"),
-        (_owned(lambda b: b[:, 2] + b[:, 3] - b[:, 0] - b[:, 1]), "the area: w · h, not w + h"),
-        (_owned(lambda b: (b[:, 2:] - b[:, :2]).amax(1)), "the area: w · h, not the longer side"),
-        (_owned(lambda b: b[:, 2] - b[:, 0]), "the area: w · h, not the width"),
-        (_owned(lambda b: b[:, 3] - b[:, 1]), "the area: w · h, not the height"),
-        (_owned(lambda b: b[:, 2] * b[:, 3]), "the area: (x2 − x1) · (y2 − y1); boxes are corners, not sides"),
-        (_owned(flip=True), "equal areas: the later one in the list gets the cell"),
-        (_owned(shared=False), f"{_SMALLER}; yours is nobody's"),
-        (
-            lambda e, b: e.long().argmax(0) + 1 if len(e) else torch.zeros(e.shape[1], dtype=torch.long),
-            "a cell of nobody: 0; argmax of nothing but False says the first",
-        ),
-        (lambda e, b: own.owners(e, b).float(), "what you return: whole numbers, they will be indices"),
-        (lambda e, b: own.owners(e, b).tolist(), LIST),
-        (lambda e, b: own.owners(e, b) * e, "the shape: one number for each cell, (R,)"),
+    Case("a high thin one and a square", (_cells(6, [0, 1, 2], [2, 3]), torch.tensor([_HIGH, _SQUARE])), f"{_SMALLER}: w · h"),
+    Case(
+        "a square and a longer box",
+        (_cells(5, [0, 1], [1, 2]), torch.tensor([[0.0, 0.0, 30.0, 30.0], [0.0, 0.0, 40.0, 10.0]])),
+        f"{_SMALLER}: w · h",
     ),
-    result,
+    Case(
+        "two of one area",
+        (_cells(4, [0, 1], [1, 2]), torch.tensor([_SMALL, _SMALL])),
+        "equal areas: the later one in the list",
+    ),
+    Case("no instance", (torch.zeros(0, 5, dtype=torch.bool), torch.zeros(0, 4)), "no instances: every cell is nobody's, 0"),
 )
+OWNERS_SLIPS = (
+    Slip(_owned(descending=False), f"{_SMALLER}; you give it to the larger one"),
+    Slip(_owned(lambda b: -torch.arange(len(b)).float()), f"{_SMALLER}; you give it to the last in the list"),
+    Slip(_owned(lambda b: -torch.arange(len(b)).float(), descending=False), f"{_SMALLER}; you give it to the first in the list"),
+    Slip(_owned(first=0), "the numbers: 0 is nobody, so instance n is n + 1; yours is n, and instance 0 looks like nobody"),
+    Slip(_owned(first=0, nobody=-1), "the numbers: 0 is nobody and instance n is n + 1; yours are −1 and n"),
+    Slip(_owned(lambda b: b[:, 2] + b[:, 3] - b[:, 0] - b[:, 1]), "the area: w · h, not w + h"),
+    Slip(_owned(lambda b: (b[:, 2:] - b[:, :2]).amax(1)), "the area: w · h, not the longer side"),
+    Slip(_owned(lambda b: b[:, 2] - b[:, 0]), "the area: w · h, not the width"),
+    Slip(_owned(lambda b: b[:, 3] - b[:, 1]), "the area: w · h, not the height"),
+    Slip(_owned(lambda b: b[:, 2] * b[:, 3]), "the area: (x2 − x1) · (y2 − y1); boxes are corners, not sides"),
+    Slip(_owned(flip=True), "equal areas: the later one in the list gets the cell"),
+    Slip(_owned(shared=False), f"{_SMALLER}; yours is nobody's"),
+    Slip(
+        lambda e, b: e.long().argmax(0) + 1 if len(e) else torch.zeros(e.shape[1], dtype=torch.long),
+        "a cell of nobody: 0; argmax of nothing but False says the first",
+    ),
+    Slip(lambda e, b: own.owners(e, b).float(), "what you return: whole numbers, they will be indices"),
+    Slip(lambda e, b: own.owners(e, b) * e, "the shape: one number for each cell, (R,)"),
+)
+OWNERS = Step(own.owners, OWNERS_CASES, OWNERS_SLIPS, result)

@@ -66,11 +66,11 @@ def test_other_right_ways_pass(verdict) -> None:
         (checks.check_choose_level, lambda *args: chosen_in_one_go(*args, reduce="amax"), "the mean over its cells"),
         (checks.check_choose_level, lambda *args: chosen_in_one_go(*args, order=(0, 2, 1, 3)), "l t r b"),
         (checks.check_choose_level, lambda *args: chosen_in_one_go(*args)[1], "losses"),
-        (checks.check_anchor_free_loss, lambda *args: trained(*args, over=lambda p, x: 1), "the divisor"),
+        (checks.check_anchor_free_loss, lambda *args: trained(*args, over=lambda p, x: 1), "the normaliser"),
         (checks.check_anchor_free_loss, lambda *args: trained(*args, over=lambda p, x: len(p)), "not of all cells"),
         (checks.check_anchor_free_loss, lambda *args: trained(*args, over=lambda p, x: p.sum()), "at least 1"),
         (checks.check_anchor_free_loss, lambda *args: trained(*args, kept=False), "count as negatives"),
-        (checks.check_anchor_free_loss, lambda *args: trained(*args).item(), "no detach"),
+        (checks.check_anchor_free_loss, lambda *args: trained(*args).item(), "detach"),
         (checks.check_anchor_free_loss, lambda *args: trained(args[0].sigmoid(), *args[1:]), "twice"),
     ],
 )

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from checks import ch11 as checks
+from checks.runs import DETACHED, LIST
 from solutions import ch11
 from torch.nn.functional import one_hot
 from torchvision.ops import sigmoid_focal_loss
@@ -37,6 +38,18 @@ def test_a_stub_is_to_do_and_the_course_stands_in(capsys, number) -> None:
         line, told = capsys.readouterr().out.splitlines()
         assert line.startswith("to do: ")
         assert told == f"step {number} is not yours yet: the course's own function stands in"
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("plain", [torch.Tensor.tolist, torch.Tensor.numpy])
+def test_a_result_that_is_no_tensor_is_told_so(name, plain) -> None:
+    def answer(*args):
+        result = STEPS[name].solution(*args)
+        return plain(result.detach()) if isinstance(result, torch.Tensor) else [plain(one) for one in result]
+
+    line = STEPS[name].verdict(answer)
+    assert line.startswith("case")
+    assert line.endswith(DETACHED if name == "anchor_free_loss" and plain is torch.Tensor.tolist else LIST)
 
 
 def test_yours_are_counted() -> None:

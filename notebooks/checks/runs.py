@@ -1,4 +1,4 @@
-"""What the ten steps of notebook 11 share: a step, and how a function's result, its kind and its gradient are asked for."""
+"""What is compared besides a function's result: its kind, its gradient. And a step of the capstone, which asks for a tensor."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import Case, Checker, Slip, nothing
+from . import Checker, nothing
 
 LIST = "what you return: a tensor, so that the next steps can work with it"
 DETACHED = "the gradient: this function is part of the loss that trains; no torch.no_grad(), detach, item, tolist or numpy in it"
@@ -76,13 +76,3 @@ def without_slopes(*places: int) -> Callable[..., Any]:
         return {"result": value.detach() if flows else value, "kind": kind(value), "gradient flows": flows}
 
     return run
-
-
-def make_cases(solution: Callable, run: Callable[..., Any], *told: tuple[str, tuple, str]) -> tuple[Case, ...]:
-    """Cases (name, arguments, look) with the solution's results."""
-    return tuple(Case(*one) for one in told)
-
-
-def make_slips(*told: tuple[Callable, str]) -> tuple[Slip, ...]:
-    """Slips (function, look)."""
-    return tuple(Slip(*one) for one in told)
