@@ -14,6 +14,7 @@ from torchvision.ops import batched_nms
 from tqdm.auto import tqdm
 
 from .boxes import box_area
+from .config import FSAFError
 from .data.loading import Batch, Loader
 from .data.transforms import resize
 from .detector import Detector
@@ -54,8 +55,16 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True, progress
 
     Returns:
         The same record in every process.
+
+    Raises:
+        FSAFError: "The detector knows 80 classes, ... has 6: take the set that it was trained for ..."; as `Loader.epoch`.
     """
     was_training, dataset, tta = detector.training, loader.dataset, loader.config.evaluate.tta
+    if len(dataset.class_names) != detector.config.num_classes:
+        raise FSAFError(
+            f"The detector knows {detector.config.num_classes} classes, {dataset.json_path} has {len(dataset.class_names)}: take "
+            "the set that it was trained for (--data.source, --data.root, --data.val-json)."
+        )
     index = dataset.index
     place = {int(index.image_ids[kept]): number for number, kept in enumerate(dataset.kept.tolist())}
     shown = set(np.linspace(0, len(dataset) - 1, min(NUM_PICTURES, len(dataset))).astype(int).tolist())

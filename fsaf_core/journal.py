@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .config import Config, FSAFError
-from .files import write_atomically
+from .config import Config, DataConfig, EvaluateConfig, FSAFError, SceneConfig
+from .files import excerpt, write_atomically
 
 FREE_FIELDS = ("data.root", "data.workers", "train.keep")  # a run may go on with other values: they leave the numbers alone
 
@@ -47,6 +47,23 @@ def check_run(run_dir: str | Path, config: Config, resume: bool) -> None:
         )
 
 
+def validation_of(run_dir: str | Path) -> tuple[DataConfig, EvaluateConfig] | None:
+    """The data of a run and how it was evaluated; None where no run is.
+
+    Raises:
+        FSAFError: "runs/x/config.json is damaged (...): mend it, or copy the weights to another folder."
+    """
+    told = Path(run_dir) / "config.json"
+    if not told.exists():
+        return None
+    try:
+        values = json.loads(told.read_text())
+        data = {**values["data"], "scenes": SceneConfig(**values["data"]["scenes"])}
+        return DataConfig(**data), EvaluateConfig(**values["evaluate"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FSAFError(f"{told} is damaged ({excerpt(error)}): mend it, or copy the weights to another folder.") from None
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Fields in which two configurations (as `dataclasses.asdict` gives them) differ, e.g. "train.lr: 0.01 -> 0.02"."""
     found = []
@@ -73,8 +90,8 @@ def own(run_dir: Path, config: Config) -> Iterator[None]:
             import fcntl
 
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not shared with loading processes, as flock is
+            except (BlockingIOError, PermissionError):
                 raise FSAFError(f"Another process is training into {run_dir}: wait for it, or take another --out.") from None
             except OSError:
                 pass  # a file system without locks

@@ -133,6 +133,20 @@ def coco_metrics(
     return metrics
 
 
+def table(metrics: Mapping[str, Any]) -> str:
+    """The figures of an evaluation as text: COCO's twelve in percent, AP by class and by size."""
+    lines = ["  ".join(f"{name:>5}" for name in FIGURES), "  ".join(_percent(metrics[name]) for name in FIGURES)]
+    for title, key in (("AP by class", "by_class"), ("AP by sqrt(area)", "by_size")):
+        if metrics.get(key):
+            lines.append(f"{title}: " + ", ".join(f"{name} {_percent(value).strip()}" for name, value in metrics[key].items()))
+    return "\n".join(lines)
+
+
+def _percent(value: float | dict | None) -> str:
+    value = value.get("AP") if isinstance(value, dict) else value
+    return f"{100 * value:5.1f}" if value is not None and value >= 0 else "    -"
+
+
 def _ground_truth(path: Path, image_ids: set[int] | None) -> dict[str, Any]:
     """The json without what the metrics do not need, and with what own data often leaves out: area, iscrowd, and ids from 1.
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import fsaf_core as fsaf
-from fsaf_core.cli import COMMANDS, image_files, main
+from fsaf_core.cli import COMMANDS, main
 from fsaf_core.config import FSAFError
 
 
@@ -106,11 +106,6 @@ def test_predict_draws_and_writes_coco_results_and_survives_one_bad_file(weights
         assert x + w <= 140.01
         assert y + h <= 90.01
         assert one["category"] == fsaf.presets.get("tiny").model.class_names[one["category_id"] - 1]
-
-
-def test_an_empty_folder_is_named(tmp_path):
-    with pytest.raises(FSAFError, match="no image file in this folder"):
-        image_files((tmp_path,))
 
 
 def test_evaluate_takes_the_data_of_the_run_that_the_weights_lie_in(tmp_path, capsys, monkeypatch):

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from fsaf_core.config import FSAFError
-from fsaf_core.data.coco import CocoDataset, load_image
+from fsaf_core.data.coco import CocoDataset, image_files, load_image
 from fsaf_core.data.index import open_index
 
 REAL = Path(os.environ.get("FSAF_TEST_DATA", "unset"))
@@ -439,3 +439,17 @@ def test_at_coco_s_size(tmp_path):
         print(f"{name:16}{seconds:7.2f}{peak:9.0f}{private:13.1f}")
     assert rows["ours, first"][0] <= 30 and rows["ours, later"][0] <= 1 and kept <= 100e6
     assert rows["ours, first"][2] <= 2 and rows["ours, later"][2] <= 2
+
+
+def test_image_files_are_those_named_and_sorted_those_of_folders_and_what_is_not_there_is_said(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "b" / "deep").mkdir(parents=True)
+    for name in ("b/2.PNG", "b/deep/1.jpg", "b/notes.txt", "b/plot.pdf"):
+        (tmp_path / name).touch()
+    named = [tmp_path / "b" / "notes.txt", tmp_path / "b"]
+    assert image_files(named) == [named[0], tmp_path / "b" / "2.PNG", tmp_path / "b" / "deep" / "1.jpg"]
+    for name, said in ("empty", "no image file in this folder"), ("x", "no such file or folder"):
+        with pytest.raises(FSAFError, match=said):
+            image_files([tmp_path / name])
+    with pytest.raises(FSAFError, match="no image given"):
+        image_files([])

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fsaf_core import cli
+from fsaf_core import cli, commands
 from fsaf_core.data import download
 
-COMMANDS = (cli.Train, cli.Evaluate, cli.Predict, cli.Scenes, cli.Coco)
-COMMANDS += (cli.Ablation, cli.Bench, cli.Export, cli.Plan, cli.Reproduce)
+COMMANDS = (commands.Train, commands.Evaluate, commands.Predict, commands.Scenes, commands.Coco)
+COMMANDS += (commands.Ablation, commands.Bench, commands.Export, commands.Plan, commands.Reproduce)
 EXAMPLES = [
     (command, line.strip()) for command in COMMANDS for line in cli.examples(command).replace("\\\n", " ").splitlines() if line
 ]
@@ -87,7 +87,7 @@ def test_data_coco_ends_with_the_command_that_trains_on_what_it_brought(subset, 
     assert cli.main(["data", "coco", "--root", str(root), *(["--subset", str(subset)] if subset else [])]) == 0
     line = capsys.readouterr().out.strip().splitlines()[-1]
     made = []
-    monkeypatch.setattr(cli.Train, "__call__", lambda self: made.append(self))
+    monkeypatch.setattr(commands.Train, "__call__", lambda self: made.append(self))
     assert cli.main(arguments(line)) == 0
     data = made[0].config.data
     if subset:

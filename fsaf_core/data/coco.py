@@ -3,6 +3,7 @@
 import mmap
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -36,6 +37,29 @@ class Sample(TypedDict):
     ignored: Float32[Tensor, "M 4"]  # crowds
     image_id: int  # the json's own
     size: tuple[int, int]  # height and width of the file's image, whatever was done to it since
+
+
+def image_files(sources: Sequence[Path]) -> list[Path]:
+    """The image files among `sources` and, sorted, those in its folders.
+
+    Raises:
+        FSAFError: "photo.jpg: no such file or folder."; "pictures: no image file in this folder ..."
+    """
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind not in NO_PIXELS}
+    files: list[Path] = []
+    if not sources:
+        raise FSAFError("no image given: name files or folders, for example `fsaf predict --weights WEIGHTS photo.jpg`.")
+    for source in sources:
+        if source.is_dir():
+            inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in known)
+            if not inside:
+                raise FSAFError(f"{source}: no image file in this folder or below it.")
+            files += inside
+        elif source.exists():
+            files.append(source)
+        else:
+            raise FSAFError(f"{source}: no such file or folder.")
+    return files
 
 
 def load_image(path: Path | str) -> Image.Image:

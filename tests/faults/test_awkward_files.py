@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import fsaf_core as fsaf
-from fsaf_core import cli
+from fsaf_core import cli, commands
 from fsaf_core.config import ModelConfig, SceneConfig
 from fsaf_core.data.coco import as_rgb, load_image
 from fsaf_core.data.world import render_scene
@@ -116,14 +116,14 @@ def predicted(checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("awkward")
     good, bad = write(folder / "in")
     with pytest.MonkeyPatch.context() as patch:
-        load, said = cli.load_any, io.StringIO()
+        load, said = commands.load_any, io.StringIO()
 
         def small(*args):  # the reference's 800 x 1333 would take minutes
             detector = load(*args)
             detector.config = replace(detector.config, short_side=96, long_side=192)
             return detector
 
-        patch.setattr(cli, "load_any", small)
+        patch.setattr(commands, "load_any", small)
         patch.setattr(sys, "stderr", said)
         files = [str(folder / "in"), str(folder / "in" / "program.eps")]
         code = cli.main(["predict", *files, "--weights", str(checkpoint), "--out", str(folder / "out")])
