@@ -60,6 +60,12 @@ class Detector(nn.Module):
         Returns:
             Training: {"af_cls", "af_box", "ab_cls", "ab_box"} as the branches say, scalars, lambda applied.
             Inference: for each image `boxes` (D, 4) in the image's pixels, `scores` (D,), `labels` (D,), best first.
+
+        Raises:
+            FSAFError: "the detector is in training mode and got no targets: ..."; "2 images came with 1 targets: ..."; as
+                `targets.pack_targets`, which looks at targets on the CPU only.
+
+        Source: paper, section 3.4 (joint training and inference).
         """
         batch = self.preprocess(images)
         outputs = self.head_outputs(batch.tensor)
@@ -67,7 +73,9 @@ class Detector(nn.Module):
             return self.postprocess(outputs, batch.sizes)
         if targets is None:
             raise FSAFError("the detector is in training mode and got no targets: pass them, or call .eval() first.")
-        instances = af.pack_targets(targets, batch.tensor.device)
+        if len(targets) != len(images):
+            raise FSAFError(f"{len(images)} images came with {len(targets)} targets: give a dict for each image, empty ones too.")
+        instances = af.pack_targets(targets, batch.tensor.device, self.config.num_classes)
         assignment = self._assign(outputs, instances, batch.sizes)
         return self._losses(outputs, assignment, instances)
 
@@ -99,14 +107,15 @@ class Detector(nn.Module):
             sizes: height, width of each image before padding; None: every image fills the tensor.
         """
         device = (outputs.cls_logits or outputs.ab_cls)[0].device
-        return self._assign(outputs, af.pack_targets(targets, device), sizes)
+        return self._assign(outputs, af.pack_targets(targets, device, self.config.num_classes), sizes)
 
     def losses(
         self, outputs: HeadOutputs, assignment: af.Assignment | None, targets: list[dict[str, Tensor]]
     ) -> dict[str, Float[Tensor, ""]]:
         """The named losses of an assignment; differentiable in `outputs`."""
         device = (outputs.cls_logits or outputs.ab_cls)[0].device
-        return self._losses(outputs, assignment, af.pack_targets(targets, device) if self.anchor_based else None)
+        instances = af.pack_targets(targets, device, self.config.num_classes) if self.anchor_based else None
+        return self._losses(outputs, assignment, instances)
 
     def _grid(self, maps: list[Tensor]) -> tuple[Grid, Slots]:
         grid = make_grid(

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from .boxes import Grid, to_edges
+from .boxes import Grid, fresh, to_edges
 from .config import FSAFError, ModelConfig
 from .losses import at_label, background_focal, cell_focal, focal_positive, iou_loss
 from .regions import Runs, Slots, count_regions, crowd_cells, find_runs, instance_maps, own_cells, with_none
@@ -72,14 +73,16 @@ class Instances:
     counts: list[int]  # instances of each image
 
 
-def pack_targets(targets: list[dict[str, Tensor]], device: torch.device) -> Instances:
-    """The targets of a batch as flat tensors on `device`.
+def pack_targets(targets: list[dict[str, Tensor]], device: torch.device, num_classes: int) -> Instances:
+    """The targets of a batch as flat tensors on `device`. Values are looked at where they lie on the CPU, as a loader's do.
 
     Args:
-        targets: for each image `boxes` (N, 4), `labels` (N,) and, if there are crowds, `ignored` (M, 4).
+        targets: for each image `boxes` (N, 4) x1 y1 x2 y2 pixels, `labels` (N,) 0..K-1 and, if it has crowds, `ignored` (M, 4).
+        num_classes: K.
 
     Raises:
-        FSAFError: "targets[i] has n boxes and m labels: ..."
+        FSAFError: "targets[i]: boxes are (n, 4) and labels (m,); ..."; "targets[i]['boxes'][n] is [nan, 2, 3, 4]: give ...";
+            "targets[i]['labels'][n] is 80: labels count ..."
     """
     for index, target in enumerate(targets):
         if target["boxes"].shape != (len(target["labels"]), 4):
@@ -90,11 +93,29 @@ def pack_targets(targets: list[dict[str, Tensor]], device: torch.device) -> Inst
     crowded = [index for index, target in enumerate(targets) if "ignored" in target]
     boxes = [target["boxes"] for target in targets] + [targets[index]["ignored"] for index in crowded]
     image = [torch.full((len(part),), index, device=device) for part, index in zip(boxes, [*range(len(targets)), *crowded])]
-    labels = torch.cat([target["labels"] for target in targets]).to(device)
-    count = [len(labels), sum(len(targets[index]["ignored"]) for index in crowded)]
-    boxes, crowds = torch.cat(boxes).to(device, torch.float32).split(count)
+    every, labels = torch.cat(boxes).float(), torch.cat([target["labels"] for target in targets])
+    if every.device.type == labels.device.type == "cpu" and not fresh(every):  # a GPU would have to be waited for
+        _check(every.detach().numpy(), labels.numpy(), targets, num_classes)
+    count = [len(labels), len(every) - len(labels)]
+    boxes, crowds = every.to(device).split(count)
     image, crowd_image = torch.cat(image).split(count)
-    return Instances(boxes, labels, image, crowds, crowd_image, [len(target["labels"]) for target in targets])
+    return Instances(boxes, labels.to(device), image, crowds, crowd_image, [len(target["labels"]) for target in targets])
+
+
+def _check(boxes: np.ndarray, labels: np.ndarray, targets: list[dict[str, Tensor]], num_classes: int) -> None:
+    """Names the first box or label of a batch that cannot be; `boxes` with the crowds' behind them."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        sides = boxes[:, 2:] - boxes[:, :2]
+    sound, known = ((sides > 0) & (sides < np.inf)).all(1), (labels >= 0) & (labels < num_classes)
+    if sound.all() and known.all():
+        return
+    names = ("labels",) if sound.all() else ("boxes", "ignored")
+    places = [(i, name, row) for name in names for i, target in enumerate(targets) for row in range(len(target.get(name, ())))]
+    index, name, row = places[int((known if sound.all() else sound).argmin())]
+    what = f"targets[{index}]['{name}'][{row}] is {targets[index][name][row].tolist()}"
+    if name == "labels":
+        raise FSAFError(f"{what}: labels count the foreground classes from 0, so give 0..{num_classes - 1}.")
+    raise FSAFError(f"{what}: give x1 y1 x2 y2 in pixels, finite, with x1 < x2 and y1 < y2.")
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,8 @@ def test_paper_a_region_is_floor_to_ceil_of_the_scaled_box(detector):
 
 @pytest.mark.parametrize(
     "box",
-    [[50, 30, 51, 31], [0, 0, 1, 1], [95, 63, 96, 64], [16, 16, 16, 16], [-30, -30, -20, -20], [200, 90, 210, 99]],
-    ids=["one_pixel", "first_pixel", "last_pixel", "a_point", "left_of_the_image", "right_of_it"],
+    [[50, 30, 51, 31], [0, 0, 1, 1], [95, 63, 96, 64], [16, 16, 16.01, 16.01], [-30, -30, -20, -20], [200, 90, 210, 99]],
+    ids=["one_pixel", "first_pixel", "last_pixel", "a_speck", "left_of_the_image", "right_of_it"],
 )
 def test_paper_an_effective_region_has_a_cell_at_every_level(detector, box):
     (effective,), (ignoring,) = cells_of(detector, SMALL, [box])

@@ -453,7 +453,7 @@ def test_boxes_and_labels_of_different_number_are_a_users_fault(detector):
 def test_instances_and_crowds_are_packed_image_by_image():
     scene = [target([[0, 0, 1, 1]] * 2, [2, 0]), target([], []), target([[5, 5, 9, 9]], [1], ignored=[[1, 1, 2, 2]] * 2)]
     scene[2]["boxes"] = scene[2]["boxes"].double()
-    packed = pack_targets([{key: scene[0][key] for key in ("boxes", "labels")}, *scene], torch.device("cpu"))
+    packed = pack_targets([{key: scene[0][key] for key in ("boxes", "labels")}, *scene], torch.device("cpu"), 3)
     assert packed.boxes.dtype == torch.float32 and packed.boxes.tolist()[3:] == [[0, 0, 1, 1], [5, 5, 9, 9]]
     assert (packed.labels.tolist(), packed.image.tolist()) == ([2, 0, 2, 0, 1], [0, 0, 1, 1, 3])
     assert (packed.crowds.tolist(), packed.crowd_image.tolist()) == ([[1, 1, 2, 2]] * 2, [3, 3])

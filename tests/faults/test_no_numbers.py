@@ -57,7 +57,6 @@ def test_a_float_image_that_is_no_number_gives_no_detection_outside_it_and_a_los
     ids=str,
 )
 def test_a_box_far_outside_or_hardly_there_gives_losses_that_are_numbers(box, branches):
-    """Those that are none at all, NaN, infinite or turned around, are dropped when a json is read."""
     torch.manual_seed(0)
     detector = fsaf.build_detector(replace(SMALL, branches=branches)).train()
     image = torch.from_numpy(PICTURE).permute(2, 0, 1)
@@ -66,6 +65,36 @@ def test_a_box_far_outside_or_hardly_there_gives_losses_that_are_numbers(box, br
         sum(losses.values()).backward()
         assert all(loss.isfinite() for loss in losses.values())
         assert all(value.grad.isfinite().all() for value in detector.parameters() if value.grad is not None)
+
+
+@pytest.mark.parametrize("name", ["boxes", "ignored"])
+@pytest.mark.parametrize(
+    "box", [[NAN, 0, 9, 9], [0, 0, INF, 9], [-INF, 0, INF, 9], [9, 0, 3, 9], [3, 3, 3, 9], [-3e38, 0, 3e38, 9]], ids=str
+)
+@pytest.mark.parametrize("branches", ["anchor_free", "joint"])
+def test_a_box_that_is_none_is_named_with_its_image_before_any_loss_is_made(branches, box, name):
+    """In a json such boxes are dropped; here they come from Python."""
+    detector = fsaf.build_detector(replace(SMALL, branches=branches)).train()
+    images, good = [torch.from_numpy(PICTURE).permute(2, 0, 1)] * 2, [8, 8, 40, 40]
+    targets = [target([good], [1]), target([good, good], [0, 1], ignored=[good, good])]
+    targets[1][name][1] = torch.tensor(box)
+    said = rf"targets\[1\]\['{name}'\]\[1\] is \[.*\]: give x1 y1 x2 y2 in pixels, finite, with x1 < x2 and y1 < y2\."
+    with pytest.raises(FSAFError, match=said):
+        detector(images, targets)
+    with pytest.raises(FSAFError, match=said):
+        detector.assign(detector.head_outputs(detector.preprocess(images).tensor), targets)
+
+
+@pytest.mark.parametrize("label", [-1, 3, 91])
+def test_a_label_that_is_no_class_is_named_with_its_image(label, detector):
+    targets = [target([[8, 8, 40, 40]] * 2, [1, 2]), target([[8, 8, 40, 40]] * 2, [0, label])]
+    with pytest.raises(FSAFError, match=rf"targets\[1\]\['labels'\]\[1\] is {label}: .* so give 0\.\.2\."):
+        detector.train()([torch.from_numpy(PICTURE).permute(2, 0, 1)] * 2, targets)
+
+
+def test_an_image_without_its_targets_is_said(detector):
+    with pytest.raises(FSAFError, match="2 images came with 1 targets: give a dict for each image"):
+        detector.train()([torch.from_numpy(PICTURE).permute(2, 0, 1)] * 2, [target([], [])])
 
 
 @pytest.mark.parametrize("kind", ["float", "nan", "16 bits", "bool", "four", "text", "empty"])
