@@ -23,6 +23,12 @@ install_import_hook("fsaf_core", "beartype.beartype(conf=beartype.BeartypeConf(i
 
 
 @pytest.fixture(scope="session")
+def root(tmp_path_factory) -> Path:
+    """A folder of data, empty at first, that all trainings of the session share."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium or Chrome. Without one the test is skipped; where FSAF_REQUIRE_BROWSER is 1, it fails."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -6,38 +6,22 @@ import random
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from small import small
 
 import fsaf_core as fsaf
 from fsaf_core import loop, train
 from fsaf_core.state import training_files
 
-TINY = fsaf.presets.get("tiny")
 TIMES = ("seconds", "images_per_s", "waiting")  # what may differ between two runs
 
 
-def small(root: Path, **recipe) -> fsaf.Config:
+def everything(root: Path, **recipe) -> fsaf.Config:
     """Two epochs of six steps, everything on: augmentation, snapshots, accumulation, AdamW with its moments."""
-    return replace(
-        TINY,
-        model=replace(TINY.model, channels=16, tower_depth=1, short_side=64, long_side=128),
-        data=replace(TINY.data, root=str(root), scenes=replace(TINY.data.scenes, num_train=24, num_val=4, image_size=64)),
-        train=replace(
-            TINY.train,
-            **{"steps": None, "epochs": 2, "batch_size": 4, "accumulate": 2, "log_every": 4, "warmup_steps": 3, "snapshots": 4}
-            | {"checkpoint_every": 5, "crop": 0.5, "validate_every": None}
-            | recipe,
-        ),
-    )
-
-
-@pytest.fixture(scope="session")
-def root(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("data")
+    return small(root, **{"accumulate": 2, "log_every": 4, "snapshots": 4, "checkpoint_every": 5, "crop": 0.5} | recipe)
 
 
 def leavings(run_dir: Path) -> dict[str, object]:
@@ -62,7 +46,7 @@ def same(a: Path, b: Path) -> None:
 @pytest.fixture(scope="module")
 def undisturbed(root, tmp_path_factory) -> Path:
     run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    train.train(small(root), run_dir, "cpu")
+    train.train(everything(root), run_dir, "cpu")
     return run_dir
 
 
@@ -82,7 +66,7 @@ def in_a_child(work) -> int:
 
 
 def test_two_undisturbed_runs_are_equal(undisturbed, root, tmp_path):
-    train.train(small(root), tmp_path / "run", "cpu")
+    train.train(everything(root), tmp_path / "run", "cpu")
     same(undisturbed, tmp_path / "run")
 
 
@@ -93,7 +77,7 @@ def test_kill_at_any_moment_then_the_same_command(seed, undisturbed, root, tmp_p
 
     def dying():
         signal.setitimer(signal.ITIMER_PROF, chance.uniform(0.01, 0.8))  # SIGPROF is not caught: the process is gone at once
-        train.train(small(root), tmp_path / "run", "cpu")
+        train.train(everything(root), tmp_path / "run", "cpu")
 
     for _ in range(2):
         kills += os.waitstatus_to_exitcode(os.waitpid(in_a_child(dying), 0)[1]) == -signal.SIGPROF
@@ -102,7 +86,7 @@ def test_kill_at_any_moment_then_the_same_command(seed, undisturbed, root, tmp_p
             torch.load(path, weights_only=True)  # never an unreadable file
     assert kills or seed
     if not (tmp_path / "run" / "model.safetensors").exists():
-        train.train(small(root), tmp_path / "run", "cpu")
+        train.train(everything(root), tmp_path / "run", "cpu")
     same(undisturbed, tmp_path / "run")
 
 
@@ -125,8 +109,8 @@ def test_kill_inside_each_write(write, undisturbed, root, tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", torn)
         with pytest.raises(Killed):
-            train.train(small(root), tmp_path / "run", "cpu")
-    train.train(small(root), tmp_path / "run", "cpu")
+            train.train(everything(root), tmp_path / "run", "cpu")
+    train.train(everything(root), tmp_path / "run", "cpu")
     same(undisturbed, tmp_path / "run")
 
 
@@ -143,9 +127,9 @@ def test_ctrl_c_saves_the_step_and_says_how_to_go_on(number, undisturbed, root, 
     with monkeypatch.context() as patch:
         patch.setattr(loop.TrainingStep, "forward", interrupted)
         with pytest.raises(KeyboardInterrupt, match=r"Stopped at step 8 of 12; .*run is safe: the same command goes on"):
-            train.train(small(root), tmp_path / "run", "cpu")
+            train.train(everything(root), tmp_path / "run", "cpu")
     assert training_files(tmp_path / "run" / "checkpoints")[-1].stem == "step_000000008"
-    train.train(small(root), tmp_path / "run", "cpu", resume=True)
+    train.train(everything(root), tmp_path / "run", "cpu", resume=True)
     same(undisturbed, tmp_path / "run")
 
 
@@ -156,8 +140,8 @@ def test_ctrl_c_in_a_validation_stops_at_once_and_validates_later(undisturbed, r
     with monkeypatch.context() as patch:
         patch.setattr(loop, "evaluate", interrupted)
         with pytest.raises(KeyboardInterrupt, match="Stopped at step 6 of 12"):
-            train.train(small(root), tmp_path / "run", "cpu")
-    train.train(small(root), tmp_path / "run", "cpu")
+            train.train(everything(root), tmp_path / "run", "cpu")
+    train.train(everything(root), tmp_path / "run", "cpu")
     same(undisturbed, tmp_path / "run")
 
 
@@ -174,9 +158,9 @@ def test_a_second_ctrl_c_in_a_step_saves_nothing_half_done(undisturbed, root, tm
     with monkeypatch.context() as patch:
         patch.setattr(loop.TrainingStep, "forward", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            train.train(small(root), tmp_path / "run", "cpu")
+            train.train(everything(root), tmp_path / "run", "cpu")
     assert training_files(tmp_path / "run" / "checkpoints")[-1].stem == "step_000000006"
-    train.train(small(root), tmp_path / "run", "cpu")
+    train.train(everything(root), tmp_path / "run", "cpu")
     same(undisturbed, tmp_path / "run")
 
 
@@ -187,13 +171,13 @@ def test_a_damaged_last_checkpoint_is_named_and_the_one_before_serves(undisturbe
     with monkeypatch.context() as patch:
         patch.setattr(loop.Run, "validate", stop)
         with pytest.raises(Killed):
-            train.train(small(root, checkpoint_every=2), tmp_path / "run", "cpu")
+            train.train(everything(root, checkpoint_every=2), tmp_path / "run", "cpu")
     last = training_files(tmp_path / "run" / "checkpoints")[-1]
     last.write_bytes(last.read_bytes()[:1000])
     with pytest.raises(fsaf.FSAFError, match=rf"{last.name} is no readable checkpoint .*delete it"):
-        train.train(small(root, checkpoint_every=2), tmp_path / "run", "cpu")
+        train.train(everything(root, checkpoint_every=2), tmp_path / "run", "cpu")
     last.unlink()
-    train.train(small(root, checkpoint_every=2), tmp_path / "run", "cpu")
+    train.train(everything(root, checkpoint_every=2), tmp_path / "run", "cpu")
     whole, again = (fsaf.load(run / "model.safetensors").state_dict() for run in (undisturbed, tmp_path / "run"))
     assert all(torch.equal(whole[name], tensor) for name, tensor in again.items())
 
@@ -205,10 +189,10 @@ def test_another_training_set_is_refused(root, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(loop.Run, "validate", stop)
         with pytest.raises(Killed):
-            train.train(small(root), tmp_path / "run", "cpu")
+            train.train(everything(root), tmp_path / "run", "cpu")
     monkeypatch.setattr(loop.Loader, "__len__", lambda self: 4)
     with pytest.raises(fsaf.FSAFError, match="training set of 6 steps an epoch, this one has 2"):
-        train.train(small(root), tmp_path / "run", "cpu")
+        train.train(everything(root), tmp_path / "run", "cpu")
 
 
 @pytest.mark.slow
@@ -219,7 +203,7 @@ def test_a_worker_killed_under_torchrun_ends_the_run_and_its_restart_goes_on(roo
 import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
-from test_resume import small
+from test_resume import everything
 from fsaf_core import loop
 from fsaf_core.train import train
 
@@ -230,7 +214,7 @@ def dying(self, images, targets):
         os.kill(os.getpid(), signal.SIGKILL)
     return forward(self, images, targets)
 loop.TrainingStep.forward = dying
-train(small(Path({str(root)!r}), batch_size=4), sys.argv[1], "cpu")
+train(everything(Path({str(root)!r}), batch_size=4), sys.argv[1], "cpu")
 """)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
     for arguments in ([tmp_path / "whole"], [tmp_path / "killed", "die"]):

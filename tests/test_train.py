@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small import TINY, small
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fsaf_core as fsaf
@@ -24,28 +25,6 @@ from fsaf_core.journal import Log, Meters, check_run, differences
 from fsaf_core.loop import Run, TrainingStep
 from fsaf_core.optim import build_optimizer, clip_gradients, learning_rate, snapshot_steps
 from fsaf_core.state import training_files
-
-TINY = fsaf.presets.get("tiny")
-
-
-def small(root: Path, **recipe) -> fsaf.Config:
-    """A detector of a few thousand weights, scenes of 64 px, six steps an epoch."""
-    return replace(
-        TINY,
-        model=replace(TINY.model, channels=16, tower_depth=1, short_side=64, long_side=128),
-        data=replace(TINY.data, root=str(root), scenes=replace(TINY.data.scenes, num_train=24, num_val=4, image_size=64)),
-        train=replace(
-            TINY.train,
-            **{"steps": None, "epochs": 2, "batch_size": 4, "log_every": 2, "warmup_steps": 3, "snapshots": 0}
-            | {"checkpoint_every": 4, "validate_every": None}
-            | recipe,
-        ),
-    )
-
-
-@pytest.fixture(scope="session")
-def root(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("data")
 
 
 def lines(run_dir: Path) -> list[dict]:

@@ -5,7 +5,7 @@ from math import ceil, floor
 
 from solutions.ch03 import cells_inside, level_shapes, where_is
 
-from . import Case, Checker, Slip
+from . import STAR, Case, Checker, Slip
 
 _HALF = "the halving: half the cells, rounded up, each time"
 
@@ -107,7 +107,7 @@ WHERE_SLIPS = (
 check_where_is = Checker(where_is, WHERE_CASES, WHERE_SLIPS)
 
 
-_STAR, _CROSS = (6.46, 38.64, 40.25, 89.75), (9.45, 118.43, 20.49, 124.75)
+_CROSS = (9.45, 118.43, 20.49, 124.75)
 _CENTRE = "the centre: (j + 0.5) · stride ≥ x is the same as j ≥ x / stride − 0.5, and the first such j is its ceil"
 _OFF = "the centre: it lies at (j + 0.5) · stride; you are half a cell off"
 
@@ -121,15 +121,15 @@ def _range(function: Callable, *args) -> tuple[int, ...] | str:
 
 
 INSIDE_CASES = (
-    Case("the star at P3", (_STAR, 8, 16, 16), _CENTRE),
-    Case("the star at P5", (_STAR, 32, 4, 4), _CENTRE),
+    Case("the star at P3", (STAR, 8, 16, 16), _CENTRE),
+    Case("the star at P5", (STAR, 32, 4, 4), _CENTRE),
     Case("a box with one cell in it", ((8.0, 8.0, 16.0, 16.0), 8, 16, 16), _CENTRE),
     Case(
         "sides that lie on centres",
         ((4.0, 12.0, 20.0, 28.0), 8, 16, 16),
         "equal: a centre on a lower side is in, on an upper side out",
     ),
-    Case("the star at P6: no cell", (_STAR, 64, 2, 2), "a box without a centre: end equal to first"),
+    Case("the star at P6: no cell", (STAR, 64, 2, 2), "a box without a centre: end equal to first"),
     Case("the cross at P4: no cell", (_CROSS, 16, 8, 8), "a box without a centre: end equal to first"),
     Case("a box over the upper left border", ((-30.0, -9.0, 21.0, 13.0), 8, 16, 16), "the border: there are no cells before 0"),
     Case(

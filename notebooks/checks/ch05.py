@@ -6,16 +6,15 @@ import torch
 from solutions.ch05 import dead_share, decode_level, encode_cell
 from torch import Tensor
 
-from . import Case, Checker, Slip
+from . import STAR, Case, Checker, Slip
 
-_STAR = [6.46, 38.64, 40.25, 89.75]
 _FROM = "the formula: x − x1, y − y1, x2 − x, y2 − y with x = (j + c) * stride, y = (i + c) * stride, over S * stride"
 _ENCODE = (
-    ("the star from row 3, column 1 of P4", (_STAR, 3, 1, 16, 4.0, 0.5)),
-    ("the same from the cell's corner, c = 0", (_STAR, 3, 1, 16, 4.0, 0.0)),
-    ("at P3", (_STAR, 7, 3, 8, 4.0, 0.5)),
-    ("from a cell outside the box", (_STAR, 0, 7, 16, 4.0, 0.5)),
-    ("another S", (_STAR, 1, 0, 32, 2.0, 0.5)),
+    ("the star from row 3, column 1 of P4", (STAR, 3, 1, 16, 4.0, 0.5)),
+    ("the same from the cell's corner, c = 0", (STAR, 3, 1, 16, 4.0, 0.0)),
+    ("at P3", (STAR, 7, 3, 8, 4.0, 0.5)),
+    ("from a cell outside the box", (STAR, 0, 7, 16, 4.0, 0.5)),
+    ("another S", (STAR, 1, 0, 32, 2.0, 0.5)),
 )
 ENCODE_CASES = tuple(Case(name, args, _FROM) for name, args in _ENCODE)
 ENCODE_SLIPS = (
