@@ -132,7 +132,7 @@ def test_iou_losses_follow_from_the_distances(sheet) -> None:
         told = named(line_of(lines, "I ")) | named(line_of(lines, "IoU"))
         l, t, r, b = offsets
         l_, t_, r_, b_ = targets
-        expected = {"I": overlap, "A": (l + r) * (t + b), "A*": (l_ + r_) * (t_ + b_), "union": union}
+        expected = {"I": overlap, "A": (l + r) * (t + b), "A_g": (l_ + r_) * (t_ + b_), "union": union}
         assert {name: told[name] for name in expected} == pytest.approx(expected, abs=ROUNDED)
         ratio, loss = re.findall(NUMBER, line_of(lines, "IoU"))
         assert (float(ratio), float(loss)) == pytest.approx((overlap / union, -math.log(overlap / union)), abs=ROUNDED)
