@@ -116,6 +116,9 @@ def ablation(
         seeds: 0..seeds-1; the same for every row (weights, order, augmentation).
         steps: of each run; None: half of tiny's.
         base: whose data and recipe all rows take; None: tiny's.
+
+    Raises:
+        FSAFError: "no preset 'foo': there are ..."; as `train`.
     """
     out, base = Path(out), base or presets.get("tiny")
     steps = steps or (base.train.steps or 0) // 2

@@ -224,7 +224,11 @@ def inference_table(pairs: int = 5) -> list[str]:
 
 
 def onnx_session(detector: Detector, image: Float[Tensor, "3 H W"]) -> Callable[[], Any]:
-    """Runs the exported network on `image` in onnxruntime, one thread."""
+    """What runs the exported network on `image` in onnxruntime, one thread.
+
+    Raises:
+        FSAFError: "this part needs three packages more: pip install onnx ..."
+    """
     try:
         import onnxruntime
     except ImportError:
@@ -270,7 +274,15 @@ def images_a_second(batches: Iterable[Any]) -> float:
 
 
 def bench(parts: tuple[str, ...] = ("losses", "steps", "inference", "loading"), pairs: int = 15) -> str:
-    """All tables as text; runs on one thread."""
+    """All tables as text; runs on one thread.
+
+    Args:
+        parts: which tables, in this order.
+        pairs: runs of each figure and of its peer, taken in turn.
+
+    Raises:
+        FSAFError: "this part needs three packages more: pip install onnx ..."
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     tables = {"losses": losses_table, "steps": steps_table, "inference": lambda pairs: inference_table(max(pairs // 3, 3))}

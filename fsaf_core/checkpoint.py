@@ -63,6 +63,9 @@ def save(detector: Detector, path: str | Path, half: bool = False) -> None:
         detector: what `build_detector` made, with `detector.config`.
         path: the file; replaced whole if it exists.
         half: floating weights in half precision, half the size.
+
+    Raises:
+        FSAFError: as `write_atomically`: the disk is full, the folder cannot be written; the file that was there survives.
     """
     state = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).detach().cpu().contiguous()
@@ -91,7 +94,15 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Detector:
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig | None]:
-    """The tensors of a safetensors file, or of a training's checkpoint, and the configuration they were written with."""
+    """The tensors of a safetensors file, or of a training's checkpoint (.pt), and the configuration saved with them.
+
+    Returns:
+        Tensors by name, on the CPU; None in place of a configuration that the file does not hold.
+
+    Raises:
+        FSAFError: "x.safetensors does not exist: ..."; "... is a folder: ..."; "... is no readable safetensors file (...): ...";
+            "... has a damaged FSAF header (...): ..."; as `model_config` and `read_training`.
+    """
     path = Path(path)
     if path.is_dir():
         raise FSAFError(f"{path} is a folder: give the file, such as {path / 'model.safetensors'}.")

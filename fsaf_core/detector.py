@@ -82,6 +82,9 @@ class Detector(nn.Module):
     def preprocess(self, images: Sequence[Tensor]) -> Batch:
         """Normalises, then pads with zeros to a common size, a multiple of `size_divisor`.
 
+        Args:
+            images: (3, h, w) each, RGB, uint8 or float in 0..1; brought to the detector's device.
+
         Source: reference, rule 16.
         """
         sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
@@ -95,7 +98,14 @@ class Detector(nn.Module):
         return Batch(torch.stack(padded), sizes)
 
     def head_outputs(self, tensor: Float[Tensor, "B 3 H W"]) -> HeadOutputs:
-        """Body, pyramid, towers, outputs."""
+        """Body, pyramid, towers, outputs.
+
+        Args:
+            tensor: normalised, H and W multiples of `size_divisor`.
+
+        Returns:
+            `cls_logits` (B, K, h, w) and `box_offsets` (B, 4, h, w), l t r b >= 0, of each level; `ab_cls`, `ab_box` of anchors.
+        """
         return HeadOutputs(*self.network(tensor))
 
     def assign(
@@ -104,7 +114,12 @@ class Detector(nn.Module):
         """Which level and which cells learn each instance; None without an anchor-free branch.
 
         Args:
+            outputs: of `head_outputs`; used without gradient.
+            targets: as in `forward`, in pixels of the input tensor.
             sizes: height, width of each image before padding; None: every image fills the tensor.
+
+        Raises:
+            FSAFError: as `targets.pack_targets`, for boxes and labels that cannot be.
         """
         device = (outputs.cls_logits or outputs.ab_cls)[0].device
         return self._assign(outputs, af.pack_targets(targets, device, self.config.num_classes), sizes)
@@ -112,7 +127,13 @@ class Detector(nn.Module):
     def losses(
         self, outputs: HeadOutputs, assignment: af.Assignment | None, targets: list[dict[str, Tensor]]
     ) -> dict[str, Float[Tensor, ""]]:
-        """The named losses of an assignment; differentiable in `outputs`."""
+        """The named losses of an assignment, scalars as `forward` gives them; differentiable in `outputs`.
+
+        Args:
+            outputs: those that were assigned.
+            assignment: of `assign`.
+            targets: the same as there; anchors are matched with them.
+        """
         device = (outputs.cls_logits or outputs.ab_cls)[0].device
         instances = af.pack_targets(targets, device, self.config.num_classes) if self.anchor_based else None
         return self._losses(outputs, assignment, instances)
@@ -165,8 +186,12 @@ class Detector(nn.Module):
         """Detections of each image: threshold, best candidates of each level, decode, clip, class-wise NMS, the best 100.
 
         Args:
+            outputs: of `head_outputs`.
             sizes: height, width of each image in the input tensor, padding aside.
             scales: factors (x, y) by which each image had been resized: boxes come back in the pixels before that.
+
+        Returns:
+            For each image `boxes` (D, 4) x1 y1 x2 y2 pixels, `scores` (D,) 0..1, `labels` (D,) 0..K-1, best first.
 
         Source: paper, section 3.4 (inference); reference, rule 17.
         """
@@ -223,6 +248,9 @@ class Detector(nn.Module):
         Returns:
             `boxes` (D, 4) in the image's own pixels (EXIF orientation applied), `scores`, `labels` and class `names`, best first:
             a dict, or a list of them.
+
+        Raises:
+            FSAFError: "no picture was given (...): give a path, a PIL image or an array, ..."; as `data.coco.load_image`.
         """
         if isinstance(source, (list, tuple)):
             return [self.predict(one) for one in source]
@@ -248,6 +276,7 @@ def build_detector(config: ModelConfig, pretrained_backbone: bool = False) -> De
     """A detector with fresh weights.
 
     Args:
+        config: such as `presets.get("tiny").model`.
         pretrained_backbone: the body from torchvision's IMAGENET1K_V1 weights (downloaded when not there yet).
     """
     return Detector(config, pretrained_backbone)

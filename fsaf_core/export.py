@@ -18,6 +18,9 @@ class Exported(nn.Module):
 
     Input: `images` (B, 3, H, W) float 0..1, RGB, H and W multiples of `size_divisor` (pad with the mean colour, which is 0 after
     normalising). Outputs: `boxes` (B, M, 4) pixels of the input, `scores` (B, M), `labels` (B, M); M = 1000 a level.
+
+    Raises:
+        FSAFError: "only anchor_free detectors are exported, this one is joint: give another."
     """
 
     mean: Tensor
@@ -68,7 +71,7 @@ def export(detector: Detector, path: str | Path) -> Path:
     """Writes an ONNX file with dynamic batch and size; returns its path.
 
     Raises:
-        FSAFError: "only the anchor-free branch is exported ..."; "onnx and onnxscript are needed: pip install ..."
+        FSAFError: as `Exported`; "export needs two packages more: pip install onnx onnxscript onnxruntime."
     """
     try:
         import onnx  # noqa: F401
@@ -102,7 +105,14 @@ def suppress(
     nms_thresh: float = 0.5,
     most: int = 100,
 ) -> np.ndarray:
-    """Class-wise NMS of one image's candidates in numpy: the indices of what is kept, best first."""
+    """Class-wise NMS of one image's candidates in numpy: the indices (D,) of what is kept, best first.
+
+    Args:
+        boxes: (M, 4) x1 y1 x2 y2 pixels; those without area are left out.
+        scores: (M,) 0..1.
+        labels: (M,) 0..K-1.
+        score_thresh, nms_thresh, most: as `score_thresh`, `nms_thresh` and `detections_per_img` of the `ModelConfig`.
+    """
     order = np.argsort(-scores, kind="stable")
     solid = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
     order = order[(scores[order] > score_thresh) & solid[order]]

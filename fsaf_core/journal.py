@@ -83,7 +83,11 @@ def shortly(value: Any) -> str:
 
 @contextmanager
 def own(run_dir: Path, config: Config) -> Iterator[None]:
-    """Makes the folder and keeps other processes from training into it; the lock goes with the process, however it ends."""
+    """Makes the folder and keeps other processes from training into it; the lock goes with the process, however it ends.
+
+    Raises:
+        FSAFError: "Another process is training into runs/x: wait for it, or take another --out."
+    """
     run_dir.mkdir(parents=True, exist_ok=True)
     with open(run_dir / ".lock", "w") as lock:
         if os.name == "posix":
@@ -104,7 +108,11 @@ class Log:
     """`log.jsonl`: what each window of steps looked like, and each validation."""
 
     def __init__(self, path: Path, step: int) -> None:
-        """Opens the log of a run that stands at `step`; what a killed run wrote beyond its checkpoint is cut off."""
+        """Opens the log of a run that stands at `step`; what a killed run wrote beyond its checkpoint is cut off.
+
+        Raises:
+            FSAFError: "runs/x/log.jsonl has a damaged line (...): remove that line, the same command goes on."
+        """
         self.path = path
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         try:  # the last line may be torn; a whole one ends in a line feed
@@ -115,7 +123,11 @@ class Log:
             write_atomically(path, "".join(kept))
 
     def write(self, **entry: Any) -> None:
-        """Adds one line."""
+        """Adds one line.
+
+        Raises:
+            FSAFError: "runs/x/log.jsonl cannot be written (...): make room, the same command goes on."
+        """
         try:
             with open(self.path, "a") as file:
                 file.write(json.dumps(entry) + "\n")
@@ -165,7 +177,11 @@ class LossWatch:
         self.waiting = (answer, event, step, ids)
 
     def settle(self) -> None:
-        """Waits for the last answer; nothing is saved before."""
+        """Waits for the last answer; nothing is saved before.
+
+        Raises:
+            FSAFError: as `look`, of the step before.
+        """
         if self.waiting is not None:
             answer, event, step, ids = self.waiting
             self.waiting = None

@@ -36,7 +36,20 @@ def checkpoint(row: str, folder: Path, host: str = HOST) -> Path:
 
 
 def measure(detector: Detector, row: str, data: DataConfig, device: torch.device, images: int = 50) -> dict[str, float | None]:
-    """AP on the validation set; images a second; on CUDA memory and seconds of a training step of 2 images."""
+    """AP on the validation set; images a second; on CUDA memory and seconds of a training step of 2 images.
+
+    Args:
+        detector: of the published file, on `device`; on CUDA some steps of training change it.
+        row: a preset: its recipe is trained with.
+        data: has the validation set.
+        images: so many are timed.
+
+    Returns:
+        `AP` in percent, `fps` images a second; `memory` GB and `seconds` a step, None where there is no CUDA.
+
+    Raises:
+        FSAFError: as `open_dataset` and `evaluate`: no such set, one of other classes.
+    """
     config = replace(presets.get(row), model=detector.config, data=data)
     dataset = open_dataset(data, "val", training=False)
     loader = Loader(dataset, config, training=False)
@@ -91,6 +104,9 @@ def reproduce(
         out: folder of the results, a json for each row; the same command again goes on with the rows that are missing.
         checkpoints: folder with the published files; what is missing there is downloaded.
         host: where from.
+
+    Raises:
+        FSAFError: as `checkpoint`, `load_mmdet` and `measure`; what was measured before is kept.
     """
     out, device, data = Path(out), torch.device(device), data or DataConfig()
     out.mkdir(parents=True, exist_ok=True)

@@ -196,6 +196,9 @@ def download_coco(
 
     Returns:
         `root/coco`.
+
+    Raises:
+        FSAFError: "subset is 5000: it must lie in 1..4000: ..."; "COCO 2017 needs 40.0 GB in ..., but ..."; as `fetch`, `unpack`.
     """
     folder = Path(root) / "coco"
     if subset is not None and not 1 <= subset <= 4000:

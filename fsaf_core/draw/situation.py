@@ -89,7 +89,11 @@ class Snapshots:
 
 @torch.no_grad()
 def head_outputs(detector: Detector, image: np.ndarray) -> HeadOutputs:
-    """The anchor-free outputs of `image` (H, W, 3) uint8, in inference mode, half precision, on the CPU."""
+    """The anchor-free outputs of `image` (H, W, 3) uint8, in inference mode, half precision, on the CPU.
+
+    Raises:
+        FSAFError: "the explorer shows the anchor-free branch, and this detector has none: give another."
+    """
     if detector.config.branches == "anchor_based":
         raise FSAFError("the explorer shows the anchor-free branch, and this detector has none: give another.")
     was_training = detector.training
