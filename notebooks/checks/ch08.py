@@ -40,6 +40,7 @@ LOSS_SLIPS = (
         lambda sums, counts: sum(one for one, count in zip(sums, counts) if count) / max(sum(counts), 1),
         "an image without objects: its background counts too",
     ),
+    Slip(lambda sums, counts: [batch_loss(sums, counts)], "the shape: one number, without an axis"),
 )
 
 
@@ -83,9 +84,14 @@ CLIP_SLIPS = (
     Slip(_scaled_by(lambda grads: _length(grads) ** 2), "the norm: you forgot the root"),
     Slip(_scaled_by(lambda grads: sum(float(g.norm()) for g in grads)), "the norm: the norms of the tensors do not add up"),
     Slip(_scaled_by(lambda grads: max(float(g.norm()) for g in grads)), "the norm: this is the longest tensor's alone"),
+    Slip(_scaled_by(lambda grads: max(float(g.abs().max()) for g in grads)), "the norm: this is the largest entry alone"),
     Slip(_scaled_by(lambda grads: sum(float(g.abs().sum()) for g in grads)), "the norm: squares, not absolute values"),
     Slip(_scaled_by(lambda grads: sum(float(g.sum()) ** 2 for g in grads) ** 0.5), "the norm: square first, then sum"),
     Slip(lambda grads, most: [g / _length(grads) for g in grads], "the scale: most / norm, not 1 / norm, and only if too long"),
+    Slip(
+        lambda grads, most: torch.cat([g.flatten() for g in clip(grads, most)]),
+        "what you return: the list of tensors in their shapes, not one long vector",
+    ),
 )
 
 

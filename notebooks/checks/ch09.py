@@ -66,6 +66,14 @@ def _ascending(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) 
     return nms_by_class(boxes, scores, labels, threshold).sort().values
 
 
+def _mask(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    return torch.zeros(len(boxes), dtype=torch.bool).index_fill(0, nms_by_class(boxes, scores, labels, threshold), True)
+
+
+def _stretched(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    return nms(boxes + 1000 * labels[:, None] * torch.tensor([1, 0, 0, 0]), scores, threshold)
+
+
 NMS_SLIPS = (
     Slip(lambda b, s, k, t: nms(b, s, t), "the classes: this is one NMS for all of them"),
     Slip(_class_after_class, "the order: you list class after class; all kept boxes go in one list, best score first"),
@@ -74,6 +82,9 @@ NMS_SLIPS = (
     Slip(_moved(1), "how far you move each class: by one pixel a class; it must be further than the boxes reach"),
     Slip(_moved(1000), "how far you move each class: a fixed number is too small for some image; take it from the boxes"),
     Slip(lambda b, s, k, t: b[nms_by_class(b, s, k, t)], "what you return: indices, not boxes"),
+    Slip(_mask, "what you return: indices, best score first; a mask of the kept boxes has no order"),
+    Slip(_stretched, "how you move a box: all four sides by the same; moved by one side it grows"),
+    Slip(lambda b, s, k, t: nms(b + 1000 * k, s, t), "the shapes: labels (N,) beside boxes (N, 4); write labels[:, None]"),
     Slip(lambda b, s, k, t: nms_by_class(b, -s, k, t), "the scores: the best one goes first, not the lowest"),
     Slip(lambda b, s, k, t: nms_by_class(b, s, k, 0.5), "the threshold: it is an argument, not always 0.5"),
 )
@@ -113,6 +124,12 @@ def _trapezia(hits: list[bool], objects: int) -> float:
     return sum((p + before) / 2 * (r - left) for (p, r), (before, left) in zip(points, [(1.0, 0.0), *points]))
 
 
+def _raw_trapezia(hits: list[bool], objects: int) -> float:
+    precision, recall = _curve(hits, objects)
+    pairs = zip(precision, [1.0, *precision], recall, [0.0, *recall])
+    return sum((p + before) / 2 * (right - left) for p, before, right, left in pairs)
+
+
 _STEP = "the step line: at each recall the best precision that still comes, and 0 beyond the last"
 AREA_CASES = (
     Case("every object found, no false alarm", ([True, True], 2), _STEP, expected=1.0),
@@ -129,6 +146,8 @@ AREA_SLIPS = (
     Slip(_points(11), "the number of points: this is the old 11-point mean; here the area is exact"),
     Slip(_forward_envelope, "the direction: the best precision that still comes, not the best so far"),
     Slip(_trapezia, "the shape: steps, not slanted lines between the points"),
+    Slip(_raw_trapezia, "the shape: steps of the best precision that still comes, not slanted lines along the zigzag"),
+    Slip(lambda hits, objects: 100 * area_under_curve(hits, objects), "the unit: a share from 0 to 1, not per cent"),
     Slip(
         lambda hits, objects: area_under_curve(hits, max(sum(hits), 1)),
         "recall: hits divided by all objects, not by those that were found",

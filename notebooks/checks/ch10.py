@@ -10,6 +10,7 @@ FIT_CASES = (
     Case("room for 6 images of 16", (0.5, 1.0, 8.2, 16), "the divisor: micro-batches of one size must make the batch"),
     Case("room for 2 images", (0.4, 1.25, 4.0, 16), _RULE),
     Case("only the spare fifth would hold one more", (0.5, 1.0, 5.4, 8), "the fifth of the card that stays free"),
+    Case("heavy weights", (4.2, 1.0, 10.0, 4), "the fifth: of the whole card, 2 of 10 GB"),
     Case("just fits", (1.0, 0.75, 5.0, 4), "the border: what fills the four fifths exactly fits"),
     Case("a batch of 12", (0.5, 1.0, 9.0, 12), "the divisor: 6 divides 12; powers of two alone are not all there is"),
     Case("a batch of 12, room for 4", (0.5, 1.0, 6.0, 12), "the divisor: all of 1, 2, 3, 4, 6, 12 divide 12"),
@@ -56,6 +57,11 @@ FIT_SLIPS = (
     Slip(_powers, "the divisor: not only powers of two divide a batch"),
     Slip(lambda f, p, m, b: fit_card(f, p, m / 0.8, b), "the fifth of the card that stays free: you fill it to the brim"),
     Slip(lambda f, p, m, b: fit_card(f, p, m / 4, b), "the fifth: it is what stays free, not what may be used"),
+    Slip(lambda f, p, m, b: fit_card(0.0, p, m - f, b), "the fifth: of the whole card, not of what the fixed part leaves over"),
+    Slip(
+        lambda f, p, m, b: (1, b) if fit_card(f, p, m, b)[0] else (0, 0),
+        "the largest micro-batch that fits: yours is the smallest, and every step takes longest",
+    ),
     Slip(
         lambda f, p, m, b: fit_card(0.0, p, m, b), "the fixed part: weights and what belongs to them are there whatever the batch"
     ),

@@ -56,6 +56,10 @@ CENTRES_SLIPS = (
     Slip(lambda r, c, s: _centres()(r, c, 1), "the stride: centres are in pixels, yours are in cells"),
     Slip(lambda r, c, s: _centres(0.0)(r, c, 1), "the stride and the half: centres are in pixels, (j + 0.5) · stride"),
     Slip(lambda r, c, s: _centres()(r, c, s).view(r, c, 2), "the shape: one row for each cell, (rows · columns, 2)"),
+    Slip(
+        lambda r, c, s: _centres()(r, c, s).T.reshape(-1, 2),
+        "the shape: reshape cannot turn (2, cells) into (cells, 2), it mixes x and y; stack along the last axis",
+    ),
     Slip(lambda r, c, s: _centres()(r, c, s).T, "the shape: one row for each cell, (rows · columns, 2); yours is turned"),
     Slip(lambda r, c, s: _centres()(r, c, s).long(), "whole numbers: half of an odd stride is none; and boxes are floats"),
     Slip(lambda r, c, s: _centres(0.0)(r, c, s) + s // 2, "half a stride: s // 2 cuts off; and boxes are floats"),
@@ -105,6 +109,7 @@ MERGE_CASES = (
     Case("2 x 4 to 4 x 8, two images", _maps(2, (2, 4), (4, 8), batch=2, channels=3), "rows and columns: each has its own size"),
     Case("7 x 5 to 13 x 10", _maps(3, (7, 5), (13, 10)), _SIZE),
     Case("one row", _maps(4, (1, 3), (1, 5)), _SIZE),
+    Case("4 x 3 to 6 x 4", _maps(5, (4, 3), (6, 4)), _SIZE),
 )
 MERGE_SLIPS = (
     Slip(lambda c, f: _up(c, f), "the sum: the lateral map is missing"),
@@ -112,6 +117,14 @@ MERGE_SLIPS = (
     Slip(lambda c, f: f.clone(), "the sum: the coarse map is missing"),
     Slip(lambda c, f: f + _up(c, f, "bilinear"), "the enlarging: nearest neighbour, blocks of equal values; yours is bilinear"),
     Slip(lambda c, f: f + _twice(c, f), f"{_SIZE}; you take twice"),
+    Slip(
+        lambda c, f: f + _twice(c, f)[..., : f.shape[-2], : f.shape[-1]],
+        f"{_SIZE}; twice, and the rest cut off, is right for H = 2h and 2h − 1 only",
+    ),
+    Slip(
+        lambda c, f: f + _up(c, f, "nearest-exact"),
+        "the enlarging: ⌊i · h / H⌋ is the mode nearest; nearest-exact rounds otherwise",
+    ),
     Slip(lambda c, f: f + interpolate(c, scale_factor=2), f"{_SIZE}; you take twice"),
     Slip(
         lambda c, f: f + _tile(c, f),
@@ -190,6 +203,10 @@ DECODE_SLIPS = (
     Slip(
         lambda o, c, s, S: own.decode(o, c, s, S).clamp(0, 128),
         "the border: nothing is cut off here, the losses want it whole",
+    ),
+    Slip(
+        lambda o, c, s, S: own.decode(o, c, s, S).clamp(min=0),
+        "the border: nothing is cut off here, the losses want it whole; yours ends at 0",
     ),
     Slip(lambda o, c, s, S: own.decode(o, c, s, S).round(), "whole pixels: boxes are not rounded"),
     Slip(lambda o, c, s, S: own.decode(o, c, s, S).T, "the shape: a row for each cell, (R, 4)"),
@@ -309,6 +326,10 @@ REGION_SLIPS = (
     Slip(lambda *args: own.region(*args).flatten(1), "the shape: (N, rows, columns)"),
     Slip(lambda *args: own.region(*args).any(0), "the shape: a map for each box, (N, rows, columns)"),
     Slip(lambda *args: own.region(*args).transpose(1, 2), "rows and columns: (N, rows, columns), rows first"),
+    Slip(
+        lambda b, s, m, n, e: own.region(b.clamp(min=0).minimum(s * torch.tensor([n, m, n, m])), s, m, n, e),
+        "the border: cut the cells, not the box; a box that is cut first has another centre",
+    ),
     Slip(lambda b, s, *rest: own.region(b, 8, *rest), "the stride: it is an argument, not always 8"),
     Slip(lambda *args: own.region(*args).float(), "what you return: bools, they will choose cells"),
     Slip(lambda *args: own.region(*args).long(), "what you return: bools, they will choose cells"),
@@ -342,6 +363,11 @@ def _owned(
         return result
 
     return function
+
+
+def _ranks(effective: Tensor, boxes: Tensor) -> Tensor:
+    order = (boxes[:, 2:] - boxes[:, :2]).prod(1).argsort(descending=True, stable=True)
+    return torch.cat([order.new_zeros(1), order.argsort() + 1])[own.owners(effective, boxes)]
 
 
 def _cells(count: int, *told: Sequence[int]) -> Tensor:
@@ -392,6 +418,8 @@ OWNERS_SLIPS = (
     Slip(_owned(lambda b: b[:, 2] - b[:, 0]), "the area: w · h, not the width"),
     Slip(_owned(lambda b: b[:, 3] - b[:, 1]), "the area: w · h, not the height"),
     Slip(_owned(lambda b: b[:, 2] * b[:, 3]), "the area: (x2 − x1) · (y2 − y1); boxes are corners, not sides"),
+    Slip(lambda e, b: _owned(lambda _: e.sum(1))(e, b), "the area: w · h of the box, not the number of its cells"),
+    Slip(_ranks, "the numbers: n + 1 with n the place in the list, not in the sorted order"),
     Slip(_owned(flip=True), "equal areas: the later one in the list gets the cell"),
     Slip(_owned(shared=False), f"{_SMALLER}; yours is nobody's"),
     Slip(

@@ -25,6 +25,11 @@ def _half(which: int) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda x, y: own.focal_loss(x, y) * (y == which)
 
 
+def _frozen_factor(logits: Tensor, answers: Tensor) -> Tensor:
+    factor = torch.where(answers > 0, 0.25 * (-logits).sigmoid() ** 2, 0.75 * logits.sigmoid() ** 2).detach()
+    return -factor * torch.where(answers > 0, logits, -logits).sigmoid().log()
+
+
 FOCAL_CASES = (
     Case("p = 0.5, answer 1", (torch.tensor([0.0]), torch.tensor([1.0])), _FL),
     Case("p = 0.5, answer 0", (torch.tensor([0.0]), torch.tensor([0.0])), _FL),
@@ -63,6 +68,7 @@ FOCAL_SLIPS = (
         lambda x, y: own.focal_loss(x, y) / torch.log(torch.tensor(2.0)),
         "the logarithm: the natural one",
     ),
+    Slip(_frozen_factor, "the gradient: the factor (1 − p)² moves with the logit too; do not detach it"),
     Slip(lambda x, y: own.focal_loss(x, y).detach(), DETACHED),
 )
 FOCAL = Step(own.focal_loss, FOCAL_CASES, FOCAL_SLIPS, with_slopes(0))
@@ -108,6 +114,16 @@ def _scene(seed: int, owner: Sequence[int], level: Sequence[int], num: int, leve
 _PART = "the loss of instance n at level l: the mean, over the cells it owns there, of focal loss (summed over classes) + −ln IoU"
 _NONE = "an instance without a cell at a level: its loss is inf there, so that it is never the least"
 _ONE_EACH = _scene(0, [1, 1], [0, 1], 1, 2)
+
+
+def _anybodys(
+    logits: Tensor, boxes: Tensor, gt_boxes: Tensor, gt_labels: Tensor, owner: Tensor, level: Tensor, num_levels: int
+) -> Tensor:
+    one_by_one = zip(gt_boxes[:, None], gt_labels[:, None])
+    rows = [own.level_losses(logits, boxes, *one, owner.clamp(max=1), level, num_levels) for one in one_by_one]
+    return torch.cat([torch.zeros(0, num_levels), *rows])
+
+
 TABLE_CASES = (
     Case("one instance, one cell at each of two levels", _ONE_EACH, _PART),
     Case("three cells at one level, one at the next", _scene(1, [1, 1, 1, 1], [0, 0, 0, 1], 1, 2), _PART),
@@ -126,6 +142,7 @@ TABLE_SLIPS = (
     *within(lambda loss: _table(loss=loss), ch07.CELL_SLIPS),
     Slip(_table(label=lambda n, labels: n % 3), "the class: gt_labels[n], not n"),
     Slip(_table(label=lambda n, labels: slice(0)), "the answers: 1 for the instance's class; yours are all 0"),
+    Slip(_anybodys, "owner: only the cells of instance n, owner == n + 1; yours takes all that somebody owns"),
     Slip(lambda *args: own.level_losses(*args).T, "the axes: instances are rows, levels are columns"),
 )
 TABLE = Step(own.level_losses, TABLE_CASES, TABLE_SLIPS, without_slopes(0, 1))
@@ -171,6 +188,7 @@ def _assigned(
             "near": (owner > 0) & ((chosen - level).abs() <= 1),
             "other": (owner > 0) & (chosen != level),
             "nobody too": (chosen == level) | (owner == 0),
+            "last's": (selected[owner - 1] if len(selected) else chosen) == level,
         }[positive]
         ignored = torch.zeros(len(level), num_classes, dtype=torch.bool)
         for n in range(len(selected)):
@@ -180,12 +198,19 @@ def _assigned(
                     where = where & (owner != n + 1)
                 if belt == "positive":
                     where = where & ~learns
+                if classes == "over":
+                    ignored[:, gt_labels[n]] = False
                 ignored[where, slice(None) if classes == "all" else n % num_classes if classes == "index" else gt_labels[n]] = (
                     True
                 )
         return selected, learns, ignored
 
     return function
+
+
+def _unmade(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    selected, positive, ignored = own.assign(*args)
+    return selected, positive & ~ignored.any(1), ignored
 
 
 def _belts(seed: int, count: int, *levels: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -236,6 +261,13 @@ ASSIGN_SLIPS = (
     Slip(_assigned(positive="near"), "positive: the selected level only; the ones beside it are ignored"),
     Slip(_assigned(positive="other"), "positive: at the selected level; yours at all others"),
     Slip(_assigned(positive="nobody too"), "positive: cells of nobody never learn an object"),
+    Slip(_assigned(positive="last's"), "positive: cells of nobody; selected[owner − 1] gives them the last instance's level"),
+    Slip(
+        _assigned(classes="over"), "ignored: the regions of two instances of one class add up; the second wipes out the first's"
+    ),
+    Slip(lambda *args: own.assign(*args)[::-1], "the order: selected, positive, ignored"),
+    Slip(lambda *args: (*own.assign(*args)[1:], own.assign(*args)[0]), "the order: selected, positive, ignored"),
+    Slip(_unmade, "positive: what is ignored for a class does not unmake a positive cell; step 10 lets it through"),
     Slip(_assigned(classes="all"), "ignored: for the instance's own class; other classes are negative there"),
     Slip(_assigned(classes="index"), "the class: gt_labels[n], not n"),
     Slip(_assigned(belt="belt"), "ignored: the whole ignoring region, the effective cells too; step 10 lets positives through"),
@@ -273,9 +305,32 @@ LOSS_CASES = (
     *(Case(one.name, _in_scene(one), one.look) for one in ch07.TRAINING_CASES),
     Case("dead cells among the negatives", _CELLS, _DEAD),
 )
+
+
+def _parts(logits: Tensor, boxes: Tensor, targets: Tensor, labels: Tensor, positive: Tensor, ignored: Tensor) -> list[Tensor]:
+    # the focal part and the IoU part; no weight between them
+    nowhere = torch.zeros_like(boxes) + torch.tensor([0.0, 0.0, 1.0, 1.0])
+    focal = own.anchor_free_loss(logits, nowhere, nowhere, labels, positive, ignored)
+    return [focal, own.iou_loss(boxes[positive], targets[positive]).sum() / positive.sum().clamp(min=1)]
+
+
+def _one_row_free(logits: Tensor, boxes: Tensor, targets: Tensor, labels: Tensor, positive: Tensor, ignored: Tensor) -> Tensor:
+    return own.anchor_free_loss(logits, boxes, targets, labels, positive, ignored & ~positive[:, None])
+
+
 LOSS_SLIPS = (
     *within(lambda function: in_pixels(function, 1), ch07.TRAINING_SLIPS),
     Slip(in_pixels(ch07.training_loss(boxes="masked"), 1), _DEAD),
+    Slip(_one_row_free, "ignored entries: only a positive cell's own class counts all the same, not its other classes"),
+    Slip(
+        lambda *args: _parts(*args)[0] + _parts(*args)[1] / args[4].sum().clamp(min=1),
+        "the IoU part: a sum over N₊; yours is a mean, divided again",
+    ),
+    Slip(lambda *args: tuple(_parts(*args)), "one number: the sum of the two parts"),
+    Slip(
+        lambda *args: _parts(*args)[0] + 0.5 * _parts(*args)[1],
+        "the two parts: equal weights, the anchor-free branch is alone here",
+    ),
     Slip(lambda *args: own.anchor_free_loss(*args)[None], "the shape: one number, without an axis"),
 )
 LOSS = Step(own.anchor_free_loss, LOSS_CASES, LOSS_SLIPS, with_slopes(0, 1))

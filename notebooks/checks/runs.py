@@ -56,7 +56,7 @@ def with_slopes(*places: int) -> Callable[..., Any]:
         return {
             "result": value.detach() if flows else value,
             "kind": kind(value),
-            "gradient flows": flows,
+            "gradient flows": flows or (isinstance(value, Tensor) and value.numel() == 0),  # of nothing there is none
             "gradient": [torch.zeros_like(leaf) if slope is None else slope for slope, leaf in zip(slopes, leaves.values())],
             "arguments unchanged": all(torch.equal(copies[place], leaves[place]) for place in places),
         }

@@ -57,3 +57,9 @@ def test_torch_passes(verdict) -> None:
 )
 def test_wrong_clips_are_named(refused, wrong, hint) -> None:
     refused(check_clip, wrong, hint)
+
+
+def test_a_new_reader_s_wrong_answers_are_named(refused) -> None:
+    refused(check_batch_loss, lambda sums, n: torch.tensor([sum(sums) / max(1, sum(n))]), "one number, without an axis")
+    refused(check_clip, lambda g, m: [x * min(1, m / max(1e-9, max(y.abs().max() for y in g))) for x in g], "largest entry")
+    refused(check_clip, lambda g, m: torch.cat([x.flatten() for x in by_torch(g, m)]), "not one long vector")

@@ -84,3 +84,28 @@ def test_another_right_area_passes(verdict) -> None:
 )
 def test_wrong_areas_are_named(refused, wrong, hint) -> None:
     refused(check_area_under_curve, wrong, hint)
+
+
+def test_a_new_reader_s_wrong_answers_are_named(refused) -> None:
+    def mask(boxes, scores, labels, threshold):
+        kept = torch.zeros(len(boxes), dtype=torch.bool)
+        kept[batched_nms(boxes, scores, labels, threshold)] = True
+        return kept
+
+    def by_left_side(boxes, scores, labels, threshold):
+        moved = boxes.clone()
+        moved[:, 0] += labels * 1000
+        return nms(moved, scores, threshold)
+
+    def along_the_zigzag(hits, objects):
+        area, before, found = 0, (0, 1), 0
+        for entry, hit in enumerate(hits, 1):
+            found += hit
+            here = (found / objects, found / entry)
+            area, before = area + (here[0] - before[0]) * (here[1] + before[1]) / 2, here
+        return area
+
+    refused(check_nms_by_class, mask, "a mask of the kept boxes")
+    refused(check_nms_by_class, by_left_side, "all four sides")
+    refused(check_nms_by_class, lambda b, s, k, t: nms(b + 500.0 * k, s, t), "labels[:, None]")
+    refused(check_area_under_curve, along_the_zigzag, "slanted lines along the zigzag")

@@ -60,3 +60,8 @@ def test_wrong_fits_are_named(refused, wrong, hint) -> None:
 )
 def test_wrong_losses_are_named(refused, wrong, hint) -> None:
     refused(check_joined_loss, wrong, hint)
+
+
+def test_a_new_reader_s_wrong_answers_are_named(refused) -> None:
+    refused(check_fit_card, lambda f, p, m, b: by_division(0, p, m - f, b), "not of what the fixed part leaves over")
+    refused(check_fit_card, lambda f, p, m, b: (1, b) if f + p <= 0.8 * m else (0, 0), "yours is the smallest")

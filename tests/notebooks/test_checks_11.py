@@ -299,3 +299,71 @@ def test_ten_functions_in_the_notebook_build_the_core_s_detector(functions, monk
         middle, half = 128 * torch.rand(2, 12, 2, generator=generator), 1 + 40 * torch.rand(2, 12, 2, generator=generator) ** 2
         boxes, labels = torch.cat([middle - half, middle + half], 2), torch.randint(0, 6, (2, 12), generator=generator)
         assert all(own.compare(100 + seed, [*zip(boxes, labels)]))
+
+
+def cut_doubling(coarse, lateral):
+    return lateral + coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, : lateral.shape[2], : lateral.shape[3]]
+
+
+def stacked_rows(offsets, centres, stride, S):
+    # a right answer in a loop: of no cells it is a table without a gradient
+    rows = [ch11.decode(*(part[[r]] for part in (offsets, centres, stride)), S) for r in range(len(offsets))]
+    return torch.cat(rows) if rows else torch.zeros(0, 4)
+
+
+def unwrapped(table, owner, ignoring, gt_labels, level, num_classes):
+    # the -1 for nobody is missing, so nobody reads the last instance
+    selected, positive, ignored = ch11.assign(table, owner, ignoring, gt_labels, level, num_classes)
+    return selected, selected[owner - 1] == level if len(selected) else positive, ignored
+
+
+def overwriting(table, owner, ignoring, gt_labels, level, num_classes):
+    selected, positive, ignored = ch11.assign(table, owner, ignoring, gt_labels, level, num_classes)
+    for n, at in enumerate(selected.tolist()):
+        if at >= 0:
+            ignored[:, gt_labels[n]] = ignoring[n] & ((level - at).abs() <= 1)
+    return selected, positive, ignored
+
+
+def of_anybody(logits, boxes, gt_boxes, gt_labels, owner, level, num_levels):
+    table = torch.full((len(gt_boxes), num_levels), torch.inf)
+    for n, (box, label) in enumerate(zip(gt_boxes, gt_labels)):
+        cost = ch11.focal_loss(logits, one_hot(label, logits.shape[1]).float().expand_as(logits)).sum(1)
+        cost = (cost + ch11.iou_loss(boxes, box.expand_as(boxes))).detach()
+        for at in range(num_levels):
+            if ((owner > 0) & (level == at)).any():
+                table[n, at] = cost[(owner > 0) & (level == at)].mean()
+    return table
+
+
+def box_mean(logits, boxes, targets, labels, positive, ignored):
+    without = ch11.anchor_free_loss(logits, targets, targets, labels, positive, ignored)
+    box = ch11.iou_loss(boxes[positive], targets[positive])
+    return without + (box.mean() if len(box) else 0) / positive.sum().clamp(min=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "hint"),
+    [
+        ("merge", cut_doubling, "is right for H = 2h and 2h − 1 only"),
+        ("merge", lambda c, f: f + torch.nn.functional.interpolate(c, f.shape[2:], mode="nearest-exact"), "nearest-exact"),
+        ("decode", lambda o, c, s, S: ch11.decode(o, c, s, S).relu(), "yours ends at 0"),
+        (
+            "owners",
+            lambda e, b: ch11.owners(e, torch.cat([0 * b[:, :2], 1 + 0 * b[:, 2:] * 1], 1) * e.sum(1, True)),
+            "of its cells",
+        ),
+        ("level_losses", of_anybody, "takes all that somebody owns"),
+        ("assign", unwrapped, "selected[owner − 1]"),
+        ("assign", overwriting, "wipes out the first's"),
+        ("assign", lambda *args: ch11.assign(*args)[::-1], "the order"),
+        ("anchor_free_loss", box_mean, "a mean, divided again"),
+    ],
+)
+def test_a_new_reader_s_wrong_answers_are_named(name, wrong, hint) -> None:
+    line = STEPS[name].verdict(wrong)
+    assert line.startswith("case") and hint in line, line
+
+
+def test_a_loop_over_no_cells_needs_no_gradient() -> None:
+    assert STEPS["decode"].verdict(stacked_rows).startswith("done")
