@@ -82,7 +82,7 @@ _TINY = Config(
         short_side=128,
         long_side=256,
     ),
-    DataConfig(source="scenes", workers=0),
+    DataConfig(source="scenes", workers=1),
     TrainConfig(
         steps=2400,
         batch_size=16,
