@@ -9,7 +9,7 @@ from solutions.ch07 import anchor_free_loss, choose_level, focal, iou_loss, leve
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from . import Case, Checker, Slip, within
+from . import Case, Checker, Slip, nothing, within
 from .runs import DETACHED, numbers, with_slopes
 
 INF = float("inf")
@@ -166,7 +166,7 @@ def _choose(
         losses = []
         for level in levels:
             both = loss(*level, label)
-            reduced = both.sum() if cells == "sum" else both.mean()
+            reduced = both.sum() if cells == "sum" else both.amin() if cells == "best" and len(both) else both.mean()
             losses.append(reduced if len(both) else torch.tensor(none))
         table = torch.stack(losses)
         table = table.detach() if detached else table
@@ -182,8 +182,10 @@ def _ask_choice(function: Callable, levels: Sequence, label: int) -> Any:
     """What the reader's function gives, and whether a gradient could flow through it."""
     levels = [tuple(part.clone().requires_grad_() for part in level) for level in levels]
     given = function(levels, label)
-    if not isinstance(given, (tuple, list)) or len(given) != 2:
+    if nothing(given):
         return given
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        return {"losses": given, "level": None, "gradient flows": False}
     losses, level = given
     flows = any(
         isinstance(one, Tensor) and one.requires_grad for one in (losses, *(losses if isinstance(losses, (list, tuple)) else ()))
@@ -207,6 +209,11 @@ def _levels(seed: int, *counts: int, classes: int = 4, better: int = 0) -> list[
 _PART = "the loss at a level: the mean over its cells of (focal loss summed over the classes + −ln IoU)"
 _EMPTY = "a level without a cell: its loss is inf, so that it is not chosen"
 _TIED = _levels(5, 2)[0]
+_MISSED = [  # a cell before its object, a cell with a dead output, a good one
+    (_TIED[0][:1], torch.full((1, 4), 0.1), torch.tensor([[-0.5, -0.4, 1.0, 0.9]])),
+    (_TIED[0][:1], torch.zeros(1, 4), _TIED[2][:1]),
+    tuple(part[:1] for part in _TIED),
+]
 CHOICE_CASES = (
     Case("one cell at each of two levels", (_levels(0, 1, 1), 1), _PART),
     Case("four cells at P3, one at P4", (_levels(1, 4, 1, better=0), 1), _PART),
@@ -215,7 +222,47 @@ CHOICE_CASES = (
     Case("no cell at P3", (_levels(4, 0, 2, 1, better=2), 1), _EMPTY),
     Case("two levels are equal", ([_TIED, _TIED], 1), "ties: the first of equal levels is chosen"),
     Case("no cell at any level", (_levels(6, 0, 0), 1), "an instance without any cell: level −1"),
+    Case("boxes that share nothing", (_MISSED, 1), "no overlap: the IoU is 0, taken as at least 1e-6, and its loss 13.816"),
 )
+
+
+def _numbered(levels: Sequence[tuple[Tensor, Tensor, Tensor]], label: int) -> tuple[Tensor, int]:
+    losses, level = choose_level(levels, label)
+    return losses, level + 3
+
+
+def _mean_first(levels: Sequence[tuple[Tensor, Tensor, Tensor]], label: int) -> tuple[Tensor, int]:
+    """As if the IoU were averaged before its logarithm is taken."""
+    table, level = choose_level([(logits, targets, targets) for logits, _, targets in levels], label)
+    shares = [(-iou_loss(offsets, targets)).exp().mean().detach() for _, offsets, targets in levels]
+    table = torch.where(table.isinf(), INF, table - torch.stack(shares).log())
+    return table, level if level < 0 else int(table.argmin())
+
+
+def _unclamped(least: float, below: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """-ln IoU with other limits of the IoU and of the two shared sides."""
+
+    def function(offsets: Tensor, targets: Tensor) -> Tensor:
+        shared = torch.minimum(offsets, targets)
+        areas = [(x[..., :2] + x[..., 2:]).clamp(min=below).prod(-1) for x in (shared, offsets, targets)]
+        return -(areas[0] / (areas[1] + areas[2] - areas[0])).clamp(min=least).log()
+
+    return function
+
+
+def _softmax(logits: Tensor, answers: Tensor) -> Tensor:
+    hit = torch.where(answers > 0, logits.softmax(-1), 1 - logits.softmax(-1))
+    return -torch.where(answers > 0, 0.25, 0.75) * (1 - hit) ** 2 * hit.log()
+
+
+def _constant_factor(logits: Tensor, answers: Tensor) -> Tensor:
+    factor = focal(logits, answers) / logsigmoid(torch.where(answers > 0, logits, -logits))
+    return factor.detach() * logsigmoid(torch.where(answers > 0, logits, -logits))
+
+
+_SIGMOID = "p: each class has a sigmoid of its own; a softmax makes them share one"
+_UNION = "the union: area + area − overlap; you count the overlap twice"
+_BACK = "what comes back: the pair (losses, level)"
 CHOICE_SLIPS = (
     Slip(_choose(detached=False), "gradient: choosing must not teach; compute it under torch.no_grad() or detach the losses"),
     Slip(
@@ -233,6 +280,16 @@ CHOICE_SLIPS = (
     Slip(_choose(worst=True), "which level: the one with the least loss, not the greatest"),
     Slip(_choose(last=True), "ties: the first of equal levels is chosen"),
     Slip(_choose(nowhere=0), "an instance without any cell: −1; argmin of nothing but inf says 0"),
+    Slip(_choose(cells="best"), "the mean over its cells; you take the best of them"),
+    Slip(_mean_first, "the mean of −ln IoU over the cells; yours is −ln of the mean IoU"),
+    Slip(_choose(cell_loss(_softmax)), _SIGMOID),
+    Slip(_choose(cell_loss(box=lambda a, b: (1 + iou_loss(a, b).exp()).log())), _UNION),
+    Slip(_choose(cell_loss(box=_unclamped(1e-6, -INF))), "no overlap: a shared side below 0 is 0; minus times minus is plus"),
+    Slip(_choose(cell_loss(box=_unclamped(0.0, 0.0))), "no overlap: the IoU is taken as at least 1e-6, −ln 0 would be infinite"),
+    Slip(lambda *args: choose_level(*args)[0], f"{_BACK}; the level is missing"),
+    Slip(lambda *args: choose_level(*args)[1], f"{_BACK}; the losses are missing"),
+    Slip(lambda *args: choose_level(*args)[::-1], f"{_BACK}, in this order"),
+    Slip(_numbered, "which level: its place in the list, from 0 on, not the number of P"),
 )
 
 
@@ -262,6 +319,7 @@ def training_loss(
             "right": (wanted > 0) | ~ignored,
             "all": torch.ones_like(ignored),
             "not ignored": ~ignored,
+            "only ignored": (wanted > 0) | ignored,
             "cells": (wanted > 0) | ~ignored.any(1, keepdim=True),
             "positive cells": positive[:, None].expand_as(ignored),
         }[counted]
@@ -346,5 +404,9 @@ LOSS_SLIPS = (
     Slip(training_loss(weigh=(False, True)), "weight: it multiplies the focal part too"),
     Slip(training_loss(weigh=(True, False)), "weight: it multiplies the IoU part too"),
     Slip(training_loss(weigh=(False, False)), "weight: it is missing"),
+    Slip(training_loss(_softmax), _SIGMOID),
+    Slip(training_loss(box=lambda a, b: (1 + iou_loss(a, b).exp()).log()), _UNION),
+    Slip(training_loss(_constant_factor), "the gradient: p stands in the factor (1 − p)², too; yours is detached there"),
+    Slip(training_loss(counted="only ignored"), "ignored entries: they are the ones left out; you keep them"),
 )
 check_anchor_free_loss = Checker(anchor_free_loss, LOSS_CASES, LOSS_SLIPS, with_slopes(0, 1))

@@ -106,3 +106,59 @@ def test_solutions_equal_the_core(seed) -> None:
     core = [torch.cat([m.grad.flatten(2) for m in maps], 2)[0].T for maps in (outputs.cls_logits, outputs.box_offsets)]
     mine = torch.autograd.grad(ch07.anchor_free_loss(logits, offsets, *rest), (logits, offsets))
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(mine, core))
+
+
+def reader(levels, label, box=None, reduce=None, back=lambda losses, level: (losses, level), focal=ch07.focal):
+    """A choice of level as a new reader writes it: a loop, and the IoU by hand."""
+    losses = []
+    for logits, offsets, targets in [[part.detach() for part in level] for level in levels]:
+        shared = torch.minimum(offsets, targets)
+        sides = [(x[:, :2] + x[:, 2:]).clamp(min=0) for x in (shared, offsets, targets)]
+        overlap, mine, true = (side.prod(1) for side in sides)
+        iou = box(overlap, mine, true, shared) if box else overlap / (mine + true - overlap)
+        cells = focal(logits, F.one_hot(torch.tensor(label), logits.shape[1]).expand_as(logits)).sum(1)
+        each = cells - iou.clamp(min=1e-6).log() if reduce is None else reduce(cells, iou)
+        losses.append(float(each.mean()) if len(logits) else float("inf"))
+    return back(losses, losses.index(min(losses)) if min(losses) < float("inf") else -1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (
+            {"box": lambda i, a, b, shared: (m := (shared[:, :2] + shared[:, 2:]).prod(1)) / (a + b - m)},
+            "minus times minus",
+        ),  # passed
+        ({"reduce": lambda cells, iou: cells - iou.log()}, "at least 1e-6"),  # passed
+        ({"reduce": lambda cells, iou: cells - iou.clamp(min=1e-3).log()}, "13.816"),  # passed
+        ({"box": lambda i, a, b, shared: i / (a + b)}, "the overlap twice"),
+        ({"reduce": lambda cells, iou: cells.mean() - iou.mean().clamp(min=1e-6).log()}, "−ln of the mean IoU"),
+        ({"reduce": lambda cells, iou: (cells - iou.clamp(min=1e-6).log()).sort().values[:1]}, "the best of them"),
+        ({"back": lambda losses, level: (losses, level + 3)}, "from 0 on"),
+        ({"back": lambda losses, level: (level, losses)}, "in this order"),
+        ({"back": lambda losses, level: torch.tensor(losses)}, "the level is missing"),
+        ({"back": lambda losses, level: level}, "the losses are missing"),
+    ],
+)
+def test_wrong_choices_of_a_new_reader_are_named(refused, verdict, wrong, hint) -> None:
+    assert verdict(checks.check_choose_level, reader).startswith("done")
+    refused(checks.check_choose_level, lambda *args: reader(*args, **wrong), hint)
+
+
+def test_a_table_of_lists_may_have_no_row(verdict) -> None:
+    """Of no instance it is [], which cannot say its columns; and torch.zeros(0) can, so it is refused."""
+    assert verdict(checks.check_level_means, lambda *args: by_index_add(*args).tolist()).startswith("done")
+    assert verdict(checks.check_level_means, lambda *args: by_index_add(*args) if args[3] else torch.zeros(0)).startswith(
+        "case 7"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (lambda x, o, t, l, p, ignored, w: trained(x.masked_fill(ignored, 0), o, t, l, p, ignored & False, w), "ignored entries"),
+        (lambda x, o, t, l, p, ignored, w: trained(x, o, t, l, p, ~ignored, w), "you keep them"),
+    ],
+)
+def test_wrong_training_losses_of_a_new_reader_are_named(refused, wrong, hint) -> None:
+    refused(checks.check_anchor_free_loss, wrong, hint)
