@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import grimp
@@ -52,6 +53,23 @@ def test_imports_run_one_way() -> None:
     lint = "from importlinter.cli import lint_imports_command as lint; lint(['--no-logo', '--no-cache'])"
     checked = python("-c", lint)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_design_page_draws_the_floors_of_the_contract_and_tells_the_rules_as_they_are() -> None:
+    from fsaf_core.config import CONVENTIONS
+
+    page = (ROOT / "DESIGN.md").read_text(encoding="utf-8")
+    (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    drawn = re.findall(r"^│[^│]*│ (\w+(?: \| \w+)*) +│", page, re.MULTILINE)
+    assert drawn == [re.sub(r"[()]", "", floor) for floor in contract["layers"]]
+    paper, reference = (asdict(CONVENTIONS[name]) for name in ("paper", "reference"))
+    told = {name: (a, b) for name, a, b in re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \|", page, re.MULTILINE)}
+    assert told == {name: (str(paper[name]), str(reference[name])) for name in paper}
+    assert [name for name in re.findall(r"`(tests/[\w/]+\.py)`", page) if not (ROOT / name).exists()] == []
+    way = page[page.index("## One image's way") : page.index("## What stays true")]
+    core = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "fsaf_core").rglob("*.py"))
+    named = {name.rpartition(".")[2] for name in re.findall(r"`([A-Za-z_.]{3,})`", way)}
+    assert {name for name in named if not re.search(rf"\b{name}\b", core)} == set(), "the core has no such names"
 
 
 def test_data_knows_nothing_of_the_detector() -> None:
