@@ -280,7 +280,7 @@ function render({ model, el }) {
 
   // The population: size of many boxes against their level
   function paintPopulation() {
-    const points = answer().points, exponents = points.map(([size]) => Math.log2(size)), lanes = setup.levels, lane = 320 / lanes.length;
+    const points = [...answer().points].sort((one, other) => one[0] - other[0]), exponents = points.map(([size]) => Math.log2(size)), lanes = setup.levels, lane = 320 / lanes.length;
     const low = Math.floor(Math.min(3, ...exponents)), high = Math.ceil(Math.max(low + 1, ...exponents));
     const x = (exponent) => 40 + (440 * (Math.min(high, Math.max(low, exponent)) - low)) / (high - low);
     const y = (level) => 330 - lane * (level - lanes[0] + 0.5), style = { "font-size": 12, fill: theme.ink };
@@ -289,10 +289,18 @@ function render({ model, el }) {
     const edge = (level) => Math.log2(setup.heuristic_size) + level - setup.heuristic_level; // above it the rule of size names `level`
     const right = (level) => x(level === lanes.at(-1) ? high : edge(level + 1));
     const stairs = lanes.map((level, i) => `${i ? "V" : `M${x(low)} `}${y(level)}H${right(level)}`).join("");
+    const onDot = (event, i) => { // Tab reaches the smallest box; from there the arrows go up and down in size, Enter opens
+      const next = dots[i + ({ ArrowLeft: -1, ArrowRight: 1 }[event.key] ?? NaN)];
+      if (event.key === "Enter" || event.key === " ") event.target.dispatchEvent(new MouseEvent("click"));
+      else if (next) next.focus();
+      else return;
+      event.preventDefault();
+    };
     const dots = points.filter(([, level]) => level !== NONE).map(([size, level, image, box], i) => draw("circle", {
       cx: x(Math.log2(size)), cy: y(level) + (((0.618 * i) % 1) - 0.5) * 0.7 * lane, r: 3.5,
       fill: levelColor(level), stroke: theme.ink, "stroke-width": 0.4, onclick: () => change({ open: [image, box] }),
-    }, draw("title", {}, `${size.toFixed(1)} px, P${level}: image ${image + 1}, box ${box + 1}. Click to open it.`)));
+      tabindex: i ? -1 : 0, role: "button", onkeydown: (event) => onDot(event, i),
+    }, draw("title", {}, `${size.toFixed(1)} px, P${level}: image ${image + 1}, box ${box + 1}. Click or Enter opens it.`)));
     const nowhere = points.length - dots.length;
     parts.chart.replaceChildren(
       ...ticks.flatMap((tick) => [draw("path", { d: `M${x(tick)} 10V330`, stroke: theme.grid }), text(x(tick), 346, `${2 ** tick}`)]),
@@ -326,7 +334,7 @@ function render({ model, el }) {
       code: html("pre", { class: "fx-code", hidden: true }),
       legend: draw("svg", { class: "fx-legend", viewBox: "0 0 380 40", "aria-label": "key of the cells and bars", ...ink }),
       cards: html("div", { class: `fx-cards${setup.levels.length > 4 ? " fx-many" : ""}` }),
-      chart: draw("svg", { class: "fx-chart", viewBox: "0 0 500 376", ...ink }),
+      chart: draw("svg", { class: "fx-chart", viewBox: "0 0 500 376", ...ink, role: "group" }),
       time: html("input", { type: "range", min: 0, max: Math.max(setup.steps.length - 1, 0), "aria-label": "training snapshot" }),
       step: html("output"), zoom: html("input", { type: "checkbox", onchange: () => { zoom = parts.zoom.checked; paint(); } }),
     };
@@ -415,7 +423,7 @@ function render({ model, el }) {
   function summary() {
     const { boxes, labels, selected, mode } = state(), { points, levels, ...chosen } = answer(), box = boxes[selected];
     const learned = setup.levels.map((level) => `P${level} learns ${chosen.selected.filter((own) => own === level).length}`);
-    if (mode === "population" && points) return `${points.length} boxes of ${setup.population} images: size and level. Click one to open.`;
+    if (mode === "population" && points) return `${points.length} boxes of ${setup.population} images: size and level. Click one to open it; by keyboard Tab, arrows, Enter.`;
     if (mode === "image") return `What is left after the selection: ${learned.join(", ")}.`;
     if (!box) return "There is no box: add one.";
     const what = `Box ${selected + 1} (${className(labels[selected])}, ${round(box[2] - box[0])} × ${round(box[3] - box[1])} px)`;

@@ -114,7 +114,7 @@ def test_mouse_keyboard_and_controls(book) -> None:
 
 
 def test_modes_and_themes(book) -> None:
-    """All boxes; the population, whose points open an instance; the dark theme and back."""
+    """All boxes; the population, whose points open an instance by click and by key; the dark theme and back."""
     page = book.page
     page.get_by_role("button", name="all boxes").click()
     settled(book)
@@ -125,8 +125,17 @@ def test_modes_and_themes(book) -> None:
     page.locator(".fx-chart circle").first.wait_for(timeout=60_000)
     point = page.locator(".fx-chart circle").nth(7)
     box = int(point.locator("title").text_content().split("box ")[1].split(".")[0]) - 1
-    point.dispatch_event("click")
+    page.locator(".fx-chart circle").first.focus()
+    for key in ["ArrowRight"] * 9 + ["ArrowLeft"] * 2:
+        page.keyboard.press(key)
+    assert point.evaluate("point => point === document.activeElement")  # by keyboard as by mouse
+    page.keyboard.press("Enter")
     until(lambda: page.locator(".fx").get_attribute("data-mode") == "instance", 20, "no instance was opened")
+    settled(book)
+    assert json.loads(book.run(TELL).splitlines()[-1])["state"]["selected"] == box
+    page.get_by_role("button", name="population").click()
+    point.dispatch_event("click")
+    until(lambda: page.locator(".fx").get_attribute("data-mode") == "instance", 20, "no instance was opened by a click")
     settled(book)
     told = json.loads(book.run(TELL).splitlines()[-1])
     assert told["state"]["selected"] == box
