@@ -116,7 +116,10 @@ class Checker:
 
     def _unexplained(self, given: Any, first: int) -> str:
         """What to look at where no slip fits: the shape if that is wrong, else what the case is about."""
-        ours, theirs = _numbers(given), _numbers(self.expected[first])
+        right = self.expected[first]
+        while isinstance(given, Mapping) and isinstance(right, Mapping) and given.keys() == right.keys():
+            given, right = next((given[key], right[key]) for key in right if not same(given[key], right[key]))
+        ours, theirs = _numbers(given), _numbers(right)
         if ours is None or theirs is None or ours.shape == theirs.shape:
             return self.cases[first].look
         return f"the shape first, then {self.cases[first].look}"
