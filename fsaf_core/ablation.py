@@ -21,7 +21,6 @@ from .network import FeaturePyramid, body_features, make_body
 from .optim import build_optimizer, clip_gradients, learning_rate, set_rate
 from .train import train
 
-FIVE = ("tiny_retinanet", "tiny_af_heuristic", "tiny_paper", "tiny_joint_heuristic", "tiny_joint")
 PEER = "torchvision_retinanet"
 
 
@@ -102,7 +101,7 @@ def train_peer(config: Config, run_dir: Path) -> dict:
 
 def ablation(
     out: str | Path = "runs/ablation",
-    rows: Sequence[str] = FIVE,
+    rows: Sequence[str] = presets.FIVE,
     seeds: int = 5,
     steps: int | None = None,
     base: Config | None = None,

@@ -199,7 +199,7 @@ class Ablation:
         fsaf ablation --rows tiny_paper torchvision_retinanet --seeds 3 --steps 1800 --out runs/peer
     """
 
-    rows: tuple[str, ...] = ("tiny_retinanet", "tiny_af_heuristic", "tiny_paper", "tiny_joint_heuristic", "tiny_joint")
+    rows: tuple[str, ...] = presets.FIVE
     seeds: int = 5
     steps: int | None = None  # of each run; half of tiny's if not given
     out: Path = Path("runs/ablation")
@@ -278,7 +278,7 @@ class Reproduce:
     """
 
     checkpoints: Path = Path("data/checkpoints")  # what is not there is downloaded
-    rows: tuple[str, ...] = ("r50_ring", "r50", "r101", "x101")
+    rows: tuple[str, ...] = tuple(presets.PUBLISHED)
     data: DataConfig = field(default_factory=DataConfig)
     out: Path = Path("runs/reproduce")
     device: Device = "auto"

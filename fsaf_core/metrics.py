@@ -187,15 +187,7 @@ def _tables(
     """`precision` (T IoUs, 101 recalls, K, A areas, M: 1, 10, 100 detections) and `recall` (T, K, A, M); -1 = no instance."""
     COCO, COCOeval = _library(library)
     found = [
-        {
-            "id": number,
-            "image_id": row["image_id"],
-            "category_id": row["category_id"],
-            "bbox": list(row["bbox"]),
-            "area": row["bbox"][2] * row["bbox"][3],
-            "iscrowd": 0,
-            "score": row["score"],
-        }
+        {**row, "id": number, "bbox": [*row["bbox"]], "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0}
         for number, row in enumerate(results, 1)
     ]
     with contextlib.redirect_stdout(io.StringIO()):  # both libraries talk while they work

@@ -62,6 +62,10 @@ ROWS: dict[str, Row] = {
     "tiny_joint": Row("tiny", _JOINT),
 }
 
+FIVE = ("tiny_retinanet", "tiny_af_heuristic", "tiny_paper", "tiny_joint_heuristic", "tiny_joint")  # the paper's ablation
+# Training memory (GB), seconds an iteration, images a second: 8 Titan Xp, batch 2 on each; reference, published table.
+PUBLISHED = {"r50_ring": (3.15, 0.43, 12.3), "r50": (3.15, 0.43, 13.0), "r101": (5.08, 0.58, 10.8), "x101": (9.38, 1.23, 5.6)}
+
 # Learns from scratch on a CPU in minutes. It differs from the paper where that needs it: small widths and norm layers (nothing is
 # pretrained, and plain towers do not start), AdamW with a cosine (SGD lets the ReLU of the box output die), levels P3..P6 (P7
 # would be one cell), anchors and the heuristic's constants for objects of 8 to 100 px.

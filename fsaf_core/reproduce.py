@@ -17,10 +17,9 @@ from .evaluate import evaluate
 from .files import write_atomically
 from .mmdet import load_mmdet
 from .optim import build_optimizer, clip_gradients
+from .presets import PUBLISHED
 
 HOST = "https://download.openmmlab.com/mmdetection/v2.0/fsaf"
-# Training memory (GB), seconds an iteration, images a second: 8 Titan Xp, batch 2 on each; reference, published table.
-PUBLISHED = {"r50_ring": (3.15, 0.43, 12.3), "r50": (3.15, 0.43, 13.0), "r101": (5.08, 0.58, 10.8), "x101": (9.38, 1.23, 5.6)}
 STEPS = 10  # of training, timed after as many to warm up
 
 
