@@ -36,7 +36,11 @@ class AnchorBased(nn.Module):
         self.coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
 
     def anchors(self, maps: list[Tensor], height: int, width: int) -> list[Float[Tensor, "_ 4"]]:
-        """The anchors of each level, cell by cell, for one input size; pixels."""
+        """The anchors of each level, cell by cell, x1 y1 x2 y2 pixels, of an input of `height` x `width` pixels.
+
+        Args:
+            maps: for each level any (B, _, h, w) on the device.
+        """
         images = ImageList(maps[0].new_zeros(1, 1, height, width).float(), [(height, width)])
         every = self.generator(images, [level.float() for level in maps])[0]
         return list(every.split([level.shape[-2] * level.shape[-1] * self.per_cell for level in maps]))
@@ -83,7 +87,13 @@ class AnchorBased(nn.Module):
         return match
 
     def candidates(self, cls: Tensor, box: Tensor, anchors: Tensor) -> tuple[Float[Tensor, "A K"], Float[Tensor, "A 4"]]:
-        """Class logits and decoded boxes (pixels) of the anchors of one image at one level."""
+        """Class logits and decoded boxes, x1 y1 x2 y2 pixels, of one image's anchors at one level.
+
+        Args:
+            cls: (9 K, h, w).
+            box: (36, h, w).
+            anchors: (A, 4) of the level, A = 9 h w.
+        """
         logits = cls.unflatten(0, (self.per_cell, -1)).permute(2, 3, 0, 1).flatten(0, 2)
         deltas = box.unflatten(0, (self.per_cell, 4)).permute(2, 3, 0, 1).flatten(0, 2)
         return logits, self.coder.decode_single(deltas, anchors)

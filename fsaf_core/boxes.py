@@ -51,6 +51,12 @@ def make_grid(shapes: tuple[tuple[int, int], ...], strides: tuple[int, ...], cel
 
     A cell in row i, column j of a level stands at ((j + c) * stride, (i + c) * stride), c = `cell_center`.
 
+    Args:
+        shapes: (rows, columns) of each level.
+        strides: of each level, pixels.
+        cell_center: c, 0..1 of a cell.
+        like: any tensor of the device.
+
     Source: 0.5 is what the authors' follow-up (SAPD) writes, 0 the reference; the paper's own formula reads as 0.
     """
     make = _grid.__wrapped__ if fresh(like) else _grid

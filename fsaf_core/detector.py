@@ -1,6 +1,6 @@
 """The whole detector: images to losses in training, to detections in inference. Each stage can be called alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from .config import FSAFError, ModelConfig
 from .data.coco import as_rgb, load_image
 from .data.transforms import resize
 from .network import Network
-from .regions import Slots, make_slots
+from .regions import make_slots
 from .targets import HeadOutputs
 
 
@@ -76,8 +76,7 @@ class Detector(nn.Module):
         if len(targets) != len(images):
             raise FSAFError(f"{len(images)} images came with {len(targets)} targets: give a dict for each image, empty ones too.")
         instances = af.pack_targets(targets, batch.tensor.device, self.config.num_classes)
-        assignment = self._assign(outputs, instances, batch.sizes)
-        return self._losses(outputs, assignment, instances)
+        return self.losses(outputs, self.assign(outputs, instances, batch.sizes), instances)
 
     def preprocess(self, images: Sequence[Tensor]) -> Batch:
         """Normalises, then pads with zeros to a common size, a multiple of `size_divisor`.
@@ -109,23 +108,30 @@ class Detector(nn.Module):
         return HeadOutputs(*self.network(tensor))
 
     def assign(
-        self, outputs: HeadOutputs, targets: list[dict[str, Tensor]], sizes: list[tuple[int, int]] | None = None
+        self,
+        outputs: HeadOutputs,
+        targets: list[dict[str, Tensor]] | af.Instances,
+        sizes: list[tuple[int, int]] | None = None,
     ) -> af.Assignment | None:
         """Which level and which cells learn each instance; None without an anchor-free branch.
 
         Args:
             outputs: of `head_outputs`; used without gradient.
-            targets: as in `forward`, in pixels of the input tensor.
+            targets: as in `forward`, in pixels of the input tensor; or packed.
             sizes: height, width of each image before padding; None: every image fills the tensor.
 
         Raises:
             FSAFError: as `targets.pack_targets`, for boxes and labels that cannot be.
         """
-        device = (outputs.cls_logits or outputs.ab_cls)[0].device
-        return self._assign(outputs, af.pack_targets(targets, device, self.config.num_classes), sizes)
+        if not outputs.cls_logits:
+            return None
+        instances, grid = self._packed(targets, outputs.cls_logits[0]), self._grid(outputs.cls_logits)
+        slots = make_slots(grid, self.config.effective_scale, self.config.rules, outputs.cls_logits[0])
+        extent, valid = self._extent(grid, sizes, outputs.cls_logits[0])
+        return af.assign(outputs, instances, extent, valid, grid, slots, self.config)
 
     def losses(
-        self, outputs: HeadOutputs, assignment: af.Assignment | None, targets: list[dict[str, Tensor]]
+        self, outputs: HeadOutputs, assignment: af.Assignment | None, targets: list[dict[str, Tensor]] | af.Instances
     ) -> dict[str, Float[Tensor, ""]]:
         """The named losses of an assignment, scalars as `forward` gives them; differentiable in `outputs`.
 
@@ -134,34 +140,27 @@ class Detector(nn.Module):
             assignment: of `assign`.
             targets: the same as there; anchors are matched with them.
         """
-        device = (outputs.cls_logits or outputs.ab_cls)[0].device
-        instances = af.pack_targets(targets, device, self.config.num_classes) if self.anchor_based else None
-        return self._losses(outputs, assignment, instances)
-
-    def _grid(self, maps: list[Tensor]) -> tuple[Grid, Slots]:
-        grid = make_grid(
-            tuple((int(m.shape[-2]), int(m.shape[-1])) for m in maps), self.config.strides, self.config.rules.cell_center, maps[0]
-        )
-        return grid, make_slots(grid, self.config.effective_scale, self.config.rules, maps[0])
-
-    def _assign(self, outputs: HeadOutputs, instances: af.Instances, sizes: list[tuple[int, int]] | None) -> af.Assignment | None:
-        if not outputs.cls_logits:
-            return None
-        grid, slots = self._grid(outputs.cls_logits)
-        extent, valid = self._extent(grid, sizes, outputs.cls_logits[0])
-        return af.assign(outputs, instances, extent, valid, grid, slots, self.config)
-
-    def _losses(
-        self, outputs: HeadOutputs, assignment: af.Assignment | None, instances: af.Instances | None
-    ) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
         if assignment is not None:
             normalizer = af.loss_normalizer(assignment, self.config, self.sync_normalizer)
             losses |= af.anchor_free_losses(outputs, assignment, normalizer, self.config)
-        if self.anchor_based is not None and instances is not None:
-            height, width = (side * self.config.strides[0] for side in outputs.ab_cls[0].shape[-2:])
-            losses |= self.anchor_based.losses(outputs.ab_cls, outputs.ab_box, instances, height, width, self.sync_normalizer)
+        if self.anchor_based is not None:
+            instances, size = self._packed(targets, outputs.ab_cls[0]), self._input_size(outputs.ab_cls)
+            losses |= self.anchor_based.losses(outputs.ab_cls, outputs.ab_box, instances, *size, self.sync_normalizer)
         return losses
+
+    def _packed(self, targets: list[dict[str, Tensor]] | af.Instances, like: Tensor) -> af.Instances:
+        if isinstance(targets, af.Instances):
+            return targets
+        return af.pack_targets(targets, like.device, self.config.num_classes)
+
+    def _grid(self, maps: list[Tensor]) -> Grid:
+        shapes = tuple((int(m.shape[-2]), int(m.shape[-1])) for m in maps)
+        return make_grid(shapes, self.config.strides, self.config.rules.cell_center, maps[0])
+
+    def _input_size(self, maps: list[Tensor]) -> tuple[int, int]:
+        height, width = (side * self.config.strides[0] for side in maps[0].shape[-2:])
+        return height, width
 
     def _extent(
         self, grid: Grid, sizes: list[tuple[int, int]] | None, like: Tensor
@@ -195,27 +194,12 @@ class Detector(nn.Module):
 
         Source: paper, section 3.4 (inference); reference, rule 17.
         """
-        anchors = []
-        if self.anchor_based is not None:
-            height, width = (side * self.config.strides[0] for side in outputs.ab_cls[0].shape[-2:])
-            anchors = self.anchor_based.anchors(outputs.ab_cls, height, width)
-        grid, _ = self._grid(outputs.cls_logits or outputs.ab_cls)
         found = []
-        for index, (height, width) in enumerate(sizes):
+        for index, ((height, width), candidates) in enumerate(zip(sizes, self.candidates(outputs))):
             parts = []
-            for level, (logits, offsets) in enumerate(zip(outputs.cls_logits, outputs.box_offsets)):
-                start, count = grid.starts[level], grid.sizes[level]
-                kept = self._best(logits[index].permute(1, 2, 0).flatten(0, 1))
-                cells = kept[0] + start
-                distance = offsets[index].permute(1, 2, 0).reshape(count, 4)[kept[0]].float()
-                parts.append(
-                    (decode(distance, grid.centers[cells], self.config.offset_normalizer * grid.stride[cells]), *kept[1:])
-                )
-            if self.anchor_based is not None:
-                for cls, box, own in zip(outputs.ab_cls, outputs.ab_box, anchors):
-                    logits, boxes = self.anchor_based.candidates(cls[index].float(), box[index].float(), own)
-                    kept = self._best(logits)
-                    parts.append((boxes[kept[0]], *kept[1:]))
+            for logits, boxes in candidates:
+                best, *kept = self._best(logits)
+                parts.append((boxes[best], *kept))
             boxes, scores, labels = (torch.cat(part) for part in zip(*parts))
             limit = boxes.new_tensor([width, height, width, height])
             boxes = torch.minimum(boxes.clamp(min=0), limit)
@@ -227,9 +211,29 @@ class Detector(nn.Module):
             found.append({"boxes": boxes[keep], "scores": scores[keep], "labels": labels[keep]})
         return found
 
+    def candidates(self, outputs: HeadOutputs) -> Iterator[list[tuple[Float[Tensor, "A K"], Float[Tensor, "A 4"]]]]:
+        """For each image, level by level, the class logits and decoded boxes of its cells, then of its anchors.
+
+        Boxes are x1 y1 x2 y2 in pixels of the input tensor, not clipped; no score is too low.
+        """
+        config, grid, anchors = self.config, self._grid(outputs.cls_logits or outputs.ab_cls), []
+        if self.anchor_based is not None:
+            anchors = self.anchor_based.anchors(outputs.ab_cls, *self._input_size(outputs.ab_cls))
+        for index in range(len((outputs.cls_logits or outputs.ab_cls)[0])):
+            parts = []
+            for start, size, logits, offsets in zip(grid.starts, grid.sizes, outputs.cls_logits, outputs.box_offsets):
+                distance = offsets[index].flatten(1).mT.float()
+                cells = slice(start, start + size)
+                boxes = decode(distance, grid.centers[cells], config.offset_normalizer * grid.stride[cells])
+                parts.append((logits[index].permute(1, 2, 0).flatten(0, 1).float(), boxes))
+            if self.anchor_based is not None:
+                for cls, box, own in zip(outputs.ab_cls, outputs.ab_box, anchors):
+                    parts.append(self.anchor_based.candidates(cls[index].float(), box[index].float(), own))
+            yield parts
+
     def _best(self, logits: Float[Tensor, "A K"]) -> tuple[Tensor, Tensor, Tensor]:
         """Cell, score and label of the candidates of one level: above the threshold and among the best `topk_candidates`."""
-        scores = logits.float().sigmoid()
+        scores = logits.sigmoid()
         if self.config.rules.topk == "cells":  # paper: the best cells by their best class, with all their classes
             best = scores.amax(1)
             cells = best.topk(min(self.config.topk_candidates, len(best))).indices

@@ -11,7 +11,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from .boxes import decode, make_grid
 from .detector import Detector
 from .targets import Assignment, HeadOutputs
 
@@ -36,6 +35,10 @@ def match(
     gt_labels: Int64[Tensor, " N"],
 ) -> Int64[Tensor, " D"]:
     """COCO's greedy matching at IoU 0.5: best score first, each takes the free object of its class that it overlaps most.
+
+    Args:
+        boxes, scores, labels: of the D detections of an image, x1 y1 x2 y2 pixels.
+        gt_boxes, gt_labels: of its N objects, the same pixels.
 
     Returns:
         For each detection its object, 0..N-1, or -1.
@@ -84,7 +87,7 @@ def why_missed(
     untaught = _untaught(detector, outputs, sizes, targets, assignment)
 
     causes, start = [], 0
-    for index, (target, own) in enumerate(zip(targets, found)):
+    for index, (target, own, candidates) in enumerate(zip(targets, found, detector.candidates(outputs))):
         gt_boxes, gt_labels = target["boxes"].to(device), target["labels"].to(device)
         n = len(gt_labels)
         taken = match(own["boxes"], own["scores"], own["labels"], gt_boxes, gt_labels)
@@ -97,7 +100,8 @@ def why_missed(
         missed = [instance for instance in missed if not row[instance]]
         if not missed:
             continue
-        boxes, scores = _every_box(detector, outputs, index, sizes[index])
+        logits, boxes = (torch.cat(part) for part in zip(*candidates))
+        boxes, scores = torch.minimum(boxes.clamp(min=0), boxes.new_tensor(sizes[index][::-1] * 2)), logits.sigmoid()
         own_scores = scores[:, gt_labels[missed]].mT  # (missed, A)
         good = box_iou(gt_boxes[missed], boxes) >= IOU
         passing = good & (own_scores > detector.config.score_thresh)
@@ -135,27 +139,6 @@ def _untaught(detector: Detector, outputs: HeadOutputs, sizes, targets, assignme
         return {}
     effective = assignment.regions.maps()[0]
     return {instance: LOST if effective[instance].any() else NO_CELL for instance in lost}
-
-
-def _every_box(detector: Detector, outputs: HeadOutputs, index: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The boxes (A, 4) of all cells and anchors of one image, clipped to it, and their scores (A, K)."""
-    boxes, logits = [], []
-    if outputs.cls_logits:
-        shapes = tuple((level.shape[-2], level.shape[-1]) for level in outputs.cls_logits)
-        grid = make_grid(shapes, detector.config.strides, detector.config.rules.cell_center, outputs.cls_logits[0])
-        offsets = torch.cat([level[index].flatten(1) for level in outputs.box_offsets], 1).mT.float()
-        boxes.append(decode(offsets, grid.centers, detector.config.offset_normalizer * grid.stride))
-        logits.append(torch.cat([level[index].flatten(1) for level in outputs.cls_logits], 1).mT.float())
-    if detector.anchor_based is not None:
-        height, width = (side * detector.config.strides[0] for side in outputs.ab_cls[0].shape[-2:])
-        anchors = detector.anchor_based.anchors(outputs.ab_cls, height, width)
-        for cls, box, own in zip(outputs.ab_cls, outputs.ab_box, anchors):
-            of_level = detector.anchor_based.candidates(cls[index].float(), box[index].float(), own)
-            logits.append(of_level[0])
-            boxes.append(of_level[1])
-    every = torch.cat(boxes)
-    limit = every.new_tensor([size[1], size[0], size[1], size[0]])
-    return torch.minimum(every.clamp(min=0), limit), torch.cat(logits).sigmoid()
 
 
 def miss_table(octaves: Sequence[str], causes: Sequence[str | None]) -> dict[str, Any]:

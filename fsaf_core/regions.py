@@ -160,6 +160,12 @@ def own_cells(
 
     A cell in the effective regions of several instances goes to the one of the smallest area; of equal areas to the later.
 
+    Args:
+        boxes: x1 y1 x2 y2, pixels.
+        image: of each instance, 0..B-1.
+        runs, slots: of `find_runs` and `make_slots`; the effective ones count.
+        batch, num_cells: B and R.
+
     Source: paper, section 3.2 ("the smaller instance has a higher priority"); reference, rule 7.
     """
     order = with_none(box_area(boxes), torch.inf).argsort(descending=True, stable=True)  # owners; no instance, 0, comes first

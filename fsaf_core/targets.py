@@ -224,6 +224,11 @@ def anchor_free_losses(
 ) -> dict[str, Float[Tensor, ""]]:
     """af_cls = lambda / N * sum of focal losses, af_box = lambda / N * sum of -ln IoU over positive cells; N = `normalizer`.
 
+    Args:
+        outputs: those that were assigned.
+        assignment: of `assign`.
+        normalizer: () of `loss_normalizer`.
+
     Source: paper, section 3.2, equations of the focal and IoU loss, and section 3.4 (lambda).
     """
     background = outputs.background(assignment.ignored)
