@@ -3,16 +3,17 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.retinanet import RetinaNetHead
 
 from . import presets
+from .anchors import AnchorBased
 from .config import Config
 from .data.loading import Loader, open_dataset
 from .files import write_atomically
@@ -42,15 +43,14 @@ class _BodyAndPyramid(nn.Module):
 def torchvision_retinanet(config: Config) -> RetinaNet:
     """torchvision's RetinaNet on the same body and pyramid, towers of the same depth and norm, anchors scaled as ours."""
     model = config.model
-    sizes = tuple(tuple(int(model.anchor_scale * stride * 2 ** (octave / 3)) for octave in range(3)) for stride in model.strides)
-    anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
-    head = RetinaNetHead(model.channels, 9, model.num_classes, norm_layer=lambda channels: nn.GroupNorm(8, channels))
+    anchors = AnchorBased(model.strides, model.anchor_scale)
+    head = RetinaNetHead(model.channels, anchors.per_cell, model.num_classes, norm_layer=partial(nn.GroupNorm, 8))
     for tower in (head.classification_head, head.regression_head):
         tower.conv = nn.Sequential(*list(tower.conv)[: model.tower_depth])
     return RetinaNet(
         _BodyAndPyramid(config),
         model.num_classes,
-        anchor_generator=anchors,
+        anchor_generator=anchors.generator,
         head=head,
         min_size=model.short_side,
         max_size=model.long_side,
