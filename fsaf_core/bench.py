@@ -66,6 +66,16 @@ def compare(what: str, run: Callable[[], Any], peer: str, other: Callable[[], An
     return Line(what, peer, float(mine), float(theirs), float(np.median(ratios)), float(low), float(high))
 
 
+def random_target(
+    boxes: int, size: tuple[float, float], least: float, spread: float, classes: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Boxes in an image of `size` (width, height), their sides log-uniform from `least` pixels to e^spread times that."""
+    side, limit = least * torch.exp(torch.rand(boxes, 2, generator=generator) * spread), torch.tensor(size)
+    low = torch.rand(boxes, 2, generator=generator) * (limit - side).clamp(min=1)
+    corners = torch.cat([low, torch.minimum(low + side, limit)], 1)
+    return {"boxes": corners, "labels": torch.randint(0, classes, (boxes,), generator=generator)}
+
+
 def head_case(
     boxes: int, convention: Literal["paper", "reference"] = "reference", seed: int = 0
 ) -> tuple[Detector, HeadOutputs, list[dict[str, Tensor]]]:
@@ -73,13 +83,7 @@ def head_case(
     generator = torch.Generator().manual_seed(seed)
     logits = [(torch.randn(2, 80, *shape, generator=generator) - 4).requires_grad_() for shape in SHAPES]
     offsets = [torch.rand(2, 4, *shape, generator=generator).requires_grad_() for shape in SHAPES]
-    size = torch.tensor([1344.0, 800.0])
-    targets = []
-    for _ in range(2):
-        side = torch.exp(torch.rand(boxes, 2, generator=generator) * 3.5 + 2.5)
-        low = torch.rand(boxes, 2, generator=generator) * (size - side).clamp(min=1)
-        corners = torch.cat([low, torch.minimum(low + side, size)], 1)
-        targets.append({"boxes": corners, "labels": torch.randint(0, 80, (boxes,), generator=generator)})
+    targets = [random_target(boxes, (1344.0, 800.0), 12.0, 3.5, 80, generator) for _ in range(2)]
     small = ModelConfig(convention=convention, body="tiny", channels=8, tower_depth=1)
     return build_detector(small).train(), HeadOutputs(logits, offsets), targets
 
@@ -153,16 +157,7 @@ def step_line(config: ModelConfig, size: int, batch: int, boxes: int, pairs: int
     detector = build_detector(config).train()
     generator = torch.Generator().manual_seed(0)
     images = [torch.rand(3, size, size, generator=generator) for _ in range(batch)]
-    targets = []
-    for _ in range(batch):
-        side = torch.exp(torch.rand(boxes, 2, generator=generator) * 2.3) * size / 16
-        low = torch.rand(boxes, 2, generator=generator) * (size - side)
-        targets.append(
-            {
-                "boxes": torch.cat([low, low + side], 1),
-                "labels": torch.randint(0, config.num_classes, (boxes,), generator=generator),
-            }
-        )
+    targets = [random_target(boxes, (size, size), size / 16, 2.3, config.num_classes, generator) for _ in range(batch)]
     optimizer = torch.optim.SGD([p for p in detector.parameters() if p.requires_grad], lr=1e-6, momentum=0.9)
 
     def finish(loss: Tensor) -> None:
