@@ -15,7 +15,7 @@ from torch import Tensor
 from .config import FSAFError, ModelConfig
 from .detector import Detector, build_detector
 from .files import excerpt, write_atomically
-from .state import random_states, read_training, save_training, set_random_states, versions  # noqa: F401
+from .state import read_training, versions
 
 HEADER = "fsaf"  # the key of our entry in a safetensors header
 CLASS_LAYERS = ("af_cls", "ab_cls")  # their filters are counted in classes

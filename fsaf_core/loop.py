@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
-from .checkpoint import random_states, save, save_training, set_random_states, versions
+from .checkpoint import save
 from .config import Config, FSAFError, TrainConfig
 from .data.loading import Batch, Loader
 from .detector import Detector
@@ -26,6 +26,7 @@ from .evaluate import Record, evaluate
 from .journal import Interrupt, Log, LossWatch, Meters
 from .metrics import FIGURES
 from .optim import build_optimizer, clip_gradients, learning_rate, set_rate, snapshot_steps
+from .state import random_states, save_training, set_random_states, versions
 
 PLAIN = ("step", "total_steps", "steps_per_epoch", "seconds", "validated", "best")  # of a run, as they are
 AMP = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -61,7 +62,11 @@ class TrainingStep(nn.Module):
 
 
 class Run:
-    """A training under way: everything that a checkpoint holds, and the loop that moves it."""
+    """A training under way: everything that a checkpoint holds, and the loop that moves it.
+
+    Raises:
+        FSAFError: "3 micro-batches make no step of 4: set --train.accumulate lower."
+    """
 
     def __init__(self, config: Config, run_dir: Path, detector: Detector, data: Loader, val_data: Loader, world: World) -> None:
         self.config, self.recipe, self.run_dir, self.world = config, config.train, run_dir, world
@@ -86,7 +91,12 @@ class Run:
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes to where `state` was taken."""
+        """Goes to where `state` was taken.
+
+        Raises:
+            FSAFError: "runs/x was started on a training set of 7 steps an epoch, this one has 6: ..."
+            ValueError, KeyError, TypeError, RuntimeError: the state is of another run or damaged; `train` makes a sentence of it.
+        """
         if state["steps_per_epoch"] != self.steps_per_epoch:
             raise FSAFError(
                 f"{self.run_dir} was started on a training set of {state['steps_per_epoch']} steps an epoch, this one has "

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 CORE = Path(__file__).parents[1] / "fsaf_core"
+DOCUMENTED = (ast.ClassDef, ast.FunctionDef)
 
 
 def text(node: ast.expr) -> str:
@@ -57,6 +58,23 @@ def test_no_other_exception_is_raised_on_purpose_but_where_it_is_turned_into_a_s
         for raised in set(re.findall(r"raise (\w+Error)\(", source)) - {"FSAFError"}:
             caught = re.search(rf"except (\([^)]*\b{raised}\b|{raised}\b|Exception\b)", source)
             assert caught or path.name in ("loop.py", "files.py"), f"{path.name} raises {raised}"  # train.py, and all who read
+
+
+def public(node: ast.Module | ast.ClassDef, told: bool = False):
+    """The functions and methods that others call, each with whether its docstring, or its class's, says what it raises."""
+    for one in node.body:
+        name, says = getattr(one, "name", "_"), isinstance(one, DOCUMENTED) and "Raises:" in (ast.get_docstring(one) or "")
+        if isinstance(one, ast.ClassDef) and not name.startswith("_"):
+            yield from public(one, says)
+        elif isinstance(one, ast.FunctionDef) and (not name.startswith("_") or name == "__init__"):
+            yield one, says or told
+
+
+def test_who_raises_a_message_says_so_in_its_docstring():
+    for path in sorted(CORE.rglob("*.py")):
+        for function, told in public(ast.parse(path.read_text(encoding="utf-8"))):
+            raised = [ast.unparse(one) for one in ast.walk(function) if isinstance(one, ast.Raise)]
+            assert told or not any("FSAFError(" in one for one in raised), f"{path.relative_to(CORE)}: {function.name}"
 
 
 def test_the_list_is_found_where_it_should_be():
