@@ -1,0 +1,65 @@
+"""An hour of `fsaf train tiny` in a loop of stops and resumes: memory flat, no handle left open, the log whole."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+MINUTES = float(os.environ.get("FSAF_LONG_MINUTES", "60"))
+LIFE = min(5.0, MINUTES / 4)  # minutes from one stop to the next, on average
+SETTLED = 0.4  # of a life: the first validation is over, memory has found its size
+
+
+def watch(process: subprocess.Popen, seconds: float) -> np.ndarray:
+    """(T, 3) minute, resident MB and open handles of a process, once a second."""
+    seen, start = [], time.monotonic()
+    while time.monotonic() < start + seconds and process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        resident = int(status.split("VmRSS:")[1].split()[0]) / 1024
+        seen.append(((time.monotonic() - start) / 60, resident, len(os.listdir(f"/proc/{process.pid}/fd"))))
+        time.sleep(1)
+    return np.array(seen)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="memory and handles are read from /proc")
+def test_an_hour_of_stops_and_resumes_leaks_nothing(tmp_path, capsys):
+    run, chance, lives = tmp_path / "run", random.Random(0), []
+    command = [sys.executable, "-m", "fsaf_core", "train", "tiny", "--out", str(run), "--data.root", str(tmp_path / "data")]
+    command += ["--train.steps", "1000000", "--train.validate-every", "200", "--train.checkpoint-every", "100"]
+    command += ["--data.scenes.num-train", "400", "--data.scenes.num-val", "50"]
+    end = time.monotonic() + 60 * MINUTES
+    while time.monotonic() < end:
+        with open(tmp_path / "said.txt", "w") as said:
+            process = subprocess.Popen(command, stdout=said, stderr=said)
+            lives.append(watch(process, min(60 * LIFE * chance.uniform(0.7, 1.3), end - time.monotonic())))
+            assert process.poll() is None, (tmp_path / "said.txt").read_text()[-2000:]
+            process.send_signal(signal.SIGKILL if len(lives) % 2 else signal.SIGINT)
+            assert process.wait(120) == (-signal.SIGKILL if len(lives) % 2 else 130)
+
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    windows = [line["step"] for line in log if "loss" in line]
+    assert windows == sorted(set(windows)) and windows[-1] > 500  # no window twice, none out of order
+    assert all(np.isfinite(line["loss"]) for line in log if "loss" in line)
+
+    slopes, handles = [], []
+    for life in lives:
+        settled = life[life[:, 0] > SETTLED * life[-1, 0]]
+        if settled[-1, 0] - settled[0, 0] > 0.5 * LIFE * (1 - SETTLED):
+            slopes.append(60 * np.polyfit(settled[:, 0], settled[:, 1], 1)[0])
+            half = len(settled) // 2
+            handles.append(np.median(settled[half:, 2]) - np.median(settled[:half, 2]))
+    slope, resident = float(np.median(slopes)), float(np.median([life[-1, 1] for life in lives]))
+    with capsys.disabled():
+        said = f"{len(lives)} lives, {windows[-1]:,} steps: {resident:.0f} MB resident, {slope:+.1f} MB an hour within a life"
+        print(f"\n{said} ({np.round(slopes, 1).tolist()}), handles {np.round(handles, 1).tolist()}")
+    assert abs(slope) < 0.05 * resident  # an hour adds less than a twentieth
+    assert max(handles) <= 0
+    assert lives[-1][-1, 1] < 1.1 * lives[0][-1, 1]
