@@ -40,7 +40,7 @@ lab: $(READY)  ## JupyterLab in your browser, at the first notebook
 	@$(PY) -m jupyter trust $(NOTARY) notebooks/*.ipynb >/dev/null  # so that stored pictures show at once
 	$(PY) -m jupyterlab $(ROOT_USER) $(NOTARY) --ip=127.0.0.1 --ServerApp.root_dir=. \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --LabApp.extension_manager=readonly \
-		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url= \
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None \
 		--LanguageServerManager.autodetect=False $(LAB_ARGS)
 
 train: $(READY)  ## the main job without a browser: scenes, training, evaluation, pictures, in runs/tiny

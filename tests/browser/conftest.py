@@ -102,7 +102,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[tup
         port = probe.getsockname()[1]
     options = (
         f"--no-browser --allow-root --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0 --IdentityProvider.token= "
-        f"--ServerApp.root_dir={folder} --LabApp.extension_manager=readonly --LabApp.news_url= "
+        f"--ServerApp.root_dir={folder} --LabApp.extension_manager=readonly --LabApp.news_url=None "
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LanguageServerManager.autodetect=False"
     )
     with open(home / "lab.log", "w") as log:
