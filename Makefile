@@ -32,6 +32,7 @@ $(READY):
 	@$(PY) -m pip install --disable-pip-version-check --progress-bar on -e ".[dev]"
 	@echo "Set-up 3/3: first start of PyTorch and of matplotlib, which looks for fonts (seconds)."
 	@$(PY) -c 'import matplotlib.pyplot, torchvision'
+	-@$(PY) -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements 2>/dev/null  # asks about news
 	@rm -f .venv/ready-*
 	@touch $@
 
