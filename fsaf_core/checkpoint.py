@@ -61,12 +61,15 @@ def save(detector: Detector, path: str | Path, half: bool = False) -> None:
 
     Args:
         detector: what `build_detector` made, with `detector.config`.
-        path: the file; replaced whole if it exists.
+        path: the file, named .safetensors; replaced whole if it exists.
         half: floating weights in half precision, half the size.
 
     Raises:
-        FSAFError: as `write_atomically`: the disk is full, the folder cannot be written; the file that was there survives.
+        FSAFError: "mine.pth: a detector's file is named .safetensors"; as `write_atomically`: the disk is full, the folder cannot
+            be written; the file that was there survives.
     """
+    if Path(path).suffix != ".safetensors":
+        raise FSAFError(f"{path}: a detector's file is named .safetensors, by which `load` and the commands know it: name it so.")
     state = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).detach().cpu().contiguous()
         for name, tensor in detector.state_dict().items()

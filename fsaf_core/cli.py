@@ -5,7 +5,6 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import tyro
@@ -45,7 +44,7 @@ def _with_preset(command: type, args: list[str], what: str) -> object:
 
 def _evaluate(args: list[str]) -> Evaluate:
     """Its data is that of the run that the weights lie in, if they lie in one: then no more needs to be said."""
-    weights = next((Path(arg) for arg in args if not arg.startswith("-")), Path("model.safetensors"))
+    weights = _parse(Evaluate, args, "evaluate").weights
     return _parse(Evaluate, args, "evaluate", default=Evaluate(weights, *(validation_of(weights.parent) or ())))
 
 

@@ -28,8 +28,8 @@ Flat = tyro.conf.arg(name="")  # `--train.lr`, not `--config.train.lr`
 
 
 def load_any(weights: Path, device: str = "cpu") -> Detector:
-    """A detector from a file of ours (.safetensors) or a published one (.pth), on `device`."""
-    detector = load(weights) if weights.suffix == ".safetensors" else load_mmdet(weights)
+    """A detector from a file of ours (.safetensors, a training's .pt) or a published one (.pth), on `device`."""
+    detector = load(weights) if weights.suffix in (".safetensors", ".pt") else load_mmdet(weights)
     return detector.to(device_of(device)).eval()
 
 

@@ -173,6 +173,10 @@ class DataConfig:
     workers: int = 4
     scenes: SceneConfig = field(default_factory=SceneConfig)
 
+    def __post_init__(self) -> None:
+        for name in ("root", "train_json", "train_images", "val_json", "val_images"):  # a Path would not go into config.json
+            object.__setattr__(self, name, str(getattr(self, name)))
+
 
 @dataclass(frozen=True)
 class TrainConfig:

@@ -18,7 +18,7 @@ from .anchors import AnchorBased
 from .boxes import Grid, decode, make_grid
 from .config import FSAFError, ModelConfig
 from .data.coco import as_rgb, load_image
-from .data.transforms import resize
+from .data.transforms import check_images, resize
 from .network import Network
 from .regions import make_slots
 from .targets import HeadOutputs
@@ -53,7 +53,7 @@ class Detector(nn.Module):
         """Training: named losses, their sum is the total. Inference: detections.
 
         Args:
-            images: (3, H, W) each, RGB, uint8 or float in 0..1.
+            images: (3, H, W) each, RGB, uint8 or float in 0..1, not normalised; each of its own size, none is resized.
             targets: training only; for each image `boxes` (N, 4) x1 y1 x2 y2 pixels, `labels` (N,) 0..K-1, and if it has crowds
                 `ignored` (M, 4). N = 0 is normal.
 
@@ -63,7 +63,7 @@ class Detector(nn.Module):
 
         Raises:
             FSAFError: "the detector is in training mode and got no targets: ..."; "2 images came with 1 targets: ..."; as
-                `targets.pack_targets`, which looks at targets on the CPU only.
+                `transforms.check_images` and `targets.pack_targets`, which look at values on the CPU only.
 
         Source: paper, section 3.4 (joint training and inference).
         """
@@ -75,7 +75,7 @@ class Detector(nn.Module):
             raise FSAFError("the detector is in training mode and got no targets: pass them, or call .eval() first.")
         if len(targets) != len(images):
             raise FSAFError(f"{len(images)} images came with {len(targets)} targets: give a dict for each image, empty ones too.")
-        instances = af.pack_targets(targets, batch.tensor.device, self.config.num_classes)
+        instances = af.pack_targets(targets, batch.tensor.device, self.config.num_classes, batch.sizes)
         return self.losses(outputs, self.assign(outputs, instances, batch.sizes), instances)
 
     def preprocess(self, images: Sequence[Tensor]) -> Batch:
@@ -84,17 +84,21 @@ class Detector(nn.Module):
         Args:
             images: (3, h, w) each, RGB, uint8 or float in 0..1; brought to the detector's device.
 
+        Raises:
+            FSAFError: as `transforms.check_images`.
+
         Source: reference, rule 16.
         """
+        check_images(images)
         sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
         step = self.config.size_divisor
         height, width = (-(-max(size[axis] for size in sizes) // step) * step for axis in (0, 1))
         padded = []
         for image, (h, w) in zip(images, sizes):
-            image = image.to(self.mean.device)
-            image = image.float() if image.dtype == torch.uint8 else image * 255
+            white = 1 if image.dtype == torch.uint8 else 255
+            image = image.to(self.mean.device).float() * white
             padded.append(F.pad((image - self.mean) / self.std, (0, width - w, 0, height - h)))
-        return Batch(torch.stack(padded), sizes)
+        return Batch(torch.stack(padded).to(self.mean.dtype), sizes)
 
     def head_outputs(self, tensor: Float[Tensor, "B 3 H W"]) -> HeadOutputs:
         """Body, pyramid, towers, outputs.
@@ -249,6 +253,8 @@ class Detector(nn.Module):
     def predict(self, source: "str | Path | Image.Image | np.ndarray | list | tuple") -> Any:
         """Detections of an image file, PIL image or uint8 (H, W, 3) array, or of a list of them, one at a time.
 
+        An array is RGB; that of OpenCV is BGR: give `array[..., ::-1]`.
+
         Returns:
             `boxes` (D, 4) in the image's own pixels (EXIF orientation applied), `scores`, `labels` and class `names`, best first:
             a dict, or a list of them.
@@ -282,5 +288,10 @@ def build_detector(config: ModelConfig, pretrained_backbone: bool = False) -> De
     Args:
         config: such as `presets.get("tiny").model`.
         pretrained_backbone: the body from torchvision's IMAGENET1K_V1 weights (downloaded when not there yet).
+
+    Raises:
+        FSAFError: "give a ModelConfig, such as presets.get('tiny').model, not a Config."
     """
+    if not isinstance(config, ModelConfig):
+        raise FSAFError(f"give a ModelConfig, such as presets.get('tiny').model, not a {type(config).__name__}.")
     return Detector(config, pretrained_backbone)

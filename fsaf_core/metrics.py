@@ -153,7 +153,7 @@ def _ground_truth(path: Path, image_ids: set[int] | None) -> dict[str, Any]:
     pycocotools takes a match with the annotation of id 0 for no match.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
         images = [{"id": row["id"]} for row in data["images"] if image_ids is None or row["id"] in image_ids]
         kept = {image["id"] for image in images}
         annotations = [

@@ -158,7 +158,7 @@ def _summary(run: Run) -> list[str]:
         f"{config.name}: {'as the preset says' if not changed else 'differs from the preset in ' + '; '.join(changed)}",
         f"training:   {run.data.dataset.summary()}",
         f"validation: {run.val_data.dataset.summary()}",
-        f"data in {Path(config.data.root).resolve()}, run in {run.run_dir.resolve()}",
+        f"data in {run.data.dataset.root.resolve()}, run in {run.run_dir.resolve()}",
         f"{all_of_it / 1e6:.2f} M parameters, {trained / 1e6:.2f} M of them trained, on {world.device} x {world.size}",
         f"{'going on from' if run.step else 'from'} step {run.step} to {run.total_steps}, {run.steps_per_epoch} steps an epoch",
     ]

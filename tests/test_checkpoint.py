@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 import fsaf_core as fsaf
 from fsaf_core.checkpoint import load_weights
+from fsaf_core.config import FSAFError
 
 SMALL = replace(fsaf.presets.get("tiny").model, channels=16, tower_depth=1)
 
@@ -26,6 +27,13 @@ def test_a_saved_detector_comes_back_with_its_weights_and_its_configuration(dete
     assert again.config == detector.config
     assert not again.training
     assert all(torch.equal(a, b) for a, b in zip(detector.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_a_file_is_named_so_that_it_can_be_read_again(detector, tmp_path):
+    for name in ("mine.pth", "mine.pt", "mine"):
+        with pytest.raises(FSAFError, match=r"named \.safetensors"):
+            fsaf.save(detector, tmp_path / name)
+    assert not any(tmp_path.iterdir())
 
 
 def test_channels_last_weights_are_written_and_read(detector, tmp_path):

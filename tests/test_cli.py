@@ -2,7 +2,9 @@
 
 import json
 import re
+from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 from PIL import Image
@@ -108,13 +110,25 @@ def test_predict_draws_and_writes_coco_results_and_survives_one_bad_file(weights
         assert one["category"] == fsaf.presets.get("tiny").model.class_names[one["category_id"] - 1]
 
 
+def test_evaluate_without_weights_asks_for_them(capsys):
+    code, _, err = run(capsys, "evaluate")
+    assert code == 2
+    assert "Required options" in err and "model.safetensors" not in err
+
+
+def test_paths_to_own_data_may_be_paths(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    data = fsaf.config.DataConfig(source="files", train_json=Path("a b.json"), root=Path("x"))
+    assert (data.train_json, data.root) == ("a b.json", "x")
+
+
 def test_evaluate_takes_the_data_of_the_run_that_the_weights_lie_in(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ["--data.scenes.num-train", 16, "--data.scenes.num-val", 4, "--data.scenes.image-size", 64, "--train.steps", 1]
     code, out, err = run(capsys, "train", "tiny", *options, "--out", "run")
     assert code == 0, err
     assert "AP by class" in out
-    code, _, err = run(capsys, "evaluate", "run/model.safetensors", "--out", "again")
+    code, _, err = run(capsys, "evaluate", "--out", "again", "run/model.safetensors")  # in whatever order
     assert code == 0, err
     assert json.loads((tmp_path / "again" / "metrics.json").read_text())["AP"] == pytest.approx(
         json.loads((tmp_path / "run" / "metrics.json").read_text())["AP"], abs=1e-6

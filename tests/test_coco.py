@@ -157,6 +157,7 @@ def test_a_file_name_that_leads_outside_is_refused(make, name):
         ("[1, 2]", "malformed json: expected {"),
         ('{"images": [], "categories": []}', "lists no images"),
         ("{}", "lists no images"),
+        ("{} {}", "more text behind its end at line 1, column 4"),
         ('{"images": [{"id": 1, "file_name": "a", "width": 3, "height": 3}]}', "lists no categories"),
         ('{"images": [{"id": "one", "file_name": "a", "width": 3, "height": 3}]}', "an entry of 'images' cannot be used"),
         ('{"images": [{"id": 1, "file_name": "a", "width": 0, "height": 3}]}', "its width or height is below 1"),

@@ -86,7 +86,7 @@ def _members(text: str) -> Iterator[tuple[str, dict]]:
 
     at = token(0, "{")
     if text[space(at + 1)] == "}":
-        return
+        at = space(at + 1)
     while text[at] != "}":
         key, at = decode(text, space(at + 1))
         at = space(token(at, ":") + 1)
@@ -101,6 +101,8 @@ def _members(text: str) -> Iterator[tuple[str, dict]]:
         else:
             _, at = decode(text, at)
         at = token(at, ",}")
+    if space(at + 1) < len(text):
+        raise json.JSONDecodeError("more text behind its end", text, space(at + 1))
 
 
 def _parse(path: Path) -> CocoIndex:
@@ -112,7 +114,7 @@ def _parse(path: Path) -> CocoIndex:
     counts = {"duplicate images dropped": 0, "duplicate categories dropped": 0}
     key, entry = "", None
     try:
-        for key, entry in _members(path.read_text(encoding="utf-8")):
+        for key, entry in _members(path.read_text(encoding="utf-8-sig")):
             if key in ("annotations", "images", "categories") and not isinstance(entry, dict):
                 raise TypeError("it is no object")
             if key == "annotations":
@@ -181,7 +183,7 @@ def _parse(path: Path) -> CocoIndex:
     kept = kept[np.argsort(image[kept], kind="stable")]
     per_image = np.bincount(image[kept], minlength=len(image_ids))
     counts["boxes clipped"] = int((beyond > 0.5).any(1).sum())  # less than that is rounding in the json
-    counts["crowds"] = int(crowd[kept].sum())
+    counts["crowds"] = int((crowd[kept] != 0).sum())
     counts["images without a box"] = int((per_image == 0).sum())
     values = (
         image_ids, sizes[0], sizes[1], np.frombuffer(bytes(names), np.uint8), np.array(name_ends, np.int64),

@@ -124,7 +124,8 @@ def _fill(part: Path, config: SceneConfig, folder: Path) -> None:
         pool = multiprocessing.get_context("fork").Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN))
     with pool or contextlib.nullcontext():
         done = pool.imap(_write_scene, jobs, chunksize=20) if pool else map(_write_scene, jobs)
-        bar = tqdm(done, f"making scenes in {folder}", len(jobs), unit=" scenes", mininterval=1, disable=len(jobs) < 50)
+        silent = len(jobs) < 50 or not sys.stderr.isatty()
+        bar = tqdm(done, f"making scenes in {folder}", len(jobs), unit=" scenes", mininterval=1, disable=silent)
         entries = list(bar)
     for split, found in (("train", entries[: config.num_train]), ("val", entries[config.num_train :])):
         (part / f"annotations_{split}.json").write_text(json.dumps(_coco_json(config, found)))

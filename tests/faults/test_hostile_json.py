@@ -207,6 +207,13 @@ def test_sizes_that_no_image_has_are_refused(tmp_path):
             open_index(path)
 
 
+def test_a_mark_of_byte_order_is_no_fault_and_a_crowd_of_2_is_one(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({**BASE, "annotations": [{"id": 1, **ANNOTATION, "iscrowd": 2}]}), encoding="utf-8-sig")
+    assert "1 boxes of 2 classes, 1 crowds" in open_index(path).summary()
+    coco_metrics(path, [])
+
+
 @pytest.mark.parametrize("area", [float("inf"), float("nan"), 1e308, 1e13])
 def test_an_area_that_is_no_number_neither_hangs_nor_stops_an_evaluation(area, tmp_path):
     path = tmp_path / "x.json"

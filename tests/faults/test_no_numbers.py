@@ -42,11 +42,15 @@ def test_detections_of_weights_that_are_no_numbers_are_numbers_or_none(number, l
 
 
 @NUMBERS
-def test_a_float_image_that_is_no_number_gives_no_detection_outside_it_and_a_loss_that_says_so(number, detector):
+def test_a_float_image_that_is_no_number_is_refused_and_behind_that_door_it_gives_no_detection_outside(number, detector):
     image = torch.from_numpy(PICTURE).permute(2, 0, 1) / 255
-    image[:, 10:20, 10:20] = number
-    sound(detector([image])[0])
-    losses = detector.train()([image], [target([[8, 8, 40, 40]], [1])])
+    batch = detector.preprocess([image])
+    image[:, 10:20, 10:20] = batch.tensor[..., 10:20, 10:20] = number
+    with pytest.raises(FSAFError, match=r"images\[0\] holds .*: give a list of tensors"):
+        detector([image])
+    outputs, targets = detector.train().head_outputs(batch.tensor), [target([[8, 8, 40, 40]], [1])]
+    sound(detector.postprocess(outputs, batch.sizes)[0])
+    losses = detector.losses(outputs, detector.assign(outputs, targets), targets)
     assert all(loss.shape == () for loss in losses.values())  # the training loop stops at the first that is no number
 
 
@@ -61,7 +65,8 @@ def test_a_box_far_outside_or_hardly_there_gives_losses_that_are_numbers(box, br
     detector = fsaf.build_detector(replace(SMALL, branches=branches)).train()
     image = torch.from_numpy(PICTURE).permute(2, 0, 1)
     for boxes in ([box], [box, [8, 8, 40, 40]]):
-        losses = detector([image], [target(boxes, [1] * len(boxes))])
+        targets, outputs = [target(boxes, [1] * len(boxes))], detector.head_outputs(detector.preprocess([image]).tensor)
+        losses = detector.losses(outputs, detector.assign(outputs, targets), targets)
         sum(losses.values()).backward()
         assert all(loss.isfinite() for loss in losses.values())
         assert all(value.grad.isfinite().all() for value in detector.parameters() if value.grad is not None)
