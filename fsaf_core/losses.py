@@ -65,11 +65,12 @@ class _CellFocal(torch.autograd.Function):
     """Focal loss of each cell, summed over the classes; closed form in both directions (gamma = 2)."""
 
     @staticmethod
-    def forward(ctx, positive, label, ignored, background, *blocks):
+    def forward(ctx, *args):  # with all of them named, torch.compile of PyTorch 2.14 miscounts, and leaves ctx out
+        positive, label, ignored, background, *blocks = args
         ctx.num_blocks = len(blocks)
-        ctx.save_for_backward(positive, label, *blocks, *(ignored or ()))
+        ctx.save_for_backward(positive, label, *blocks, *ignored)
         own = at_label(blocks, label)
-        if ignored is None:  # else the own class is among the ignored
+        if not ignored:  # else the own class is among them
             background = background - focal_term(own) * positive
         return torch.lerp(background, focal_term(-own) * positive, ALPHA)  # (1 - alpha) background + alpha positive
 
@@ -120,7 +121,7 @@ def cell_focal(
     """
     if background is None:
         background = background_focal(blocks, ignored)
-    return _CellFocal.apply(positive, label, ignored if ignored is None else tuple(ignored), background, *blocks)
+    return _CellFocal.apply(positive, label, tuple(ignored or ()), background, *blocks)
 
 
 def iou_loss(predicted: Float[Tensor, "*any 4"], target: Float[Tensor, "*any 4"]) -> Float[Tensor, "*any"]:

@@ -91,7 +91,7 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("dense.masked_fill_(mask, 0)", "pass"),
         ],
         "a_positive_cells_own_class_counts_though_it_is_among_the_ignored": [
-            ("if ignored is None:  # else", "if True:  # else"),
+            ("if not ignored:  # else", "if True:  # else"),
         ],
         "a_cell_that_is_not_positive_may_name_any_class": [
             ("background - focal_term(own) * positive", "background - focal_term(own)"),
