@@ -147,10 +147,10 @@ class Detector(nn.Module):
         losses: dict[str, Tensor] = {}
         if assignment is not None:
             normalizer = af.loss_normalizer(assignment, self.config, self.sync_normalizer)
-            losses |= af.anchor_free_losses(outputs, assignment, normalizer, self.config)
+            losses.update(af.anchor_free_losses(outputs, assignment, normalizer, self.config))
         if self.anchor_based is not None:
             instances, size = self._packed(targets, outputs.ab_cls[0]), self._input_size(outputs.ab_cls)
-            losses |= self.anchor_based.losses(outputs.ab_cls, outputs.ab_box, instances, *size, self.sync_normalizer)
+            losses.update(self.anchor_based.losses(outputs.ab_cls, outputs.ab_box, instances, *size, self.sync_normalizer))
         return losses
 
     def _packed(self, targets: list[dict[str, Tensor]] | af.Instances, like: Tensor) -> af.Instances:

@@ -52,6 +52,8 @@ def test_assignment_and_losses_trace_whole_and_compile_at_most_three_times(measu
 @conventions
 def test_forward_assignment_and_losses_stay_on_their_device(measured, convention):
     """On fake CUDA tensors a value that is read, or a tensor left on the CPU, is an error."""
+    if measured[convention]["cuda"] is None:
+        pytest.skip("this PyTorch makes fake CUDA tensors only where a driver is")
     assert measured[convention]["cuda"]["losses"] == {"af_cls": "cuda:0", "af_box": "cuda:0"}
 
 
