@@ -218,7 +218,7 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
     },
     "targets": {
         "boxes_and_labels_of_different_number_are_a_users_fault": [
-            ('!= (len(target["labels"]), 4)', "[1] != 4"),
+            ("!= (len(labels), 4)", "[1] != 4"),
         ],
         "instances_and_crowds_are_packed_image_by_image": [
             ("[*range(len(targets)), *crowded]", "[*range(len(targets)), *range(len(crowded))]"),
