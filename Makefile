@@ -52,7 +52,7 @@ test: $(READY)  ## ruff, the import contract, the tests and the notebooks, in on
 	@echo "Testing: code style, import contract, tests, then every notebook against its stored outputs (several minutes)."
 	$(STEADY) $(PY) -m pytest $(PYTEST_ARGS)
 
-test-all: $(READY)  ## the same with the slow tests
+test-all: $(READY_SITE)  ## the same with the slow tests
 	@echo "Testing everything, the slow tests too (this can take hours)."
 	$(STEADY) $(PY) -m pytest -m "slow or not slow" $(PYTEST_ARGS)
 
