@@ -1,7 +1,7 @@
 """Training into a folder: prepares a run or finds where it stopped, goes through the loop, writes what came of it."""
 
 import sys
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,13 +83,14 @@ def _train(config: Config, run_dir: Path, world: World, resume: bool, weights: s
     config = replace(config, model=replace(config.model, class_names=train_set.class_names))
     if world.first:
         check_run(run_dir, config, resume)
-    with own(run_dir, config) if world.first else nullcontext():
+    data = Loader(train_set, config, True, world.rank, world.size)
+    val_data = Loader(val_set, config, False, world.rank, world.size)
+    with own(run_dir, config) if world.first else nullcontext(), closing(data), closing(val_data):
         world.wait()
         last = next(reversed(training_files(run_dir / "checkpoints")), None)
         torch.manual_seed(config.train.seed)
         detector = _detector(config, world, None if last else weights, fresh=last is None)
-        data = Loader(train_set, config, True, world.rank, world.size)
-        run = Run(config, run_dir, detector, data, Loader(val_set, config, False, world.rank, world.size), world)
+        run = Run(config, run_dir, detector, data, val_data, world)
         if last is not None:
             try:
                 run.restore(read_training(last))

@@ -2,11 +2,13 @@
 
 import json
 import math
+import multiprocessing
 import os
 import signal
 import socket
 import threading
 import traceback
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -268,6 +270,26 @@ def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_last_good_checkpoi
     assert f"(images {', '.join(map(str, ids))})" in str(caught.value)
     state = torch.load(training_files(tmp_path / "run" / "checkpoints")[-1], weights_only=True)
     assert state["step"] == 4 and all(torch.isfinite(tensor.float()).all() for tensor in state["model"].values())
+
+
+@pytest.mark.parametrize("fault", [None, ValueError("planted"), KeyboardInterrupt()])
+def test_no_loading_process_outlives_its_training_though_the_traceback_is_kept(fault, root, tmp_path, monkeypatch):
+    children = []
+
+    def look(self, finite, step, ids):
+        children.append(len(multiprocessing.active_children()))
+        if step == 7 and fault:  # after a validation, so that both sets have their process
+            raise fault
+
+    monkeypatch.setattr(loop.LossWatch, "look", look)
+    config = small(root)
+    config = replace(config, data=replace(config.data, workers=1))
+    before = len(multiprocessing.active_children())
+    with pytest.raises(type(fault)) if fault else nullcontext() as kept:
+        train.train(config, tmp_path / "run", "cpu")
+    assert children[-1] == before + 2
+    assert len(multiprocessing.active_children()) == before
+    assert fault is None or kept.value.__traceback__
 
 
 def test_a_gradient_that_is_no_number_stops_too(root, tmp_path, monkeypatch):

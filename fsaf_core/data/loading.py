@@ -136,7 +136,7 @@ def _pack(loaded: list[tuple[Sample | None, dict[int, str]]]) -> _Packed:
 
 
 class Loader:
-    """Batches of a dataset as the configuration says, loaded ahead by `data.workers` processes that live as long as this.
+    """Batches of a dataset as the configuration says, loaded ahead by `data.workers` processes that live until `close`.
 
     An image that cannot be read is named and counted; in training the next of the set takes its place.
 
@@ -181,6 +181,12 @@ class Loader:
     def __len__(self) -> int:
         """Batches an epoch of this rank."""
         return self._length
+
+    def close(self) -> None:
+        """Ends the loading processes now: left to itself, one lives as long as somebody keeps a traceback that leads here."""
+        if self._loader._iterator is not None:
+            self._loader._iterator._shutdown_workers()  # type: ignore[attr-defined]  # PyTorch has no public way
+            self._loader._iterator = None
 
     def _order(self, epoch: int) -> list[list[int]]:
         if self.training:
