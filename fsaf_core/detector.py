@@ -18,7 +18,8 @@ from .anchors import AnchorBased
 from .boxes import Grid, decode, make_grid
 from .config import FSAFError, ModelConfig
 from .data.coco import as_rgb, load_image
-from .data.transforms import check_images, resize
+from .data.transforms import resize
+from .inputs import Instances, check_images, pack_targets
 from .network import Network
 from .regions import make_slots
 from .targets import HeadOutputs
@@ -63,7 +64,7 @@ class Detector(nn.Module):
 
         Raises:
             FSAFError: "the detector is in training mode and got no targets: ..."; "2 images came with 1 targets: ..."; as
-                `transforms.check_images` and `targets.pack_targets`, which look at values on the CPU only.
+                `inputs.check_images` and `inputs.pack_targets`.
 
         Source: paper, section 3.4 (joint training and inference).
         """
@@ -75,7 +76,7 @@ class Detector(nn.Module):
             raise FSAFError("the detector is in training mode and got no targets: pass them, or call .eval() first.")
         if len(targets) != len(images):
             raise FSAFError(f"{len(images)} images came with {len(targets)} targets: give a dict for each image, empty ones too.")
-        instances = af.pack_targets(targets, batch.tensor.device, self.config.num_classes, batch.sizes)
+        instances = pack_targets(targets, batch.tensor.device, self.config.num_classes, batch.sizes)
         return self.losses(outputs, self.assign(outputs, instances, batch.sizes), instances)
 
     def preprocess(self, images: Sequence[Tensor]) -> Batch:
@@ -85,7 +86,7 @@ class Detector(nn.Module):
             images: (3, h, w) each, RGB, uint8 or float in 0..1; brought to the detector's device.
 
         Raises:
-            FSAFError: as `transforms.check_images`.
+            FSAFError: as `inputs.check_images`.
 
         Source: reference, rule 16.
         """
@@ -114,7 +115,7 @@ class Detector(nn.Module):
     def assign(
         self,
         outputs: HeadOutputs,
-        targets: list[dict[str, Tensor]] | af.Instances,
+        targets: list[dict[str, Tensor]] | Instances,
         sizes: list[tuple[int, int]] | None = None,
     ) -> af.Assignment | None:
         """Which level and which cells learn each instance; None without an anchor-free branch.
@@ -125,7 +126,7 @@ class Detector(nn.Module):
             sizes: height, width of each image before padding; None: every image fills the tensor.
 
         Raises:
-            FSAFError: as `targets.pack_targets`, for boxes and labels that cannot be.
+            FSAFError: as `inputs.pack_targets`.
         """
         if not outputs.cls_logits:
             return None
@@ -135,7 +136,7 @@ class Detector(nn.Module):
         return af.assign(outputs, instances, extent, valid, grid, slots, self.config)
 
     def losses(
-        self, outputs: HeadOutputs, assignment: af.Assignment | None, targets: list[dict[str, Tensor]] | af.Instances
+        self, outputs: HeadOutputs, assignment: af.Assignment | None, targets: list[dict[str, Tensor]] | Instances
     ) -> dict[str, Float[Tensor, ""]]:
         """The named losses of an assignment, scalars as `forward` gives them; differentiable in `outputs`.
 
@@ -153,10 +154,10 @@ class Detector(nn.Module):
             losses.update(self.anchor_based.losses(outputs.ab_cls, outputs.ab_box, instances, *size, self.sync_normalizer))
         return losses
 
-    def _packed(self, targets: list[dict[str, Tensor]] | af.Instances, like: Tensor) -> af.Instances:
-        if isinstance(targets, af.Instances):
+    def _packed(self, targets: list[dict[str, Tensor]] | Instances, like: Tensor) -> Instances:
+        if isinstance(targets, Instances):
             return targets
-        return af.pack_targets(targets, like.device, self.config.num_classes)
+        return pack_targets(targets, like.device, self.config.num_classes)
 
     def _grid(self, maps: list[Tensor]) -> Grid:
         shapes = tuple((int(m.shape[-2]), int(m.shape[-1])) for m in maps)

@@ -198,12 +198,6 @@ def count_regions(
     return steps.cumsum_(0)[:-2].view(planes, num_cells)
 
 
-def instance_maps(runs: Runs, part: slice, grid: Grid) -> Bool[Tensor, "N R"]:
-    """The effective (or ignoring, the effective included) region of each instance alone: for looking at."""
-    n = len(runs.start)
-    return count_regions(runs, part, None, torch.arange(n, device=runs.start.device), n, grid.num_cells).bool()
-
-
 def crowd_cells(crowds: Float[Tensor, "M 4"], image: Int64[Tensor, " M"], batch: int, grid: Grid) -> Bool[Tensor, "B R"]:
     """Cells that stand strictly inside the inner half (sides * 0.5) of a crowd box: neither positive nor negative.
 

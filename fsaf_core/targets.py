@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from .boxes import Grid, fresh, to_edges
-from .config import FSAFError, ModelConfig
+from .boxes import Grid, to_edges
+from .config import ModelConfig
+from .inputs import Instances
 from .losses import at_label, background_focal, cell_focal, focal_positive, iou_loss
-from .regions import Runs, Slots, count_regions, crowd_cells, find_runs, instance_maps, own_cells, with_none
+from .regions import Runs, Slots, count_regions, crowd_cells, find_runs, own_cells, with_none
 from .selection import mean_by_level, select_heuristic, select_online
 
 
@@ -63,85 +63,6 @@ def _two_blocks(flat: list[Tensor]) -> list[Tensor]:
 
 
 @dataclass(frozen=True)
-class Instances:
-    """All instances of a batch, image by image, and its crowd boxes."""
-
-    boxes: Float[Tensor, "N 4"]  # x1 y1 x2 y2, pixels of the input tensor
-    labels: Int64[Tensor, " N"]  # 0..K-1
-    image: Int64[Tensor, " N"]  # 0..B-1
-    crowds: Float[Tensor, "M 4"]
-    crowd_image: Int64[Tensor, " M"]
-    counts: list[int]  # instances of each image
-
-
-def pack_targets(
-    targets: list[dict[str, Tensor]], device: torch.device, num_classes: int, sizes: list[tuple[int, int]] | None = None
-) -> Instances:
-    """The targets of a batch as flat tensors on `device`. Values are looked at where they lie on the CPU, as a loader's do.
-
-    Args:
-        targets: for each image `boxes` (N, 4) x1 y1 x2 y2 pixels, `labels` (N,) 0..K-1 and, if it has crowds, `ignored` (M, 4).
-        num_classes: K.
-        sizes: height, width of each image, if boxes are to be refused that lie outside it.
-
-    Raises:
-        FSAFError: "targets[i] is no dict ..."; "targets[i]: boxes are (n, 4) and labels (m,); ..."; "targets[i]['boxes'][n] is
-            [nan, 2, 3, 4]: give ..."; "targets[i]['labels'][n] is 80: labels count ..."; with `sizes` "...: it lies outside its
-            image ..." and "all boxes lie within 0..1: ..."
-    """
-    for index, target in enumerate(targets):
-        if not isinstance(target, dict) or not all(isinstance(target.get(name), Tensor) for name in ("boxes", "labels")):
-            raise FSAFError(f"targets[{index}] is no dict of two tensors: give 'boxes' (N, 4) x1 y1 x2 y2 and 'labels' (N,).")
-        boxes, labels, crowds = target["boxes"], target["labels"], target.get("ignored", target["boxes"])
-        whole = not labels.dtype.is_floating_point and labels.dtype != torch.bool
-        if labels.ndim != 1 or boxes.shape != (len(labels), 4) or crowds.shape[1:] != (4,) or not (whole or not len(labels)):
-            raise FSAFError(
-                f"targets[{index}]: boxes are {tuple(boxes.shape)} and labels {tuple(labels.shape)} {labels.dtype}; "
-                "give (N, 4) x1 y1 x2 y2 and (N,) whole numbers, (0, 4) and (0,) where nothing is, and (M, 4) for 'ignored'."
-            )
-    crowded = [index for index, target in enumerate(targets) if "ignored" in target]
-    boxes = [target["boxes"] for target in targets] + [targets[index]["ignored"] for index in crowded]
-    image = [torch.full((len(part),), index, device=device) for part, index in zip(boxes, [*range(len(targets)), *crowded])]
-    every, labels = torch.cat(boxes).float(), torch.cat([target["labels"] for target in targets]).long()
-    if every.device.type == labels.device.type == "cpu" and not fresh(every):  # a GPU would have to be waited for
-        _check(every.detach().numpy(), labels.numpy(), targets, num_classes)
-        if sizes is not None:
-            _check_inside(targets, sizes)
-    count = [len(labels), len(every) - len(labels)]
-    boxes, crowds = every.to(device).split(count)
-    image, crowd_image = torch.cat(image).split(count)
-    return Instances(boxes, labels.to(device), image, crowds, crowd_image, [len(target["labels"]) for target in targets])
-
-
-def _check(boxes: np.ndarray, labels: np.ndarray, targets: list[dict[str, Tensor]], num_classes: int) -> None:
-    """Names the first box or label of a batch that cannot be; `boxes` with the crowds' behind them."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        sides = boxes[:, 2:] - boxes[:, :2]
-    sound, known = ((sides > 0) & (sides < np.inf)).all(1), (labels >= 0) & (labels < num_classes)
-    if sound.all() and known.all():
-        return
-    names = ("labels",) if sound.all() else ("boxes", "ignored")
-    places = [(i, name, row) for name in names for i, target in enumerate(targets) for row in range(len(target.get(name, ())))]
-    index, name, row = places[int((known if sound.all() else sound).argmin())]
-    what = f"targets[{index}]['{name}'][{row}] is {targets[index][name][row].tolist()}"
-    if name == "labels":
-        raise FSAFError(f"{what}: labels count the foreground classes from 0, so give 0..{num_classes - 1}.")
-    raise FSAFError(f"{what}: give x1 y1 x2 y2 in pixels, finite, with x1 < x2 and y1 < y2.")
-
-
-def _check_inside(targets: list[dict[str, Tensor]], sizes: list[tuple[int, int]]) -> None:
-    """Boxes of another scale than their image: of the file before it was resized, or fractions of it."""
-    boxes = [target["boxes"] for target in targets]
-    if sum(map(len, boxes)) and torch.cat(boxes).max() <= 1 < min(map(min, sizes)):
-        raise FSAFError("all boxes lie within 0..1: give x1 y1 x2 y2 in pixels of the images, not in fractions of their sides.")
-    for index, (own, (height, width)) in enumerate(zip(boxes, sizes)):
-        outside = (own[:, 2:] <= 0).any(1) | (own[:, 0] >= width) | (own[:, 1] >= height)
-        for row in outside.nonzero().flatten().tolist()[:1]:
-            what = f"targets[{index}]['boxes'][{row}] is {own[row].tolist()}"
-            raise FSAFError(f"{what}: it lies outside its image of {width} x {height} pixels; resize boxes with their image.")
-
-
-@dataclass(frozen=True)
 class Regions:
     """The regions of all instances at all levels, before any overlap is settled."""
 
@@ -151,8 +72,12 @@ class Regions:
 
     def maps(self) -> tuple[Bool[Tensor, "N R"], Bool[Tensor, "N R"]]:
         """The effective and the ignoring region (the effective one included) of each instance alone, over all cells."""
-        effective, ignoring = (instance_maps(self.runs, part, self.grid) for part in (self.slots.effective, self.slots.ignoring))
-        return effective, ignoring
+        instance = torch.arange(len(self.runs.start), device=self.runs.start.device)
+
+        def drawn(part: slice) -> Bool[Tensor, "N R"]:
+            return count_regions(self.runs, part, None, instance, len(instance), self.grid.num_cells).bool()
+
+        return drawn(self.slots.effective), drawn(self.slots.ignoring)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import runpy
 import shutil
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from jaxtyping import install_import_hook
 
@@ -20,6 +21,12 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.enviro
 
 # Must come before anything imports fsaf_core: from here on a wrong shape or type in a call is an error. An int is a fine float.
 install_import_hook("fsaf_core", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """As users run it: types are not looked at."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 `make core-mutate`, or this file with the modules' names. `mutations.py` holds the changes, each with the test whose name says
 which rule it breaks: that test, run alone, must fail within a minute. `--random 30` tries changes by chance instead (an operator,
-a number, a clamp), each against all quick tests of the five modules: what survives there is a rule without a test, or no change.
+a number, a clamp), each against all quick tests of these modules: what survives there is a rule without a test, or no change.
 """
 
 import argparse

@@ -216,13 +216,15 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("box_area(boxes).clamp(min=1e-6)", "box_area(boxes)"),
         ],
     },
-    "targets": {
+    "inputs": {
         "boxes_and_labels_of_different_number_are_a_users_fault": [
             ("!= (len(labels), 4)", "[1] != 4"),
         ],
         "instances_and_crowds_are_packed_image_by_image": [
             ("[*range(len(targets)), *crowded]", "[*range(len(targets)), *range(len(crowded))]"),
         ],
+    },
+    "targets": {
         "equal_classes_of_different_images_do_not_meet": [
             ("labels.add(image, alpha=classes)", "labels.add(image, alpha=0)"),
         ],

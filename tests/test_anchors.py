@@ -13,8 +13,8 @@ from torchvision.ops import box_iou
 import fsaf_core as fsaf
 from fsaf_core.anchors import AnchorBased
 from fsaf_core.config import FSAFError, ModelConfig
+from fsaf_core.inputs import pack_targets
 from fsaf_core.mmdet import load_torchvision_retinanet
-from fsaf_core.targets import pack_targets
 
 HEIGHT, WIDTH, STRIDES = 96, 128, (8, 16, 32, 64, 128)
 SHAPES = shapes_of(HEIGHT, WIDTH)

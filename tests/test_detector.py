@@ -3,7 +3,6 @@
 import dataclasses
 from dataclasses import replace
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -114,60 +113,6 @@ def test_without_an_anchor_free_branch_there_is_no_assignment():
 def test_training_without_targets_is_a_users_fault():
     with pytest.raises(FSAFError, match="training mode and got no targets"):
         make().train()(TWO)
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """As users run it: types are not looked at."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        lambda it: it * 255, lambda it: it * 4 - 2, lambda it: it.permute(1, 2, 0), lambda it: it[:1], lambda it: it[0],
-        lambda it: (it * 255).long(), lambda it: it * float("nan"), lambda it: it[:, :0], lambda it: it.numpy(), lambda it: None,
-    ],
-    ids=["0..255", "normalised", "HWC", "grey", "flat", "int", "nan", "empty", "numpy", "none"],
-)  # fmt: skip
-def test_what_is_no_picture_is_named_and_never_taken_for_one(wrong, unchecked):
-    with pytest.raises(FSAFError, match=r"images\[1\] .*give a list of tensors \(3, H, W\), RGB, uint8 or floats in 0\.\.1"):
-        make().eval()([TWO[0], wrong(TWO[1])])
-
-
-@pytest.mark.parametrize("images", [None, [], TWO[0]], ids=["none", "no image", "one tensor"])
-def test_images_are_a_list(images, unchecked):
-    with pytest.raises(FSAFError, match="give a list of tensors"):
-        make().eval()(images)
-
-
-def test_floats_may_be_of_any_width_and_overshoot_a_little():
-    for other in (TWO[0].double(), TWO[0].half(), TWO[0] * 1.2 - 0.1):
-        assert make().preprocess([other]).tensor.dtype == torch.float32
-
-
-@pytest.mark.parametrize(
-    ("target", "said"),
-    [
-        ({"boxes": torch.tensor([[0.1, 0.1, 0.5, 0.9]]), "labels": torch.tensor([1])}, "all boxes lie within 0..1"),
-        ({"boxes": torch.tensor([[99.0, 9, 120, 40]]), "labels": torch.tensor([1])}, r"\[0\] is .* outside its image of 96 x 60"),
-        ({"boxes": torch.tensor([[9.0, 9, 20, 40]]), "labels": torch.tensor([1.0])}, "whole numbers"),
-        ({"boxes": torch.tensor([[9.0, 9, 20, 40]]), "labels": [1]}, "no dict of two tensors"),
-        ({"boxes": torch.tensor([[9.0, 9, 20, 40]])}, "no dict of two tensors"),
-        (None, "no dict of two tensors"),
-    ],
-    ids=["fractions", "another scale", "float labels", "list", "no labels", "none"],
-)
-def test_targets_of_another_kind_or_scale_are_named(target, said, unchecked):
-    with pytest.raises(FSAFError, match=said):
-        make().train()(TWO[:1], [target])
-
-
-def test_labels_may_be_of_any_whole_type_and_of_none_of_any():
-    detector = make().train()
-    box, no_box = torch.tensor([[9.0, 9, 40, 40]]), {"boxes": torch.zeros(0, 4), "labels": torch.tensor([])}
-    long, byte = (detector(TWO, [{"boxes": box, "labels": torch.tensor([1], dtype=kind)}, no_box]) for kind in (int, torch.uint8))
-    assert long == byte
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])

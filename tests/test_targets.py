@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 import fsaf_core as fsaf
 from fsaf_core.boxes import box_iou_aligned, decode
-from fsaf_core.config import FSAFError
 from fsaf_core.losses import cell_focal
-from fsaf_core.targets import box_loss, loss_normalizer, pack_targets
+from fsaf_core.targets import box_loss, loss_normalizer
 
 SIZES = [(60, 96), (50, 61)]  # the second image is smaller than the tensor of the batch, 64 x 96
 
@@ -442,21 +441,6 @@ def test_an_image_means_the_same_alone_and_in_a_batch_with_a_larger_one(detector
 
 def vars_of(outputs):
     return outputs.cls_logits, outputs.box_offsets
-
-
-def test_boxes_and_labels_of_different_number_are_a_users_fault(detector):
-    wrong = {"boxes": torch.zeros(2, 4), "labels": torch.zeros(3, dtype=torch.long)}
-    with pytest.raises(FSAFError, match=r"targets\[1\].*labels"):
-        detector.assign(random_outputs(0), [SCENE[0], wrong])
-
-
-def test_instances_and_crowds_are_packed_image_by_image():
-    scene = [target([[0, 0, 1, 1]] * 2, [2, 0]), target([], []), target([[5, 5, 9, 9]], [1], ignored=[[1, 1, 2, 2]] * 2)]
-    scene[2]["boxes"] = scene[2]["boxes"].double()
-    packed = pack_targets([{key: scene[0][key] for key in ("boxes", "labels")}, *scene], torch.device("cpu"), 3)
-    assert packed.boxes.dtype == torch.float32 and packed.boxes.tolist()[3:] == [[0, 0, 1, 1], [5, 5, 9, 9]]
-    assert (packed.labels.tolist(), packed.image.tolist()) == ([2, 0, 2, 0, 1], [0, 0, 1, 1, 3])
-    assert (packed.crowds.tolist(), packed.crowd_image.tolist()) == ([[1, 1, 2, 2]] * 2, [3, 3])
 
 
 def test_targets_without_crowds_need_not_say_so(detector):

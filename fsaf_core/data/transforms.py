@@ -4,7 +4,6 @@ All work on uint8 images and boxes in their pixels; normalising and padding are 
 the caller derives from (seed, epoch, image), so that what happens to an image does not depend on what was loaded before it.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from ..config import FSAFError, ModelConfig, TrainConfig
+from ..config import ModelConfig, TrainConfig
 from .coco import Sample
 
 ZOOM = (0.6, 1.6)  # the crop's magnification is log-uniform in here
@@ -61,38 +60,6 @@ def bilinear(image: UInt8[Tensor, "3 H W"], height: int, width: int) -> UInt8[Te
         above, below = ((lines[:, rows[side, y : y + step]] * down[side, y : y + step, None]) >> 16 for side in (0, 1))
         out[:, y : y + step] = (above + below + 2) >> 2
     return torch.from_numpy(out)
-
-
-def check_images(images: Sequence[Tensor]) -> None:
-    """Refuses what is no list of pictures for a detector. Values are looked at where they lie on the CPU: a GPU would have to be
-    waited for.
-
-    Raises:
-        FSAFError: "no images were given: ..."; "images[0] is a Path: ..."; "images[0] is (480, 640, 3) torch.uint8: ...";
-            "images[0] holds 0..255: give a list of tensors (3, H, W), RGB, uint8 or floats in 0..1, not normalised."
-    """
-    if not isinstance(images, (list, tuple, Tensor)) or not len(images):
-        raise FSAFError("no images were given: give a list of tensors (3, H, W), RGB, uint8 or floats in 0..1.")
-    for index, image in enumerate(images):
-        wrong = ""
-        if not isinstance(image, Tensor):
-            wrong = f"is a {type(image).__name__}"
-        elif image.shape[:-2] != (3,) or not image.numel() or not (image.dtype == torch.uint8 or image.is_floating_point()):
-            wrong = f"is {tuple(image.shape)} {image.dtype}"
-        elif (
-            image.dtype != torch.uint8
-            and image.device.type == "cpu"
-            and type(image) is Tensor
-            and not torch.compiler.is_compiling()
-        ):
-            low, high = (value.item() for value in image.detach().aminmax())
-            if not -0.5 <= low <= high <= 1.5:  # resizing overshoots a little; NaN is not above anything
-                wrong = f"holds {low:.3g}..{high:.3g}"
-        if wrong:
-            raise FSAFError(
-                f"images[{index}] {wrong}: give a list of tensors (3, H, W), RGB, uint8 or floats in 0..1, not normalised; "
-                "Detector.predict takes files and arrays."
-            )
 
 
 def resize(image: UInt8[Tensor, "3 H W"], short: int = 800, long: int = 1333) -> UInt8[Tensor, "3 h w"]:
