@@ -196,7 +196,7 @@ class Ablation:
 
     Examples:
         fsaf ablation
-        fsaf ablation --rows tiny_paper torchvision_retinanet --seeds 3 --steps 1800 --out runs/peer
+        fsaf ablation --rows tiny_paper tiny_joint --seeds 3 --steps 2400 --out runs/longer
     """
 
     rows: tuple[str, ...] = presets.FIVE
