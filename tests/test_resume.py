@@ -76,7 +76,7 @@ def test_kill_at_any_moment_then_the_same_command(seed, undisturbed, root, tmp_p
     chance, kills = random.Random(seed), 0
 
     def dying():
-        signal.setitimer(signal.ITIMER_PROF, chance.uniform(0.01, 0.8))  # SIGPROF is not caught: the process is gone at once
+        signal.setitimer(signal.ITIMER_PROF, chance.uniform(0.01, 0.5))  # SIGPROF is not caught: the process is gone at once
         train.train(everything(root), tmp_path / "run", "cpu")
 
     for _ in range(2):
