@@ -60,12 +60,9 @@ def load_mmdet(source: str | Path | Mapping[str, Any]) -> Detector:
     config = _recognise(weights, scale, where)
     with torch.device("meta"):  # takes no memory, whatever the shapes ask for
         own = build_detector(config).state_dict()
-    names = {name: reference_name(name) for name in own}
-    extra = sorted(weights.keys() - set(names.values()))
-    pairs = {name: (theirs, weights.get(theirs)) for name, theirs in names.items()}
-    _check(own, pairs, extra, where)
+    given = _renamed(own, {name: reference_name(name) for name in own}, weights, where)
     detector = build_detector(config)
-    _fill(detector, pairs)
+    detector.load_state_dict({name: value[OFFSET_ROWS] if "af_box" in name else value for name, value in given.items()})
     return detector
 
 
@@ -101,14 +98,10 @@ def reference_name(name: str) -> str:
     return name.replace("head.af_cls", "bbox_head.retina_cls").replace("head.af_box", "bbox_head.retina_reg")
 
 
-def load_torchvision_retinanet(detector: Detector, weights: Mapping[str, Tensor]) -> list[str]:
-    """Puts torchvision's RetinaNet (`retinanet_resnet50_fpn(...).state_dict()`) into the anchor-based branch, in place.
+def load_torchvision_retinanet(detector: Detector, weights: Mapping[str, Tensor]) -> None:
+    """Puts torchvision's `retinanet_resnet50_fpn(...).state_dict()` into body, pyramid and anchor-based branch, in place.
 
-    Towers and anchor-based outputs must all fit; layers of body and pyramid are taken where name and shape agree. torchvision
-    counts a background class 0 that nothing teaches: give the detector that many class names (91 for its COCO weights).
-
-    Returns:
-        Names of the detector's tensors that were left as they were.
+    It counts a background class 0 that nothing teaches: give the detector that many class names (91 for its COCO weights).
 
     Raises:
         FSAFError: "torchvision's RetinaNet does not fit: ... is missing; ... is (819, ...), not (...)"; "no anchor-based ...".
@@ -119,15 +112,10 @@ def load_torchvision_retinanet(detector: Detector, weights: Mapping[str, Tensor]
     if detector.anchor_based is None:
         raise FSAFError("the detector has no anchor-based branch: build it with branches anchor_based or joint.")
     own = detector.state_dict()
-    pairs: dict[str, tuple[str, Tensor | None]] = {}
-    for name in own:
-        weight, theirs = name.rpartition(".")[0] + ".weight", _torchvision_name(name)
-        fits = theirs in weights and weights[_torchvision_name(weight)].shape == own[weight].shape  # a layer comes whole or not
-        if fits or (name.startswith("network.head.") and "af_" not in name):
-            pairs[name] = (theirs, weights.get(theirs))
-    _check(own, pairs, [], "torchvision's RetinaNet")
-    _fill(detector, pairs)
-    return [name for name in own if name not in pairs]
+    ours_alone = r"af_|neck\.output\.3|num_batches_tracked"
+    names = {name: _torchvision_name(name) for name in own if not re.search(ours_alone, name)}
+    theirs = {name: weights[name] for name in names.values() if name in weights}
+    detector.load_state_dict(_renamed(own, names, theirs, "torchvision's RetinaNet"), strict=False)
 
 
 def _torchvision_name(name: str) -> str:
@@ -136,7 +124,7 @@ def _torchvision_name(name: str) -> str:
     name = name.replace("head.ab_box", "head.regression_head.bbox_reg")
     name = re.sub(r"^neck\.lateral\.(\d+)", r"backbone.fpn.inner_blocks.\1.0", name)
     name = re.sub(r"^neck\.output\.([012])", r"backbone.fpn.layer_blocks.\1.0", name)
-    name = name.replace("neck.output.3", "backbone.fpn.extra_blocks.p6").replace("neck.output.4", "backbone.fpn.extra_blocks.p7")
+    name = name.replace("neck.output.4", "backbone.fpn.extra_blocks.p7")
     tower = re.match(r"head\.(cls|box)_tower\.(\d+)\.(.*)", name)
     if tower:
         return f"head.{'classification' if tower[1] == 'cls' else 'regression'}_head.conv.{int(tower[2]) // 2}.0.{tower[3]}"
@@ -196,21 +184,17 @@ def _recognise(weights: Mapping[str, Tensor], ignoring_scale: float | None, wher
         raise FSAFError(f"{where} is no checkpoint of the reference's FSAF: {error}") from None
 
 
-def _check(own: Mapping[str, Tensor], pairs: dict[str, tuple[str, Tensor | None]], extra: list[str], where: str) -> None:
-    """Says everything in {our name: (their name, tensor)} that does not fit."""
-    faults = [f"{theirs} is missing" for theirs, value in pairs.values() if value is None]
-    faults += [f"{name} is unknown" for name in extra]
-    for name, (theirs, value) in pairs.items():
-        if value is not None and value.shape != own[name].shape:
-            faults.append(f"{theirs} is {tuple(value.shape)}, not {tuple(own[name].shape)}")
-        elif value is not None and (what := unsound(value, own[name])):
-            faults.append(f"{theirs} {what}")
+def _renamed(own: Mapping[str, Tensor], names: Mapping[str, str], weights: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """Another code's weights under our names, as {our name: theirs} says; says everything that does not fit `own`."""
+    faults = [f"{theirs} is missing" for theirs in names.values() if theirs not in weights]
+    faults += [f"{theirs} is unknown" for theirs in sorted(weights.keys() - set(names.values()))]
+    given = {name: weights[theirs] for name, theirs in names.items() if theirs in weights}
+    for name, value in given.items():
+        if value.shape != own[name].shape:
+            faults.append(f"{names[name]} is {tuple(value.shape)}, not {tuple(own[name].shape)}")
+        elif what := unsound(value, own[name]):
+            faults.append(f"{names[name]} {what}")
     if faults:
         more = f" and {len(faults) - 8} more" if len(faults) > 8 else ""
         raise FSAFError(f"{where} does not fit: {'; '.join(faults[:8])}{more}: give that code's whole checkpoint, unchanged.")
-
-
-def _fill(detector: Detector, pairs: dict[str, tuple[str, Tensor | None]]) -> None:
-    """Copies {our name: (their name, tensor)} into the detector."""
-    given = {name: value[OFFSET_ROWS] if "af_box" in name else value for name, (_, value) in pairs.items() if value is not None}
-    detector.load_state_dict(given, strict=False)
+    return given
