@@ -210,6 +210,15 @@ def test_a_run_is_drawn_from_its_numbers(run_dir):
     assert figures.write_run_figures(run_dir) == written
 
 
+def test_the_sheet_shows_a_file_as_the_detector_sees_it(tmp_path):
+    """16 bits a pixel: Pillow alone would show all but the darkest as white."""
+    Image.fromarray(np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)).save(tmp_path / "deep.png")
+    nothing = {"boxes": [], "labels": [], "scores": []}
+    sheet = figures.detections_beside_truth([{"file": str(tmp_path / "deep.png"), "truth": nothing, "found": nothing}], ["cat"])
+    tile = np.asarray(sheet)[22:322, 8:308]
+    assert 120 < tile.mean() < 136 and tile.std() > 60
+
+
 def test_curves_show_the_log(run_dir):
     log = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
     losses, validation, levels, small = figures.loss_curves(log).axes

@@ -15,9 +15,10 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from ..data.coco import load_image
 from .palette import LIGHT, on
 from .svg import Number
 
@@ -102,9 +103,7 @@ def detections_beside_truth(
     head, gap, font = 22, 8, _font(13)
     tiles = []  # of each image: truth, detections
     for picture in pictures:
-        with Image.open(picture["file"]) as file:
-            image = ImageOps.exif_transpose(file).convert("RGB")
-        truth, found = picture["truth"], picture["found"]
+        image, truth, found = load_image(picture["file"]), picture["truth"], picture["found"]
         keep = [index for index, score in enumerate(found["scores"]) if score >= score_thresh]
         boxes, labels, scores = ([found[name][index] for index in keep] for name in ("boxes", "labels", "scores"))
         tiles.append(draw_boxes(image, truth["boxes"], truth["labels"], None, class_names, side))
