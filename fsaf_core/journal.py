@@ -82,7 +82,7 @@ def shortly(value: Any) -> str:
 
 
 @contextmanager
-def own(run_dir: Path, config: Config) -> Iterator[None]:
+def own(run_dir: Path) -> Iterator[None]:
     """Makes the folder and keeps other processes from training into it; the lock goes with the process, however it ends.
 
     Raises:
@@ -99,8 +99,6 @@ def own(run_dir: Path, config: Config) -> Iterator[None]:
                 raise FSAFError(f"Another process is training into {run_dir}: wait for it, or take another --out.") from None
             except OSError:
                 pass  # a file system without locks
-        if not (run_dir / "config.json").exists():
-            write_atomically(run_dir / "config.json", json.dumps(asdict(config), indent=1))
         yield
 
 

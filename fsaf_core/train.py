@@ -1,5 +1,6 @@
 """Training into a folder: prepares a run or finds where it stopped, goes through the loop, writes what came of it."""
 
+import json
 import sys
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +17,7 @@ from .data.loading import Loader, open_dataset
 from .detector import Detector, build_detector
 from .distributed import World, join, leave
 from .evaluate import evaluate
-from .files import excerpt
+from .files import excerpt, write_atomically
 from .journal import Log, check_run, differences, own
 from .loop import Run
 from .state import read_training, training_files
@@ -85,7 +86,7 @@ def _train(config: Config, run_dir: Path, world: World, resume: bool, weights: s
         check_run(run_dir, config, resume)
     data = Loader(train_set, config, True, world.rank, world.size)
     val_data = Loader(val_set, config, False, world.rank, world.size)
-    with own(run_dir, config) if world.first else nullcontext(), closing(data), closing(val_data):
+    with own(run_dir) if world.first else nullcontext(), closing(data), closing(val_data):
         world.wait()
         last = next(reversed(training_files(run_dir / "checkpoints")), None)
         torch.manual_seed(config.train.seed)
@@ -98,7 +99,8 @@ def _train(config: Config, run_dir: Path, world: World, resume: bool, weights: s
                 raise
             except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
                 raise FSAFError(f"{last} does not fit this run ({excerpt(error)}): delete it; the one before is used.") from error
-        if world.first:
+        if world.first:  # from here on it is a run, which another configuration cannot go on with
+            write_atomically(run_dir / "config.json", json.dumps(asdict(config), indent=1))
             print(*_summary(run), sep="\n", flush=True)
         _go(run)
         record = run.record or evaluate(detector, run.val_data)

@@ -239,7 +239,7 @@ def test_a_run_of_another_configuration_names_the_fields(root, tmp_path):
 def test_two_processes_do_not_train_into_one_folder(root, tmp_path):
     child = os.fork()
     if child == 0:
-        with train.own(tmp_path / "run", small(root)):
+        with train.own(tmp_path / "run"):
             (tmp_path / "held").write_text("")
             signal.pause()
     while not (tmp_path / "held").exists():
@@ -318,6 +318,8 @@ def test_pretrained_weights_that_cannot_be_fetched_say_the_way_out(root, tmp_pat
     out = r"resnet18 cannot be downloaded \(no route to host\).*--from.*--train.no-pretrained-backbone"
     with pytest.raises(fsaf.FSAFError, match=out):
         train.train(config, tmp_path / "run", "cpu")
+    monkeypatch.undo()
+    train.train(small(root, steps=1, validate_every=100), tmp_path / "run", "cpu")  # the same folder, as nothing was begun there
 
 
 def test_a_step_needs_all_its_micro_batches(root, tmp_path):
