@@ -78,33 +78,29 @@ def save(detector: Detector, path: str | Path, half: bool = False) -> None:
     write_atomically(path, to_safetensors(state, header))
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> Detector:
-    """The detector that `save` wrote, in inference mode.
+def load(path: str | Path) -> Detector:
+    """The detector that `save` wrote, in inference mode, on the CPU.
 
     Raises:
         FSAFError: one sentence for a missing, damaged or foreign file, or for tensors that do not fit the configuration.
     """
     tensors, config = read_weights(path)
-    if config is None:
-        raise FSAFError(f"{path} holds weights but no FSAF configuration: give a file that fsaf.save or fsaf train wrote.")
     with torch.device("meta"):  # takes no memory, however much the configuration asks for
         wrong = misfits(build_detector(config), tensors)
     if wrong:
         raise FSAFError(f"{path} does not fit its own configuration: {named(wrong)}; it was changed since, take another copy.")
     detector = build_detector(config)
     detector.load_state_dict(tensors)
-    return detector.to(device).eval()
+    return detector.eval()
 
 
-def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig | None]:
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig]:
     """The tensors of a safetensors file, or of a training's checkpoint (.pt), and the configuration saved with them.
-
-    Returns:
-        Tensors by name, on the CPU; None in place of a configuration that the file does not hold.
 
     Raises:
         FSAFError: "x.safetensors does not exist: ..."; "... is a folder: ..."; "... is no readable safetensors file (...): ...";
-            "... has a damaged FSAF header (...): ..."; as `model_config` and `read_training`.
+            "... holds weights but no FSAF configuration: ..."; "... has a damaged FSAF header (...): ..."; as `model_config` and
+            `read_training`.
     """
     path = Path(path)
     if path.is_dir():
@@ -123,8 +119,10 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig | Non
             header = (file.metadata() or {}).get(HEADER)
     except Exception as error:  # a broken file breaks its reader in many ways
         raise FSAFError(f"{path} is no readable safetensors file ({excerpt(error)}): take another copy, or a .pth.") from error
+    if header is None:
+        raise FSAFError(f"{path} holds weights but no FSAF configuration: give a file that fsaf.save or fsaf train wrote.")
     try:
-        return tensors, None if header is None else model_config(json.loads(header)["model"], str(path))
+        return tensors, model_config(json.loads(header)["model"], str(path))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FSAFError(f"{path} has a damaged FSAF header ({excerpt(error)}): take another copy of the file.") from error
 
@@ -151,31 +149,30 @@ def unsound(tensor: Tensor, own: Tensor) -> str:
     return "" if tensor.float().isfinite().all() else "holds values that are no numbers"
 
 
-def named(wrong: Mapping[str, str], most: int = 4) -> str:
-    """The first few misfits as part of a sentence."""
-    shown = [f"{name} ({what})" for name, what in list(wrong.items())[:most]]
-    return ", ".join(shown) + (f" and {len(wrong) - most} more tensors" if len(wrong) > most else "")
+def named(wrong: Mapping[str, str]) -> str:
+    """The first four misfits as part of a sentence."""
+    shown = [f"{name} ({what})" for name, what in list(wrong.items())[:4]]
+    return ", ".join(shown) + (f" and {len(wrong) - 4} more tensors" if len(wrong) > 4 else "")
 
 
-def load_weights(detector: Detector, source: str | Path | Mapping[str, Tensor]) -> list[str]:
+def load_weights(detector: Detector, path: str | Path) -> list[str]:
     """Loads weights for a new training; those of another number of classes into all but the class layer.
 
     Args:
         detector: takes the weights, in place.
-        source: a file of `save`, a training's checkpoint, or a state dict.
+        path: a file of `save`, or a training's checkpoint.
 
     Returns:
         Names of the class layer's tensors that were left as they were; empty when all fitted.
 
     Raises:
-        FSAFError: "x.safetensors does not fit this model: ...", naming the tensors, whatever else differs.
+        FSAFError: "x.safetensors does not fit this model: ...", naming the tensors, whatever else differs; as `read_weights`.
     """
-    tensors = dict(source) if isinstance(source, Mapping) else read_weights(source)[0]
-    where = "The state dict" if isinstance(source, Mapping) else source
+    tensors, _ = read_weights(path)
     wrong = misfits(detector, tensors)
     fresh = [name for name in wrong if not {*CLASS_LAYERS}.isdisjoint(name.split(".")) and "in the file" in wrong[name]]
     if len(fresh) < len(wrong):
         others = {name: what for name, what in wrong.items() if name not in fresh}
-        raise FSAFError(f"{where} does not fit this model: {named(others)}; take the model fields it was trained with.")
+        raise FSAFError(f"{path} does not fit this model: {named(others)}; take the model fields it was trained with.")
     detector.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in fresh}, strict=False)
     return fresh

@@ -1,7 +1,5 @@
 """The anchor-based branch against torchvision's RetinaNet: anchors, losses, outputs from its weights."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from heart import SMALL, random_target, shapes_of, target
