@@ -132,7 +132,7 @@ class Explorer(anywidget.AnyWidget):
             "heuristic_size": config.heuristic_size,
             "heuristic_level": config.heuristic_level,
             "conventions": {name: asdict(rules) for name, rules in CONVENTIONS.items()},
-            "themes": {theme.name: theme.as_dict() for theme in (LIGHT, DARK)},
+            "themes": {theme.name: asdict(theme) for theme in (LIGHT, DARK)},
             "situations": situations(height, width),
             "scales": SCALES,
             "switches": SWITCHES,

@@ -7,64 +7,54 @@ in a run's folder. The alt text of a figure travels in its PNG as "Description".
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from ..data.coco import load_image
 from .palette import LIGHT, on
-from .svg import Number
 
-DPI = 90
+SURE = 0.45  # the score of a detection from which on the sheet shows it
 MISS_HATCHES = ("", "//", "\\\\", "xx", "..", "--", "++")
 
 
 def draw_boxes(
     image: Image.Image,
-    boxes: Iterable,
-    labels: Iterable,
-    scores: Iterable | None,
+    boxes: Sequence[Sequence[float]],
+    labels: Sequence[int],
+    scores: Sequence[float] | None,
     class_names: Sequence[str],
     side: int | None = None,
 ) -> Image.Image:
     """`image` with its boxes and their names drawn in; a small image is enlarged first, so that the names can be read.
 
     Args:
-        image: any mode; drawn in RGB.
-        boxes: (N,4), a list, array or tensor: x1 y1 x2 y2 in the image's pixels.
+        image: RGB.
+        boxes: (N,4) x1 y1 x2 y2 in the image's pixels.
         labels: (N,) 0..K-1.
         scores: (N,) 0..1, drawn highest on top, or None for ground truth.
         class_names: K names.
         side: pixels of the result's longer side; None: the image's own, times the whole number that brings it to 480 or more.
     """
-    image, boxes, labels = (
-        image.convert("RGB"),
-        [[float(edge) for edge in box] for box in boxes],
-        [int(label) for label in labels],
-    )
-    scores = None if scores is None else [float(score) for score in scores]
     longer = max(image.size)
     scale = side / longer if side else max(1, -(-480 // longer))
-    if scale != 1:
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image = image.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    image = image.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX)
+    boxes = [[edge * scale for edge in box] for box in boxes]
     order = range(len(boxes)) if scores is None else sorted(range(len(boxes)), key=lambda index: scores[index])
-    draw, font = ImageDraw.Draw(image), _font(max(11, round(max(image.size) / 48)))
-    thick = max(2, round(max(image.size) / 320))
+    draw, font = ImageDraw.Draw(image), _font(max(11, round(max(size) / 48)))
     for index in order:
-        x1, y1, x2, y2 = (edge * scale for edge in boxes[index])
-        draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=LIGHT.label(labels[index]), width=thick)
-    taken: list[tuple[Number, Number, Number, Number]] = []
+        draw.rectangle(boxes[index], outline=LIGHT.label(labels[index]), width=max(2, round(max(size) / 320)))
+    taken: list[tuple[float, float, float, float]] = []
     for index in reversed(order):  # the best one's name finds its place first
         name = class_names[labels[index]] + ("" if scores is None else f" {scores[index]:.2f}")
-        place = _place(draw.textbbox((0, 0), name, font=font), [edge * scale for edge in boxes[index]], taken, image.size)
+        place = _place(draw.textbbox((0, 0), name, font=font), boxes[index], taken, size)
         taken.append(place)
         color = LIGHT.label(labels[index])
         draw.rectangle(place, fill=color)
@@ -78,7 +68,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
 
 
-def _place(text, box, taken, size) -> tuple[Number, Number, Number, Number]:
+def _place(text, box, taken, size) -> tuple[float, float, float, float]:
     """The first free of: above the box, below it, inside it at the top, at the bottom; else above. Always inside the image."""
     width, height = text[2] + 4, text[3] + 3
     left = max(0, min(box[0], size[0] - width))
@@ -88,23 +78,19 @@ def _place(text, box, taken, size) -> tuple[Number, Number, Number, Number]:
     return next(free, places[0])
 
 
-def detections_beside_truth(
-    pictures: Sequence[Mapping], class_names: Sequence[str], score_thresh: Number = 0.45, side: int = 300
-) -> Image.Image:
-    """One sheet: each image with its ground truth on the left and the detections above `score_thresh` on the right, two a row.
+def detections_beside_truth(pictures: Sequence[Mapping], class_names: Sequence[str]) -> Image.Image:
+    """One sheet: each image with its ground truth on the left and the surer detections on the right, two a row.
 
     Args:
         pictures: of each image `file` (its path), `truth` ({boxes, labels}) and `found` ({boxes, labels, scores}), boxes in the
             file's own pixels after its EXIF orientation.
         class_names: K names.
-        score_thresh: detections below are left out, 0..1.
-        side: pixels of a tile.
     """
-    head, gap, font = 22, 8, _font(13)
+    side, head, gap, font = 300, 22, 8, _font(13)
     tiles = []  # of each image: truth, detections
     for picture in pictures:
         image, truth, found = load_image(picture["file"]), picture["truth"], picture["found"]
-        keep = [index for index, score in enumerate(found["scores"]) if score >= score_thresh]
+        keep = [index for index, score in enumerate(found["scores"]) if score >= SURE]
         boxes, labels, scores = ([found[name][index] for index in keep] for name in ("boxes", "labels", "scores"))
         tiles.append(draw_boxes(image, truth["boxes"], truth["labels"], None, class_names, side))
         tiles.append(draw_boxes(image, boxes, labels, scores, class_names, side))
@@ -114,7 +100,7 @@ def detections_beside_truth(
     sheet = Image.new("RGB", (columns * (side + gap) + gap, head + sum(heights)), LIGHT.paper)
     draw, top = ImageDraw.Draw(sheet), head
     for column in range(columns):
-        title = f"detections, score ≥ {score_thresh:g}" if column % 2 else "ground truth"
+        title = f"detections, score ≥ {SURE:g}" if column % 2 else "ground truth"
         draw.text((gap + column * (side + gap), 4), title, font=font, fill=LIGHT.ink)
     for row, height in zip(rows, heights, strict=True):
         for column, tile in enumerate(row):
@@ -172,7 +158,7 @@ def _column(lines: Sequence[Mapping], name: str) -> tuple[list[int], np.ndarray]
     return [line["step"] for line in held], np.array([line[name] for line in held], float)
 
 
-def levels_against_size(sizes: Iterable, levels: Iterable, heuristic: Iterable) -> Figure:
+def levels_against_size(sizes: Sequence[float], levels: Sequence[int], heuristic: Sequence[int]) -> Figure:
     """Which level the loss chose for objects of each size, with the size heuristic's line drawn in.
 
     Args:
@@ -255,7 +241,7 @@ def write_run_figures(run_dir: str | Path) -> list[Path]:
     def save(name: str, picture: Figure | Image.Image, alt: str) -> None:
         written.append(folder / name)
         if isinstance(picture, Figure):
-            picture.savefig(folder / name, dpi=DPI, metadata={"Description": alt, "Software": None})
+            picture.savefig(folder / name, metadata={"Description": alt, "Software": None})
         else:
             text = PngInfo()
             text.add_itxt("Description", alt)
@@ -278,10 +264,9 @@ def write_run_figures(run_dir: str | Path) -> list[Path]:
     return written
 
 
-def _figure(rows: int, columns: int, inches: tuple[Number, Number]) -> tuple[Figure, list]:
-    """A figure of its own with a drawing surface, and its axes in reading order."""
-    figure = Figure(figsize=inches, layout="constrained", dpi=DPI)
-    FigureCanvasAgg(figure)
+def _figure(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Figure, list]:
+    """A figure of its own, and its axes in reading order."""
+    figure = Figure(figsize=inches, layout="constrained", dpi=90)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for ax in axes:
         ax.grid(color=LIGHT.grid, linewidth=0.5)
@@ -290,7 +275,7 @@ def _figure(rows: int, columns: int, inches: tuple[Number, Number]) -> tuple[Fig
     return figure, axes
 
 
-def _smooth(values: np.ndarray, window: int = 9) -> np.ndarray:
-    """The mean over `window` neighbours, over fewer at the ends."""
-    kernel = np.ones(min(window, len(values)))
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """The mean over nine neighbours, over fewer at the ends."""
+    kernel = np.ones(min(9, len(values)))
     return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")

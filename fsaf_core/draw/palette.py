@@ -6,7 +6,7 @@ hatch, and a class is always written beside its colour: no figure says anything 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 FIRST_LEVEL = 3
@@ -42,10 +42,6 @@ class Theme:
     def label(self, label: int) -> str:
         """The colour of class `label`, 0..K-1; the colours repeat."""
         return self.classes[label % len(self.classes)]
-
-    def as_dict(self) -> dict:
-        """Everything as plain values, for JSON."""
-        return asdict(self)
 
 
 LIGHT = Theme(
