@@ -186,7 +186,10 @@ def test_without_a_network_there_are_regions_and_a_sentence() -> None:
     answer = explore(SIZE, [[20, 20, 60, 60]], [0], None, TINY)
     assert [level["loss"] for level in answer["levels"]] == [None] * 4
     assert all("2" in level["codes"] for level in answer["levels"])
-    assert answer["selected"] == [-1] and answer["heuristic"] == [4]
+    assert (answer["selected"], answer["online"], answer["heuristic"]) == ([-1], [-1], [4])
+    by_size = dataclasses.replace(TINY, selection="heuristic")
+    answer = explore(SIZE, [[20, 20, 60, 60]], [0], None, by_size)
+    assert (answer["selected"], answer["online"], answer["heuristic"]) == ([4], [-1], [4])
     assert answer["notes"][0].startswith("No snapshots yet")
 
 

@@ -137,7 +137,7 @@ def explore(
     if size[0] * size[1] > MOST_PIXELS:
         notes.append(f"The image is {size[1]} × {size[0]} px; the explorer takes 2 megapixels: make it smaller first.")
         return answer
-    known = outputs is not None
+    known = outputs is not None  # without them only what needs no loss is told
     if outputs is None:
         notes.append("No snapshots yet: here are the regions, but losses need a network. Train one: fsaf train tiny.")
         outputs = _silence(size, config)
@@ -150,10 +150,15 @@ def explore(
     assignment = assigner(config).assign(outputs, [target], [size])
     assert assignment is not None  # there is an anchor-free branch
     grid = assignment.regions.grid
-    for name, chosen in _choices(target["boxes"], assignment, config).items():
-        if known or name == "heuristic" or name == config.selection:
-            for index, level in zip(instances, chosen.tolist()):
-                answer[name][index] = level + config.first_level if level >= 0 else NO_LEVEL
+    losses, size_rule = assignment.level_losses, (config.first_level, config.heuristic_size, config.heuristic_level)
+    choices = {"heuristic": select_heuristic(target["boxes"], losses, *size_rule)}
+    if known:
+        choices["online"] = select_online(losses)
+    if known or config.selection == "heuristic":
+        choices["selected"] = assignment.selected_level
+    for name, chosen in choices.items():
+        for index, level in zip(instances, chosen.tolist()):
+            answer[name][index] = level + config.first_level if level >= 0 else NO_LEVEL
     row = instances.index(selected) if selected in instances else None
     if row is not None and not (assignment.owner == row + 1).any():
         notes.append(f"Box {selected + 1} has no cell at any level: nothing learns it.")
@@ -218,12 +223,6 @@ def _judge(size: tuple[int, int], boxes: Sequence, labels: Sequence[int], config
     if max(size) > 20 * min(size):
         notes.append(f"The image is {size[1]} × {size[0]} px, long and narrow: scroll along it, and trust the numbers.")
     return good, notes
-
-
-def _choices(boxes: Float[Tensor, "N 4"], assignment: Assignment, config: ModelConfig) -> dict[str, Int64[Tensor, " N"]]:
-    losses = assignment.level_losses
-    by_size = select_heuristic(boxes, losses, config.first_level, config.heuristic_size, config.heuristic_level)
-    return {"online": select_online(losses), "heuristic": by_size, "selected": assignment.selected_level}
 
 
 def _cell_losses(
