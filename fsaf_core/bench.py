@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
@@ -76,11 +76,9 @@ def random_target(
     return {"boxes": corners, "labels": torch.randint(0, classes, (boxes,), generator=generator)}
 
 
-def head_case(
-    boxes: int, convention: Literal["paper", "reference"] = "reference", seed: int = 0
-) -> tuple[Detector, HeadOutputs, list[dict[str, Tensor]]]:
+def head_case(boxes: int, convention: Literal["paper", "reference"]) -> tuple[Detector, HeadOutputs, list[dict[str, Tensor]]]:
     """A detector's outputs and targets at 800 x 1344, batch 2, 80 classes, without a network."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     logits = [(torch.randn(2, 80, *shape, generator=generator) - 4).requires_grad_() for shape in SHAPES]
     offsets = [torch.rand(2, 4, *shape, generator=generator).requires_grad_() for shape in SHAPES]
     targets = [random_target(boxes, (1344.0, 800.0), 12.0, 3.5, 80, generator) for _ in range(2)]
@@ -109,7 +107,7 @@ def focal_alone(outputs: HeadOutputs) -> Callable[[], None]:
     return run
 
 
-def losses_table(pairs: int = 15) -> list[str]:
+def losses_table(pairs: int) -> list[str]:
     """(a) time, (d) operations and (e) memory of assignment and losses at 800 x 1344."""
     lines = ["(a) head losses, forward + backward, 2 x 800 x 1344, 80 classes"]
     counts = ["(d) operations of assignment and losses, views aside, and host syncs"]
@@ -118,35 +116,22 @@ def losses_table(pairs: int = 15) -> list[str]:
     for convention in conventions:
         times = {}
         for boxes in (8, 50, 300):
-            case = head_case(boxes, convention)
-            line = compare(
-                f"{convention}, {boxes} boxes an image",
-                partial(losses_step, *case),
-                "torchvision focal loss alone",
-                focal_alone(case[1]),
-                pairs,
-            )
+            detector, outputs, targets = head_case(boxes, convention)
+            step, focal = partial(losses_step, detector, outputs, targets), focal_alone(outputs)
+            line = compare(f"{convention}, {boxes} boxes an image", step, "torchvision focal loss alone", focal, pairs)
             times[boxes] = line.seconds
             lines.append(str(line))
-            detector, outputs, targets = case
             fresh = HeadOutputs(outputs.cls_logits, outputs.box_offsets)
             with Tally() as forward:
-                losses = detector.losses(fresh, detector.assign(fresh, targets), targets)
-            with Tally() as backward:
-                torch.stack([*losses.values()]).sum().backward()
-            done = [
-                f"{name} {sum(tally.operations.values())} ({tally.syncs} syncs)"
-                for name, tally in (("forward", forward), ("backward", backward))
-            ]
-            counts.append(f"    {convention}, {boxes:3} boxes: {', '.join(done)}")
-            del losses, fresh
+                detector.losses(fresh, detector.assign(fresh, targets), targets)
             with Tally() as both:
-                losses_step(detector, outputs, targets)
-            size, gradients = (
-                sum(level.numel() * level.element_size() for level in levels)
-                for levels in (outputs.cls_logits, (*outputs.cls_logits, *outputs.box_offsets))
-            )
-            peaks.append(f"    {convention}, {boxes:3} boxes: {forward.peak / size:.2f}; {(both.peak - gradients) / size:.2f}")
+                step()
+            first, all_of_it = forward.operations.total(), both.operations.total()
+            done = f"forward {first} ({forward.syncs} syncs), backward {all_of_it - first} ({both.syncs - forward.syncs} syncs)"
+            counts.append(f"    {convention}, {boxes:3} boxes: {done}")
+            logits, offsets = (sum(level.nbytes for level in levels) for levels in (outputs.cls_logits, outputs.box_offsets))
+            beyond = (both.peak - logits - offsets) / logits
+            peaks.append(f"    {convention}, {boxes:3} boxes: {forward.peak / logits:.2f}; {beyond:.2f}")
         lines.append(f"    {convention}: 300 boxes take {times[300] / times[8]:.2f} x the time of 8")
     return [*lines, *counts, *peaks]
 
@@ -179,7 +164,7 @@ def step_line(config: ModelConfig, size: int, batch: int, boxes: int, pairs: int
     )
 
 
-def steps_table(pairs: int = 15) -> list[str]:
+def steps_table(pairs: int) -> list[str]:
     """(b) for tiny, its joint and its anchor-based form, and R-50 at 512 x 512."""
     lines = ["(b) training step against bare convolutions"]
     for name in ("tiny", "tiny_joint", "tiny_retinanet"):
@@ -188,7 +173,7 @@ def steps_table(pairs: int = 15) -> list[str]:
     return [*lines, str(step_line(r50, 512, 2, 8, max(pairs // 3, 3), "r50, 2 x 512 x 512"))]
 
 
-def inference_table(pairs: int = 5) -> list[str]:
+def inference_table(pairs: int) -> list[str]:
     """(c) R-50 at 800 x 1344 beside torchvision's FCOS and RetinaNet with the same body and input, and beside onnxruntime on the
     exported network; post-processing apart."""
     torch.manual_seed(0)
@@ -236,7 +221,7 @@ def onnx_session(detector: Detector, image: Float[Tensor, "3 H W"]) -> Callable[
     return partial(session.run, None, {"images": image[None].numpy()})
 
 
-def loading_table(images: int = 352) -> list[str]:
+def loading_table(images: int) -> list[str]:
     """(f) images a second, on the clock, against workers, beside torchvision's own reader and transforms."""
     lines = ["(f) loading, files of 512 x 512 to 800 x 800, images/s"]
     with TemporaryDirectory() as root:
@@ -246,8 +231,8 @@ def loading_table(images: int = 352) -> list[str]:
         for workers in (0, 1, 2):
             config = replace(base, data=replace(data, workers=workers), train=replace(base.train, batch_size=4))
             ours, theirs = Loader(dataset, config, training=True), torchvision_loader(dataset, workers)
-            passes = [(ours.epoch(0), theirs), (ours.epoch(1), theirs)]  # the first starts the processes and fills the file cache
-            mine, other = [tuple(images_a_second(batches) for batches in both) for both in passes][-1]
+            for epoch in (0, 1):  # the first starts the processes and fills the file cache
+                mine, other = images_a_second(ours.epoch(epoch)), images_a_second(theirs)
             lines.append(f"    {workers} workers: {mine:6.1f}  torchvision {other:6.1f}  {mine / other:5.2f} x")
     return lines
 
@@ -268,25 +253,24 @@ def images_a_second(batches: Iterable[Any]) -> float:
     return count / (time.perf_counter() - start)
 
 
-def bench(parts: tuple[str, ...] = ("losses", "steps", "inference", "loading"), pairs: int = 15) -> str:
-    """All tables as text; runs on one thread.
+def bench(parts: Sequence[str], pairs: int) -> str:
+    """Tables as text; from here on PyTorch takes one thread.
 
     Args:
-        parts: which tables, in this order.
+        parts: which tables, in this order: losses, steps, inference, loading.
         pairs: runs of each figure and of its peer, taken in turn.
 
     Raises:
         FSAFError: "this part needs three packages more: pip install onnx ..."
     """
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    tables = {"losses": losses_table, "steps": steps_table, "inference": lambda pairs: inference_table(max(pairs // 3, 3))}
-    tables["loading"] = lambda pairs: loading_table()
-    try:
-        text = [line for part in parts for line in tables[part](pairs)]
-    finally:
-        torch.set_num_threads(threads)
+    tables = {
+        "losses": lambda: losses_table(pairs),
+        "steps": lambda: steps_table(pairs),
+        "inference": lambda: inference_table(max(pairs // 3, 3)),
+        "loading": lambda: loading_table(352),
+    }
+    lines = [f"torch {torch.__version__}, one thread, {pairs} pairs"]
+    lines += [line for part in parts for line in tables[part]()]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return "\n".join(
-        [f"torch {torch.__version__}, one thread, {pairs} pairs", *text, f"peak memory of this run: {memory:.1f} GiB"]
-    )
+    return "\n".join([*lines, f"peak memory of this run: {memory:.1f} GiB"])
