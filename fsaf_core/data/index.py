@@ -4,25 +4,24 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
 from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from ..config import FSAFError
 from ..files import excerpt
 
-VERSION = 2  # of the arrays' layout: an index of another version is made anew
+VERSION = 3  # of the arrays' layout: an index of another version is made anew
 MAX_SIDE = 2**20  # pixels of an image
 BEYOND = 1e12  # no coordinate and no area is as large
-_OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
-_SPACE = re.compile(r"[ \t\n\r]*")
+OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")  # what leads a name out of its folder, on some system
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +41,12 @@ class CocoIndex:
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     counts: dict[str, int]  # what was found odd or left out
-    folder: Path | None = None  # where it is kept
+    stamp: tuple[int, int] = (0, 0)  # the json's size and mtime_ns
+    sha256: str = ""
+    file: Path | None = None  # where it is kept
 
-    def __reduce__(self):  # a worker that is started afresh maps the same files instead of getting a copy
-        values = tuple(getattr(self, field.name) for field in fields(self))
-        return (CocoIndex, values) if self.folder is None else (_load, (self.folder,))
+    def __reduce__(self):  # a worker that is started afresh maps the same file instead of getting a copy
+        return super().__reduce__() if self.file is None else (_load, (self.file,))
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -71,42 +71,29 @@ _ARRAYS: dict[str, type] = {
 }  # fmt: skip
 
 
-def _members(text: str) -> Iterator[tuple[str, dict]]:
-    """(key, element) of the json's top-level lists, one at a time: all as objects at once would take gigabytes."""
-    decode = json.JSONDecoder().raw_decode
+def _without_outline(entry: dict) -> dict:
+    """A json's object without its segmentation: nine tenths of COCO's text, gigabytes as lists of numbers."""
+    entry.pop("segmentation", None)
+    return entry
 
-    def space(at: int) -> int:
-        return _SPACE.match(text, at).end()  # type: ignore[union-attr]
 
-    def token(at: int, allowed: str) -> int:
-        at = space(at)
-        if text[at] not in allowed:
-            raise json.JSONDecodeError(f"expected {' or '.join(allowed)}", text, at)
-        return at
-
-    at = token(0, "{")
-    if text[space(at + 1)] == "}":
-        at = space(at + 1)
-    while text[at] != "}":
-        key, at = decode(text, space(at + 1))
-        at = space(token(at, ":") + 1)
-        if text[at] == "[":
-            if text[space(at + 1)] == "]":
-                at = space(at + 1)
-            while text[at] != "]":
-                element, at = decode(text, space(at + 1))
-                yield key, element
-                at = token(at, ",]")
-            at += 1
-        else:
-            _, at = decode(text, at)
-        at = token(at, ",}")
-    if space(at + 1) < len(text):
-        raise json.JSONDecodeError("more text behind its end", text, space(at + 1))
+def _read(path: Path) -> dict:
+    """The json's content, outlines apart; empty where it is no object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_hook=_without_outline)
+    except RecursionError:
+        raise FSAFError(f"{path}: malformed json: lists in lists, too deep to be read: get or write it anew.") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise FSAFError(f"{path}: malformed json: {error.msg} at {where}: get or write it anew.") from None
+    except ValueError as error:  # no UTF-8, or a number of thousands of digits
+        raise FSAFError(f"{path}: cannot be read ({error}): give the path of a COCO-format json.") from None
+    return content if isinstance(content, dict) else {}
 
 
 def _parse(path: Path) -> CocoIndex:
     """Read the json; drop, clip, sort by image and count."""
+    content = _read(path)
     numbers, measures = array("q"), array("d")  # of each annotation: image, category, id, crowd; area, x, y, w, h
     images, names, name_ends = array("q"), bytearray(), array("q", [0])  # of each image: id, width, height; its name
     categories: dict[int, str] = {}
@@ -114,41 +101,31 @@ def _parse(path: Path) -> CocoIndex:
     counts = {"duplicate images dropped": 0, "duplicate categories dropped": 0}
     key, entry = "", None
     try:
-        for key, entry in _members(path.read_text(encoding="utf-8-sig")):
-            if key in ("annotations", "images", "categories") and not isinstance(entry, dict):
-                raise TypeError("it is no object")
-            if key == "annotations":
-                x, y, w, h = entry.get("bbox") or (0, 0, 0, 0)
-                own_id = entry.get("id", -1 - len(numbers))
-                numbers.extend((entry["image_id"], entry["category_id"], own_id, int(entry.get("iscrowd", 0))))
-                measures.extend((entry.get("area", w * h), x, y, w, h))
-            elif key == "categories":
-                counts["duplicate categories dropped"] += int(entry["id"]) in categories
-                categories.setdefault(int(entry["id"]), str(entry["name"]))
-            elif key == "images" and entry["id"] in seen:
-                counts["duplicate images dropped"] += 1
-            elif key == "images":
-                if _OUTSIDE.search(entry["file_name"]):
-                    name = excerpt(repr(entry["file_name"]))
-                    raise FSAFError(f"{path}: file_name {name} leads outside the images' folder: mend the json.")
-                if not 1 <= min(entry["width"], entry["height"]) <= max(entry["width"], entry["height"]) <= MAX_SIDE:
-                    raise ValueError(f"its width or height is below 1 or above {MAX_SIDE:,}")
-                seen.add(entry["id"])
-                images.extend((entry["id"], entry["width"], entry["height"]))
-                names += entry["file_name"].encode()
-                name_ends.append(len(names))
-    except IndexError:
-        raise FSAFError(f"{path}: malformed json: it ends too early, as after a broken download: get or write it anew.") from None
-    except RecursionError:
-        raise FSAFError(f"{path}: malformed json: lists in lists, too deep to be read: get or write it anew.") from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise FSAFError(f"{path}: malformed json: {error.msg} at {where}: get or write it anew.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise FSAFError(f"{path}: cannot be read ({error}): give the path of a COCO-format json.") from None
+        for key in ("categories", "images", "annotations"):
+            for entry in content.get(key) or ():
+                if key == "annotations":
+                    x, y, w, h = entry.get("bbox") or (0, 0, 0, 0)
+                    own_id = entry.get("id", -1 - len(numbers))
+                    numbers.extend((entry["image_id"], entry["category_id"], own_id, int(entry.get("iscrowd", 0))))
+                    measures.extend((entry.get("area", w * h), x, y, w, h))
+                elif key == "categories":
+                    counts["duplicate categories dropped"] += int(entry["id"]) in categories
+                    categories.setdefault(int(entry["id"]), str(entry["name"]))
+                elif entry["id"] in seen:
+                    counts["duplicate images dropped"] += 1
+                else:
+                    if OUTSIDE.search(entry["file_name"]):
+                        name = excerpt(repr(entry["file_name"]))
+                        raise FSAFError(f"{path}: file_name {name} leads outside the images' folder: mend the json.")
+                    if not 1 <= min(entry["width"], entry["height"]) <= max(entry["width"], entry["height"]) <= MAX_SIDE:
+                        raise ValueError(f"its width or height is below 1 or above {MAX_SIDE:,}")
+                    seen.add(entry["id"])
+                    images.extend((entry["id"], entry["width"], entry["height"]))
+                    names += entry["file_name"].encode()
+                    name_ends.append(len(names))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         what = f"has no {excerpt(error)}" if isinstance(error, KeyError) else f"cannot be used ({excerpt(error)})"
-        raise FSAFError(f"{path}: an entry of {excerpt(repr(key))} {what}: mend {excerpt(entry)}.") from None
+        raise FSAFError(f"{path}: an entry of {key!r} {what}: mend {excerpt(entry)}.") from None
     if not images or not categories:
         raise FSAFError(f"{path}: not a COCO json: it lists no {'categories' if images else 'images'}.")
 
@@ -196,84 +173,57 @@ def _parse(path: Path) -> CocoIndex:
 
 
 def open_index(json_path: Path | str) -> CocoIndex:
-    """The index of a COCO json: mapped if it was made before, else parsed and kept in `<json>.fsaf-index/`.
+    """The index of a COCO json: mapped if it was made before, else parsed and kept beside it in `<json>.fsaf-index.safetensors`.
 
-    Where that folder cannot be written it is kept in the user's cache folder. An index is taken for the json's own when size and
-    modification time agree, or else when size and SHA-256 do.
+    An index is taken for the json's own when size and modification time agree, or else when the SHA-256 does. Where it cannot be
+    written it is made anew each time.
 
     Raises:
         FSAFError: "x.json: malformed json: ..."; "x.json: not a COCO json: it lists no images."; "... leads outside the ...".
     """
     path = Path(json_path).resolve()
+    file = path.with_name(f"{path.name}.fsaf-index.safetensors")
+    index = None
     try:
         status = path.stat()
-    except OSError:
+        with suppress(OSError, SafetensorError, ValueError, KeyError, TypeError):  # none there, damaged, or of another version
+            index = _load(file)
+        if index is not None and index.stamp == (status.st_size, status.st_mtime_ns):
+            return index
+        digest = _sha256(path)
+    except FileNotFoundError:
         raise FSAFError(f"{json_path}: no such file: give the path of a COCO-format json.") from None
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fsaf"
-    short = hashlib.sha256(str(path).encode()).hexdigest()[:16]
-    folders = [path.with_name(f"{path.name}.fsaf-index"), cache / f"{short}.fsaf-index"]
-    digest = ""
-    for folder in folders:
-        try:
-            key = json.loads((folder / "key.json").read_text())
-            if (key["version"], key["size"]) != (VERSION, status.st_size):
-                continue
-            if key["mtime_ns"] == status.st_mtime_ns:
-                return _load(folder)
-            digest = digest or _sha256(path)
-            if key["sha256"] == digest:
-                _write_json(folder / "key.json", {**key, "mtime_ns": status.st_mtime_ns})
-                return _load(folder)
-        except (OSError, EOFError, ValueError, KeyError, TypeError):
-            continue  # none there, or damaged: made anew
-    index = _parse(path)
-    key = {"version": VERSION, "size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest or _sha256(path)}
-    for folder in folders:
-        try:
-            return _keep(folder, index, key)
-        except OSError:
-            continue
-    return index
+    except OSError as error:
+        raise FSAFError(f"{json_path}: cannot be read ({error.strerror}): give the path of a COCO-format json.") from None
+    if index is None or index.sha256 != digest:
+        index = _parse(path)
+    return _keep(replace(index, stamp=(status.st_size, status.st_mtime_ns), sha256=digest), file)
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(2**22):
-            digest.update(block)
-    return digest.hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _write_json(path: Path, value: dict) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
-        json.dump(value, file)
-    os.replace(file.name, path)
-
-
-def _load(folder: Path) -> CocoIndex:
+def _load(file: Path) -> CocoIndex:
     """Map an index that was written before."""
-    facts = json.loads((folder / "facts.json").read_text())
-    arrays: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-    names, ids = tuple(facts["class_names"]), tuple(facts["category_ids"])
-    return CocoIndex(**arrays, class_names=names, category_ids=ids, counts=facts["counts"], folder=folder)
+    with safe_open(file, "pt") as stored:
+        facts = json.loads(stored.metadata()["facts"])
+        arrays = {name: stored.get_tensor(name).numpy() for name in _ARRAYS}
+    if facts.pop("version") != VERSION:
+        raise ValueError("it is laid out in another way")
+    lists = {name: tuple(value) for name, value in facts.items() if isinstance(value, list)}
+    return CocoIndex(**arrays, **facts | lists, file=file)
 
 
-def _keep(folder: Path, index: CocoIndex, key: dict) -> CocoIndex:
-    """Write the index beside its place, rename it and map it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+def _keep(index: CocoIndex, file: Path) -> CocoIndex:
+    """Write the index and map it; where it cannot be written, the index as it is."""
+    facts = {name: getattr(index, name) for name in ("class_names", "category_ids", "counts", "stamp", "sha256")}
+    arrays = {name: getattr(index, name) for name in _ARRAYS}
+    part = file.with_name(f"{file.name}.{os.getpid()}")  # others may be about the same
     try:
-        part.chmod(0o755)
-        for name in _ARRAYS:
-            np.save(part / f"{name}.npy", getattr(index, name))
-        _write_json(part / "facts.json", {name: getattr(index, name) for name in ("class_names", "category_ids", "counts")})
-        _write_json(part / "key.json", key)
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            part.rename(folder)
-        except OSError:
-            if not (folder / "key.json").exists():  # else another process that parsed the same json was quicker
-                raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return _load(folder)
+        part.write_bytes(save(arrays, {"facts": json.dumps({"version": VERSION, **facts})}))
+        os.replace(part, file)
+    except OSError:
+        part.unlink(missing_ok=True)
+        return index
+    return _load(file)
