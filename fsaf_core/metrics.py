@@ -6,6 +6,7 @@ pycocotools is the measure; faster-coco-eval, where it is installed, gives the s
 import contextlib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -74,7 +75,7 @@ def coco_metrics(
     annotations: str | Path,
     results: Sequence[Mapping[str, Any]],
     image_ids: Iterable[int] | None = None,
-    library: Literal["pycocotools", "faster_coco_eval"] | None = None,
+    library: Literal["pycocotools"] | None = None,
 ) -> dict[str, Any]:
     """The twelve COCO figures, and AP by class and by size.
 
@@ -90,41 +91,43 @@ def coco_metrics(
         `precision_recall`: {recall, "0.50", "0.75", mean}: 101 precisions each, mean over the classes.
 
     Raises:
-        FSAFError: "... names image 7, which ... does not hold: ..."
+        FSAFError: the json cannot be read or is none of COCO's; "A detection names image 7, none of ...: ..."
     """
-    truth = _ground_truth(Path(annotations), None if image_ids is None else set(map(int, image_ids)))
+    truth = _ground_truth(Path(annotations), None if image_ids is None else set(image_ids))
     known = {image["id"] for image in truth["images"]}
     broken = next((row["image_id"] for row in results if not np.isfinite([row["score"], *row["bbox"]]).all()), None)
     if broken is not None:
         raise FSAFError(f"A detection of image {broken} holds a value that is no number: leave it out.")
     stranger = next((row["image_id"] for row in results if row["image_id"] not in known), None)
-    if stranger is not None and image_ids is None:
-        raise FSAFError(
-            f"A detection names image {stranger}, which {annotations} does not hold: evaluate on the set it was made on."
-        )
+    if stranger is not None:
+        raise FSAFError(f"A detection names image {stranger}, none of {annotations}: evaluate on the set it was made on.")
     counted = [row for row in truth["annotations"] if not row["iscrowd"]]
-    octaves = sorted({size_octave(row["area"]) for row in counted}, key=lambda octave: int(octave.split("-")[0]))
-    bounds = {octave: tuple(int(side) ** 2 for side in octave.split("-")) for octave in octaves}
-    # COCO's ranges include both ends; an octave must not, or an object of exactly 16 px would stand in two.
-    areas = COCO_AREAS | {octave: (float(low), float(np.nextafter(high, 0))) for octave, (low, high) in bounds.items()}
-    table = _tables(truth, [row for row in results if row["image_id"] in known], areas, library)
+    of_class = Counter(row["category_id"] for row in counted)
+    of_size = Counter(size_octave(area) for area in sorted(row["area"] for row in counted))  # so that they stand by size
+    areas = dict(COCO_AREAS)
+    for octave in of_size:
+        low, high = (int(side) ** 2 for side in octave.split("-"))
+        # COCO's ranges include both ends; an octave must not, or an object of exactly 16 px would stand in two.
+        areas[octave] = (float(low), float(np.nextafter(high, 0)))
+    table = _tables(truth, results, areas, library)
 
     def figure(what: str, iou: float | None, area: str, most: int = 100, column: int | slice = slice(None)) -> float:
         values = table[what][..., column, list(areas).index(area), (1, 10, 100).index(most)]  # (T, [101,] [K])
         values = values if iou is None else values[round((iou - 0.5) / 0.05)]
         return float(np.mean(values[values > -1])) if (values > -1).any() else -1.0
 
+    def part(instances: int, area: str = "all", column: int | slice = slice(None)) -> dict[str, float]:
+        ap, ap50 = (figure("precision", iou, area, column=column) for iou in (None, 0.5))
+        return {"AP": ap, "AP50": ap50, "instances": instances}
+
     metrics: dict[str, Any] = {name: figure(*arguments) for name, arguments in FIGURES.items()}
-    metrics |= {"images": len(known), "instances": len(counted), "by_class": {}, "by_size": {}}
-    for column, category in enumerate(sorted(truth["categories"], key=lambda category: category["id"])):
-        number = sum(row["category_id"] == category["id"] for row in counted)
-        if number:
-            ap, ap50 = (figure("precision", iou, "all", column=column) for iou in (None, 0.5))
-            metrics["by_class"][category["name"]] = {"AP": ap, "AP50": ap50, "instances": number}
-    for octave in octaves:
-        number = sum(size_octave(row["area"]) == octave for row in counted)
-        ap, ap50 = (figure("precision", iou, octave) for iou in (None, 0.5))
-        metrics["by_size"][octave] = {"AP": ap, "AP50": ap50, "instances": number}
+    classes = enumerate(truth["categories"])
+    metrics |= {
+        "images": len(known),
+        "instances": len(counted),
+        "by_class": {row["name"]: part(of_class[row["id"]], column=column) for column, row in classes if row["id"] in of_class},
+        "by_size": {octave: part(number, octave) for octave, number in of_size.items()},
+    }
     precision = table["precision"][:, :, :, 0, 2]  # (T, 101, K), -1 in the columns of classes without an instance
     precision = precision[:, :, (precision > -1).any((0, 1))]
     by_iou = precision.mean(2) if precision.shape[2] else np.zeros(precision.shape[:2])
@@ -137,14 +140,13 @@ def table(metrics: Mapping[str, Any]) -> str:
     """The figures of an evaluation as text: COCO's twelve in percent, AP by class and by size."""
     lines = ["  ".join(f"{name:>5}" for name in FIGURES), "  ".join(_percent(metrics[name]) for name in FIGURES)]
     for title, key in (("AP by class", "by_class"), ("AP by sqrt(area)", "by_size")):
-        if metrics.get(key):
-            lines.append(f"{title}: " + ", ".join(f"{name} {_percent(value).strip()}" for name, value in metrics[key].items()))
+        if metrics[key]:
+            lines.append(f"{title}: " + ", ".join(f"{name} {_percent(row['AP']).strip()}" for name, row in metrics[key].items()))
     return "\n".join(lines)
 
 
-def _percent(value: float | dict | None) -> str:
-    value = value.get("AP") if isinstance(value, dict) else value
-    return f"{100 * value:5.1f}" if value is not None and value >= 0 else "    -"
+def _percent(value: float) -> str:
+    return f"{100 * value:5.1f}" if value >= 0 else "    -"
 
 
 def _ground_truth(path: Path, image_ids: set[int] | None) -> dict[str, Any]:
@@ -169,7 +171,7 @@ def _ground_truth(path: Path, image_ids: set[int] | None) -> dict[str, Any]:
         ]
         annotations = [row for row in annotations if all(abs(value) < BEYOND for value in (row["area"], *row["bbox"]))]  # no NaN
         names = {int(row["id"]): str(row["name"]) for row in reversed(data["categories"])}  # of equal ids, the first
-        categories = [{"id": number, "name": name} for number, name in names.items()]
+        categories = [{"id": number, "name": name} for number, name in sorted(names.items())]
     except OSError as error:
         raise FSAFError(f"{path} cannot be read ({error.strerror}): give the path of a COCO json.") from None
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
@@ -205,14 +207,11 @@ def _tables(
 
 
 def _library(name: str | None) -> tuple[Any, Any]:
-    if name != "pycocotools":
-        try:
+    if name is None:
+        with contextlib.suppress(ImportError):
             from faster_coco_eval import COCO, COCOeval_faster
 
             return COCO, COCOeval_faster
-        except ImportError:
-            if name:
-                raise
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 

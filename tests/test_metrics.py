@@ -70,7 +70,7 @@ def test_the_twelve_figures_are_pycocotools_own(random_set):
 def test_faster_coco_eval_gives_the_same_figures(random_set):
     pytest.importorskip("faster_coco_eval")
     path, results = random_set
-    slow, fast = (coco_metrics(path, results, library=name) for name in ("pycocotools", "faster_coco_eval"))
+    slow, fast = coco_metrics(path, results, library="pycocotools"), coco_metrics(path, results)
     np.testing.assert_allclose(figures(fast), figures(slow), atol=1e-12)
     for part in ("by_class", "by_size"):
         for name, row in slow[part].items():
@@ -78,9 +78,8 @@ def test_faster_coco_eval_gives_the_same_figures(random_set):
     assert fast["precision_recall"] == slow["precision_recall"]
 
 
-@pytest.mark.parametrize("library", ["pycocotools", "faster_coco_eval"])
+@pytest.mark.parametrize("library", ["pycocotools", None])
 def test_no_detection_at_all_gives_zeros(random_set, library):
-    pytest.importorskip(library)
     metrics = coco_metrics(random_set[0], [], library=library)
     assert metrics["AP"] == metrics["AR100"] == metrics["by_class"]["cat"]["AP50"] == 0.0
     assert metrics["instances"] == 36  # of 40, 4 are crowds
@@ -109,6 +108,7 @@ def test_an_octave_holds_its_lower_end_and_not_its_upper(tmp_path):
 
 def test_only_the_images_that_were_looked_at_count(random_set):
     path, results = random_set
+    results = [row for row in results if row["image_id"] in (2, 3)]
     some = coco_metrics(path, results, image_ids=[2, 3])
     data = json.loads(path.read_text())
     path.write_text(
@@ -117,7 +117,7 @@ def test_only_the_images_that_were_looked_at_count(random_set):
             | {"images": data["images"][1:3], "annotations": [row for row in data["annotations"] if row["image_id"] in (2, 3)]}
         )
     )
-    alone = coco_metrics(path, [row for row in results if row["image_id"] in (2, 3)])
+    alone = coco_metrics(path, results)
     assert some == alone and some["images"] == 2 and some["instances"] < 36
 
 
