@@ -4,7 +4,6 @@ import inspect
 import io
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import tyro
@@ -17,7 +16,13 @@ from .journal import validation_of
 
 def examples(command: type) -> str:
     """The examples of a command, out of its docstring, to be pasted."""
-    return inspect.getdoc(command).partition("Examples:\n")[2]  # type: ignore[union-attr]
+    return (inspect.getdoc(command) or "").partition("Examples:\n")[2]
+
+
+COMMANDS: dict[str, type] = {
+    "train": Train, "evaluate": Evaluate, "predict": Predict, "plan": Plan, "reproduce": Reproduce, "export": Export,
+    "ablation": Ablation, "bench": Bench, "data scenes": Scenes, "data coco": Coco,
+}  # fmt: skip
 
 
 def _parse(command: type, args: list[str], what: str, **default: Any) -> Any:
@@ -30,42 +35,19 @@ def _parse(command: type, args: list[str], what: str, **default: Any) -> Any:
         raise
 
 
-def _with_preset(command: type, args: list[str], what: str) -> object:
+def _with_preset(command: type, args: list[str], what: str) -> Any:
     """`fsaf train PRESET ...`: the preset's values become the defaults of all options."""
+    if args[:1] in (["-h"], ["--help"]):
+        args = ["tiny", *args]
     if not args or args[0].startswith("-"):
-        if args[:1] not in (["-h"], ["--help"]):
-            raise FSAFError(f"no preset given: `fsaf {what} PRESET`, one of {', '.join(presets.names())}.")
-        name, rest = "tiny", args
-    else:
-        name, rest = args[0], args[1:]
-    config = presets.get(name)
-    return _parse(command, rest, f"{what} {name}", default=command(config=config))
+        raise FSAFError(f"no preset given: `fsaf {what} PRESET`, one of {', '.join(presets.names())}.")
+    return _parse(command, args[1:], f"{what} {args[0]}", default=command(config=presets.get(args[0])))
 
 
 def _evaluate(args: list[str]) -> Evaluate:
     """Its data is that of the run that the weights lie in, if they lie in one: then no more needs to be said."""
     weights = _parse(Evaluate, args, "evaluate").weights
     return _parse(Evaluate, args, "evaluate", default=Evaluate(weights, *(validation_of(weights.parent) or ())))
-
-
-def _data(args: list[str]) -> object:
-    commands = {"scenes": Scenes, "coco": Coco}
-    if not args or args[0] not in commands:
-        raise FSAFError("`fsaf data scenes` makes the generated scenes, `fsaf data coco` downloads COCO 2017.")
-    return _parse(commands[args[0]], args[1:], f"data {args[0]}")
-
-
-COMMANDS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
-    "train": ("train a preset, evaluate it, draw it", lambda args: _with_preset(Train, args, "train")),
-    "evaluate": ("COCO's figures of a weights file", _evaluate),
-    "predict": ("detections of image files, drawn", lambda args: _parse(Predict, args, "predict")),
-    "plan": ("memory of a training step, the largest batch of a GPU", lambda args: _with_preset(Plan, args, "plan")),
-    "reproduce": ("the reference's published table, measured here", lambda args: _parse(Reproduce, args, "reproduce")),
-    "export": ("a detector as ONNX", lambda args: _parse(Export, args, "export")),
-    "ablation": ("the paper's five rows in the tiny world", lambda args: _parse(Ablation, args, "ablation")),
-    "bench": ("tables of ratios", lambda args: _parse(Bench, args, "bench")),
-    "data": ("make scenes, or download COCO", _data),
-}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,9 +83,16 @@ def _run(args: list[str]) -> int:
         if not args or args[0] in ("-h", "--help"):
             print(_help())
             return 0
-        if args[0] not in COMMANDS:
-            raise FSAFError(f"no command {args[0]!r}: there are {', '.join(COMMANDS)}.")
-        COMMANDS[args[0]][1](args[1:])()
+        what = " ".join(args[:2]) if args[0] == "data" else args[0]
+        if what not in COMMANDS:
+            raise FSAFError(f"no command {what!r}: there are {', '.join(COMMANDS)}.")
+        command, args = COMMANDS[what], args[len(what.split()) :]
+        if command in (Train, Plan):
+            _with_preset(command, args, what)()
+        elif command is Evaluate:
+            _evaluate(args)()
+        else:
+            _parse(command, args, what)()
         return 0
     finally:
         sys.stdout.flush()  # here, where a reader that has gone is no surprise
@@ -111,5 +100,5 @@ def _run(args: list[str]) -> int:
 
 def _help() -> str:
     lines = ["usage: fsaf COMMAND ...  (fsaf COMMAND --help tells more; --debug shows where an error comes from)", ""]
-    lines += [f"  {name:10} {what}" for name, (what, _) in COMMANDS.items()]
+    lines += [f"  {name:12} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
     return "\n".join([*lines, "", f"presets: {', '.join(presets.names())}"])

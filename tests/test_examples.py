@@ -10,8 +10,7 @@ import pytest
 from fsaf_core import cli, commands
 from fsaf_core.data import download
 
-COMMANDS = (commands.Train, commands.Evaluate, commands.Predict, commands.Scenes, commands.Coco)
-COMMANDS += (commands.Ablation, commands.Bench, commands.Export, commands.Plan, commands.Reproduce)
+COMMANDS = tuple(cli.COMMANDS.values())
 EXAMPLES = [
     (command, line.strip()) for command in COMMANDS for line in cli.examples(command).replace("\\\n", " ").splitlines() if line
 ]
