@@ -68,7 +68,8 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True, progress
     index = dataset.index
     place = {int(index.image_ids[kept]): number for number, kept in enumerate(dataset.kept.tolist())}
     shown = set(np.linspace(0, len(dataset) - 1, min(NUM_PICTURES, len(dataset))).astype(int).tolist())
-    ids, results, levels, pictures, octaves, causes = [], [], [], [], [], []
+    ids, results, levels, pictures = [], [], [], []
+    fates: list[tuple[str, str | None]] = []  # of each object its size octave, and why it was missed
     detector.eval()
     try:
         for batch in tqdm(loader.epoch(), total=len(loader), desc="evaluation", unit="batch", disable=not progress, leave=False):
@@ -84,39 +85,33 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True, progress
             if not thorough:
                 continue
             for image_id, target, own, scale in zip(batch.ids, batch.targets, found, scales):
-                boxes = target["boxes"] / torch.tensor(scale * 2)
-                octaves += [size_octave(area) for area in box_area(boxes).tolist()]
                 if place[image_id] in shown:
-                    truth = {"boxes": boxes.tolist(), "labels": target["labels"].tolist()}
+                    truth = {"boxes": (target["boxes"] / torch.tensor(scale * 2)).tolist(), "labels": target["labels"].tolist()}
                     lists = {name: own[name].tolist() for name in ("boxes", "labels", "scores")}
-                    pictures.append(
-                        (place[image_id], {"file": str(dataset.path(place[image_id]).resolve()), "truth": truth, "found": lists})
-                    )
+                    file = str(dataset.path(place[image_id]).resolve())
+                    pictures.append((place[image_id], {"file": file, "truth": truth, "found": lists}))
             if not tta:  # the causes and levels are those of one pass
                 assignment = detector.assign(outputs, batch.targets, prepared.sizes)
                 in_input = [
                     own | {"boxes": own["boxes"] * own["boxes"].new_tensor(scale * 2)} for own, scale in zip(found, scales)
                 ]
-                missed = why_missed(detector, outputs, prepared.sizes, batch.targets, in_input, assignment)
-                causes += [cause for image in missed for cause in image]
+                causes = why_missed(detector, outputs, prepared.sizes, batch.targets, in_input, assignment)
+                for target, scale, of_image in zip(batch.targets, scales, causes):
+                    areas = box_area(target["boxes"] / torch.tensor(scale * 2)).tolist()
+                    fates += zip(map(size_octave, areas), of_image)
                 levels += _levels(detector, assignment, batch)
     finally:
         detector.train(was_training)
 
-    ids, results, levels, pictures, octaves, causes = (
-        _gathered(part) for part in (ids, results, levels, pictures, octaves, causes)
-    )
+    ids, results, levels, pictures, fates = (_gathered(part) for part in (ids, results, levels, pictures, fates))
     metrics = [coco_metrics(dataset.json_path, results, ids) if not dist.is_initialized() or dist.get_rank() == 0 else {}]
     if dist.is_initialized():
         dist.broadcast_object_list(metrics)
-    if causes:
-        metrics[0]["missed"] = miss_table(octaves, causes)
-    columns = dict(zip(("size", "level", "heuristic"), map(list, zip(*levels)) if levels else ([], [], [])))
-    drawn = {
-        "class_names": list(dataset.class_names),
-        "images": [picture for _, picture in sorted(pictures, key=lambda pair: pair[0])],
-    }
-    return Record(metrics[0], results, columns, drawn)
+    if fates:
+        metrics[0]["missed"] = miss_table(fates)
+    columns = {name: [row[number] for row in levels] for number, name in enumerate(("size", "level", "heuristic"))}
+    in_order = [picture for _, picture in sorted(pictures, key=lambda pair: pair[0])]
+    return Record(metrics[0], results, columns, {"class_names": list(dataset.class_names), "images": in_order})
 
 
 def _scale(image: Tensor, size: tuple[int, int]) -> tuple[float, float]:

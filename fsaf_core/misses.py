@@ -1,7 +1,7 @@
 """Why each object was missed: one cause for every ground truth without a detection, found by undoing the detector's stages."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -94,10 +94,10 @@ def why_missed(
         row: list[str | None] = [None] * n
         missed = sorted(set(range(n)) - set(taken.tolist()))
         for instance in missed:
-            row[instance] = untaught.get(start + instance, "")
+            row[instance] = untaught.get(start + instance)
         start += n
         causes.append(row)
-        missed = [instance for instance in missed if not row[instance]]
+        missed = [instance for instance in missed if row[instance] is None]
         if not missed:
             continue
         logits, boxes = (torch.cat(part) for part in zip(*candidates))
@@ -141,20 +141,19 @@ def _untaught(detector: Detector, outputs: HeadOutputs, sizes, targets, assignme
     return {instance: LOST if effective[instance].any() else NO_CELL for instance in lost}
 
 
-def miss_table(octaves: Sequence[str], causes: Sequence[str | None]) -> dict[str, Any]:
+def miss_table(fates: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
     """The causes counted: `instances`, `found`, `causes` {cause: n}, and `by_size` {octave: {instances, cause: n ..}}.
 
     Args:
-        octaves: each object's size octave ("8-16").
-        causes: each object's cause, None if it was found. instances = found + the sum of the causes.
+        fates: each object's size octave ("8-16") and its cause, None if it was found. instances = found + the sum of the causes.
     """
 
-    def count(which: Sequence[str | None]) -> Mapping[str, int]:
-        return {cause: sum(one == cause for one in which) for cause in CAUSES}
+    def count(causes: Sequence[str | None]) -> dict[str, int]:
+        return {cause: causes.count(cause) for cause in CAUSES}
 
-    by_size: dict[str, dict[str, int]] = {}
-    for octave in sorted(set(octaves), key=lambda octave: int(octave.split("-")[0])):
-        here = [cause for own, cause in zip(octaves, causes, strict=True) if own == octave]
+    by_size = {}
+    for octave in sorted({octave for octave, _ in fates}, key=lambda octave: int(octave.split("-")[0])):
+        here = [cause for own, cause in fates if own == octave]
         by_size[octave] = {"instances": len(here), **count(here)}
-    found = sum(cause is None for cause in causes)
-    return {"instances": len(causes), "found": found, "causes": count(causes), "by_size": by_size}
+    causes = [cause for _, cause in fates]
+    return {"instances": len(causes), "found": causes.count(None), "causes": count(causes), "by_size": by_size}

@@ -168,7 +168,7 @@ def test_counts_sum_exactly_and_found_are_pycocotools_matches():
     sizes = [(SIDE, SIDE)] * 16
     why = [cause for row in why_missed(detector, outputs, sizes, targets) for cause in row]
     octaves = [size_octave(float((box[2:] - box[:2]).prod())) for target in targets for box in target["boxes"]]
-    table = miss_table(octaves, why)
+    table = miss_table([*zip(octaves, why)])
     assert table["instances"] == 144 == table["found"] + sum(table["causes"].values())
     for name in ("instances", *CAUSES):
         total = table["instances"] if name == "instances" else table["causes"][name]
