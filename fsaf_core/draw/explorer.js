@@ -29,11 +29,6 @@ const round = (value) => Math.round(100 * value) / 100; // no box needs to be kn
 const nameOf = (level) => (level === NONE ? "no level" : `P${level}`);
 const python = (value) => (value === null ? "None" : JSON.stringify(value));
 
-function inkOn(color) {
-  const [r, g, b] = [1, 3, 5].map((i) => (parseInt(color.slice(i, i + 2), 16) / 255) ** 2.2);
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000000" : "#ffffff";
-}
-
 function isDark() {
   const lab = document.body.dataset.jpThemeLight; // JupyterLab and Notebook 7 say it here
   return lab ? lab === "false" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -65,7 +60,7 @@ function render({ model, el }) {
   let count = 0, waiting = null, sentAt = 0, late = 0;
   let asked = model.get("state"); // the newest; the model's own may be an echo of an older one
   const state = () => asked, answer = () => model.get("answer");
-  const offset = () => answer().cell_center ?? 0.5; // where a cell stands, in cells
+  const offset = () => answer().cell_center; // where a cell stands, in cells
   const rule = (name) => state().switches[name] ?? setup.conventions[state().switches.convention][name];
   const className = (label) => (label === CROWD ? "crowd" : (setup.classes[label] ?? `class ${label}`));
   const levelColor = (level) => (level === NONE ? theme.muted : theme.levels[level - 3]);
@@ -183,7 +178,7 @@ function render({ model, el }) {
       set(body, { x: x1, y: y1, width: x2 - x1, height: y2 - y1, stroke: color, "stroke-width": (own ? 3 : 1.5) * px });
       set(body, { "stroke-dasharray": labels[index] === CROWD && `${6 * px} ${4 * px}` });
       set(tab, { x: left, y: top, width: (name.textContent.length * 6.4 + 8) * px, height: 15 * px, fill: color });
-      set(name, { x: left + 4 * px, y: top + 11 * px, "font-size": 11 * px, fill: inkOn(color) });
+      set(name, { x: left + 4 * px, y: top + 11 * px, "font-size": 11 * px, fill: theme.on[color] });
       for (const handle of own ? parts.handles : []) {
         const [l, t, r, b] = HANDLES[handle.dataset.handle], side = 9 * px;
         const x = (x1 + x2) / 2 + (r - l) * ((x2 - x1) / 2 + growX), y = (y1 + y2) / 2 + (b - t) * ((y2 - y1) / 2 + growY);
@@ -280,7 +275,8 @@ function render({ model, el }) {
 
   // The population: size of many boxes against their level
   function paintPopulation() {
-    const points = [...answer().points].sort((one, other) => one[0] - other[0]), exponents = points.map(([size]) => Math.log2(size)), lanes = setup.levels, lane = 320 / lanes.length;
+    const points = [...answer().points].sort((one, other) => one[0] - other[0]), exponents = points.map(([size]) => Math.log2(size));
+    const lanes = setup.levels, lane = 320 / lanes.length;
     const low = Math.floor(Math.min(3, ...exponents)), high = Math.ceil(Math.max(low + 1, ...exponents));
     const x = (exponent) => 40 + (440 * (Math.min(high, Math.max(low, exponent)) - low)) / (high - low);
     const y = (level) => 330 - lane * (level - lanes[0] + 0.5), style = { "font-size": 12, fill: theme.ink };
@@ -516,14 +512,13 @@ print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.level
   const watcher = new MutationObserver(onTheme), dark = matchMedia("(prefers-color-scheme: dark)");
   watcher.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
   dark.addEventListener("change", onTheme);
-  model.on("change:setup", onSetup);
-  model.on("change:state", onState);
-  model.on("change:answer", onAnswer);
+  const heard = Object.entries({ "change:setup": onSetup, "change:state": onState, "change:answer": onAnswer });
+  for (const [event, handler] of heard) model.on(event, handler);
   build();
   return () => {
     watcher.disconnect();
     dark.removeEventListener("change", onTheme);
-    for (const [event, handler] of [["setup", onSetup], ["state", onState], ["answer", onAnswer]]) model.off(`change:${event}`, handler);
+    for (const [event, handler] of heard) model.off(event, handler);
   };
 }
 

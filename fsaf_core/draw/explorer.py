@@ -26,7 +26,7 @@ from ..data.coco import load_image
 from ..detector import Detector
 from ..files import write_atomically
 from ..targets import HeadOutputs
-from .palette import DARK, LIGHT
+from .palette import DARK, LIGHT, Theme, on
 from .situation import CHOICES, MOST_PIXELS, NO_LEVEL, Snapshots, explore, head_outputs, padded
 from .still import Still
 from .svg import Svg
@@ -92,16 +92,13 @@ class Explorer(anywidget.AnyWidget):
         super().__init__(**self._first())
 
     def __repr__(self) -> str:
-        height, width = self.setup["size"]
-        levels = "P{}..P{}".format(*(self.setup["levels"][index] for index in (0, -1)))
-        return (
-            f"Explorer: {width} x {height} px, {len(self.state['boxes'])} boxes, {levels}, {len(self.setup['steps'])} snapshots"
-        )
+        (height, width), levels, steps = (self.setup[name] for name in ("size", "levels", "steps"))
+        boxes = len(self.state["boxes"])
+        return f"Explorer: {width} x {height} px, {boxes} boxes, P{levels[0]}..P{levels[-1]}, {len(steps)} snapshots"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        found = super()._repr_mimebundle_(**kwargs)
-        data, metadata = found if isinstance(found, tuple) else (found or {}, {})
-        return {**data, "text/plain": repr(self), "image/svg+xml": str(self.picture())}, metadata
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        return data | {"image/svg+xml": str(self.picture())}, metadata
 
     def _open(
         self, image: Picture, boxes: Any, labels: Any, snapshots: Snapshots | None, home: bool = True, **state: Any
@@ -132,7 +129,7 @@ class Explorer(anywidget.AnyWidget):
             "heuristic_size": config.heuristic_size,
             "heuristic_level": config.heuristic_level,
             "conventions": {name: asdict(rules) for name, rules in CONVENTIONS.items()},
-            "themes": {theme.name: asdict(theme) for theme in (LIGHT, DARK)},
+            "themes": {theme.name: asdict(theme) | {"on": _on_each(theme)} for theme in (LIGHT, DARK)},
             "situations": situations(height, width),
             "scales": SCALES,
             "switches": SWITCHES,
@@ -200,8 +197,7 @@ class Explorer(anywidget.AnyWidget):
             page["numbers"] = base64.b64encode(self.snapshots.numbers.tobytes()).decode()
         data = json.dumps(page, separators=(",", ":")).replace("<", "\\u003c")
         style += f"@media (prefers-color-scheme: dark) {{ html {{ background: {DARK.paper}; }} }}"
-        text = PAGE.format(title=repr(self), style=style, data=data, script="\n".join(scripts))
-        write_atomically(path, text)
+        write_atomically(path, PAGE.format(title=repr(self), style=style, data=data, script="\n".join(scripts)))
 
 
 PAGE = """<!doctype html>
@@ -221,6 +217,11 @@ def _pixels(image: Picture) -> np.ndarray:
     """(H, W, 3) uint8 of a file, a PIL image or an array."""
     picture = load_image(image) if isinstance(image, (str, Path)) else image
     return np.asarray(picture.convert("RGB") if isinstance(picture, Image.Image) else picture)
+
+
+def _on_each(theme: Theme) -> dict[str, str]:
+    """The colour of a name on each colour that a box can have."""
+    return {color: on(color) for color in (*theme.classes, *theme.levels, theme.muted)}
 
 
 def _uri(pixels: np.ndarray) -> str:

@@ -45,15 +45,7 @@ class Snapshots:
 
     @classmethod
     def of(cls, detectors: Mapping[int, Detector], image: np.ndarray) -> "Snapshots":
-        """Runs the detector of each step once.
-
-        Args:
-            detectors: one or more, by step.
-            image: (H, W, 3) uint8.
-
-        Raises:
-            FSAFError: "the explorer shows the anchor-free branch, and this detector has none."
-        """
+        """Runs the detector of each step, one or more, once on `image` (H, W, 3) uint8; raises what `head_outputs` raises."""
         outputs = tuple(head_outputs(detector, image) for detector in detectors.values())
         return cls(next(iter(detectors.values())).config, tuple(detectors), outputs)
 
@@ -105,7 +97,7 @@ def head_outputs(detector: Detector, image: np.ndarray) -> HeadOutputs:
 
 def explore(
     size: tuple[int, int],
-    boxes: Sequence[Sequence[float | int]],
+    boxes: Sequence[Sequence[float]],
     labels: Sequence[int],
     outputs: HeadOutputs | None,
     config: ModelConfig,
@@ -162,23 +154,29 @@ def explore(
     row = instances.index(selected) if selected in instances else None
     if row is not None and not (assignment.owner == row + 1).any():
         notes.append(f"Box {selected + 1} has no cell at any level: nothing learns it.")
-    focal, iou = _cell_losses(outputs, assignment, config)
-    table = [assignment.level_losses, *(mean_by_level(part, assignment.owner, grid, len(instances)) for part in (focal, iou))]
-    maps = assignment.regions.maps()
-    codes = _codes(assignment, maps, row, whole and known)
-    cells = _cells(codes, focal[0], iou[0], assignment, instances) if known else {}
+    cell_focal, cell_iou = _cell_losses(outputs, assignment, config)
+    focal, iou = (mean_by_level(part, assignment.owner, grid, len(instances)) for part in (cell_focal, cell_iou))
+    effective, ignoring = assignment.regions.maps()
+    codes = _codes(assignment, effective, ignoring, row, whole and known)
+    cells = _cells(codes, cell_focal[0], cell_iou[0], assignment, instances) if known else {}
     if len(cells) > MOST_NUMBERS:
         notes.append("So many cells take part that their own losses are not told; the levels' are exact.")
         cells = {}
     for level, (rows, columns) in enumerate(grid.shapes):
         here = range(grid.starts[level], grid.starts[level] + grid.sizes[level])
-        finite = known and row is not None and bool(table[0][row, level].isfinite())
-        values = [float(part[row, level]) if finite else None for part in table]
-        entry: dict[str, Any] = dict(zip(("loss", "focal", "iou"), values))
-        entry |= {"level": config.first_level + level, "stride": grid.strides[level], "rows": rows, "columns": columns}
-        entry["codes"] = "".join(map(str, codes[here.start : here.stop].tolist()))
-        entry["taught"] = None if row is None or not known else _taught(assignment, maps[1], row, labels[selected], level)
-        entry["cells"] = {cell - here.start: told for cell, told in cells.items() if cell in here}
+        entry: dict[str, Any] = {
+            "level": config.first_level + level,
+            "stride": grid.strides[level],
+            "rows": rows,
+            "columns": columns,
+            "codes": "".join(map(str, codes[here.start : here.stop].tolist())),
+            "cells": {cell - here.start: numbers for cell, numbers in cells.items() if cell in here},
+        }
+        entry |= dict.fromkeys(("taught", "loss", "focal", "iou"))
+        if known and row is not None:
+            entry["taught"] = _taught(assignment, ignoring[row], row, labels[selected], level)
+            if losses[row, level].isfinite():
+                entry |= {"loss": float(losses[row, level]), "focal": float(focal[row, level]), "iou": float(iou[row, level])}
         levels.append(entry)
     return answer
 
@@ -236,18 +234,21 @@ def _cell_losses(
     return cell_focal(outputs.blocks, assignment.owner > 0, assignment.label, before), iou
 
 
-def _codes(assignment: Assignment, maps: tuple[Tensor, Tensor], row: int | None, whole: bool) -> Int64[Tensor, " R"]:
+def _codes(
+    assignment: Assignment, effective: Bool[Tensor, "N R"], ignoring: Bool[Tensor, "N R"], row: int | None, whole: bool
+) -> Int64[Tensor, " R"]:
     """What each cell is for instance `row`, or (`whole`) after the selection for all."""
-    codes = torch.zeros_like(assignment.owner[0])
+    owner = assignment.owner[0]
+    codes = torch.zeros_like(owner)
+    if row is not None and not whole:
+        codes[ignoring[row]] = 1
+        codes[effective[row]] = torch.where(owner[effective[row]] == row + 1, 2, 3)
+        return codes
     if assignment.valid is not None:
         codes[~assignment.valid[0]] = 1
     if whole:
         codes[torch.cat([part.any(1) for part in assignment.ignored], 1)[0]] = 1
         codes[assignment.positive[0]] = 2
-    elif row is not None:
-        effective, ignoring = (part[row] for part in maps)
-        codes.zero_()[ignoring] = 1
-        codes[effective] = torch.where(assignment.owner[0][effective] == row + 1, 2, 3)
     return codes
 
 
@@ -256,18 +257,17 @@ def _cells(
 ) -> dict[int, list]:
     """Of each effective cell its box, focal and IoU loss; of each lost one what took it."""
     valid = assignment.valid[0] if assignment.valid is not None else torch.ones_like(codes)
-    where = (codes >= 2).nonzero()[:, 0]
-    told = {}
-    for cell, *values in zip(where.tolist(), *(part[where].tolist() for part in (codes, assignment.owner[0], valid, focal, iou))):
-        code, owner, inside = values[:3]
+    where, told = (codes >= 2).nonzero()[:, 0], {}
+    columns = (part[where].tolist() for part in (codes, assignment.owner[0], valid, focal, iou))
+    for cell, code, owner, inside, *losses in zip(where.tolist(), *columns):
         who = boxes[owner - 1] if owner else ERASED if inside else UNDER_CROWD
-        told[cell] = [who, *(round(value, 5) for value in values[3:])] if code == 2 else [who]
+        told[cell] = [who, *(round(loss, 5) for loss in losses)] if code == 2 else [who]
     return told
 
 
-def _taught(assignment: Assignment, ignoring: Bool[Tensor, "N R"], row: int, label: int, level: int) -> str:
+def _taught(assignment: Assignment, ignoring: Bool[Tensor, " R"], row: int, label: int, level: int) -> str:
     """What becomes of an instance's region at a level after the selection, for its class."""
-    here = (assignment.regions.grid.level == level) & ignoring[row]
+    here = (assignment.regions.grid.level == level) & ignoring
     if assignment.selected_level[row] == level:
         return "positive"
     left_out = torch.cat([part[0, label] for part in assignment.ignored])[here]

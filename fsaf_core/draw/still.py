@@ -42,9 +42,9 @@ class Still:
     def class_name(self, index: int) -> str:
         """Of box `index`."""
         label = self.state["labels"][index]
-        return (
-            "crowd" if label == CROWD else self.config.class_names[label] if label < self.config.num_classes else f"class {label}"
-        )
+        if label == CROWD:
+            return "crowd"
+        return self.config.class_names[label] if label < self.config.num_classes else f"class {label}"
 
     def in_words(self) -> str:
         """For a reader without the picture."""
@@ -137,14 +137,10 @@ class Still:
         if self.box is None:
             svg.text(x, y + 12, f"learns {chosen.count(level['level'])} of {len(chosen)} boxes")
             return
-        words = (
-            "loss not known"
-            if "2" in level["codes"]
-            else "all its cells are lost"
-            if "3" in level["codes"]
-            else "no cell of the box"
-        )
-        if level["loss"] is not None:
+        if level["loss"] is None:
+            lost = "all its cells are lost" if "3" in level["codes"] else "no cell of the box"
+            words = "loss not known" if "2" in level["codes"] else lost
+        else:
             focal, iou = (round(level[name], 3) / worst * SIDE for name in ("focal", "iou"))
             svg.rect(x, y, focal, 9, fill=color, stroke=color)
             svg.rect(x + focal, y, iou, 9, fill=svg.theme.paper, stroke=color)
