@@ -9,7 +9,7 @@ from heart import SMALL
 from torch import nn
 from torch.nn import functional as F
 
-from fsaf_core.config import FSAFError, ModelConfig
+from fsaf_core.config import ModelConfig
 from fsaf_core.network import FeaturePyramid, Network, fold_norms
 
 R18 = ModelConfig(class_names=("a", "b", "c"), body="resnet18", channels=16, tower_depth=1)
@@ -55,11 +55,6 @@ def test_levels_can_be_chosen(first, last):
     cls, box, *_ = network(torch.zeros(1, 3, 128, 96))
     assert [tuple(level.shape) for level in cls] == [(1, 3, 128 // 2**n, -(-96 // 2**n)) for n in range(first, last + 1)]
     assert [level.shape[1] for level in box] == [4] * (last - first + 1)
-
-
-def test_levels_outside_3_to_7_are_a_users_fault():
-    with pytest.raises(FSAFError, match=r"levels 2\.\.7"):
-        ModelConfig(first_level=2)
 
 
 @pytest.mark.parametrize(("branches", "filled"), [("anchor_free", "1100"), ("anchor_based", "0011"), ("joint", "1111")])

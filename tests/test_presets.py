@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import fsaf_core as fsaf
-from fsaf_core.config import COCO_CLASSES, FSAFError, ModelConfig
+from fsaf_core.config import COCO_CLASSES, CONVENTIONS, FSAFError, ModelConfig
 from fsaf_core.network import Network
 from fsaf_core.presets import ROWS
 
@@ -82,10 +82,11 @@ def test_an_unknown_name_is_a_users_fault_and_says_which_there_are():
 
 
 def test_changing_the_convention_flips_every_switch_that_was_not_set_by_hand():
-    paper = ModelConfig(cells="overlap")
+    by_hand = {"cells": "overlap", "other_levels": "adjacent"}  # one as in the reference, one as in the paper
+    paper = ModelConfig(**by_hand)
     flipped = dataclasses.replace(paper, convention="reference")
-    assert (paper.rules.cell_center, paper.rules.cells, paper.rules.other_levels) == (0.5, "overlap", "adjacent")
-    assert flipped.rules == dataclasses.replace(ModelConfig(convention="reference").rules)
+    assert paper.rules == dataclasses.replace(CONVENTIONS["paper"], **by_hand)
+    assert flipped.rules == dataclasses.replace(CONVENTIONS["reference"], **by_hand)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,9 @@ def test_changing_the_convention_flips_every_switch_that_was_not_set_by_hand():
         ({"effective_scale": 0.0}, r"effective_scale is 0\.0"),
         ({"effective_scale": 0.6}, r"ignoring_scale is 0\.5"),
         ({"ignoring_scale": 1.5}, r"ignoring_scale is 1\.5"),
+        ({"ignoring_scale": 0.1}, r"ignoring_scale is 0\.1"),
         ({"last_level": 8}, r"levels 3\.\.8"),
+        ({"first_level": 2}, r"levels 2\.\.7"),
     ],
 )
 def test_a_configuration_that_means_nothing_is_a_users_fault(fault, words):

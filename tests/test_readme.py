@@ -1,9 +1,5 @@
 """The README's numbers are those of the files that commands wrote."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
 import results
 
 
