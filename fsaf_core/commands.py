@@ -91,7 +91,7 @@ class Evaluate:
         dataset = open_dataset(self.data, "val", training=False)
         print(f"evaluating {self.weights} on {dataset.summary()}", flush=True)
         config = Config(name=self.weights.stem, model=detector.config, data=self.data, evaluate=self.evaluate)
-        record = evaluate(detector, Loader(dataset, config, training=False), progress=sys.stderr.isatty())
+        record = evaluate(detector, Loader(dataset, config, training=False))
         print(table(record.metrics))
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -266,7 +266,7 @@ class Plan:
         """Plans."""
         from .plan import plan
 
-        print(plan(self.config.name, self.memory, self.config))
+        print(plan(self.config, self.memory))
 
 
 @dataclass(frozen=True)

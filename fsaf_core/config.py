@@ -6,7 +6,7 @@ Legend, here and everywhere: `B` images, `N` instances, `L` levels, `K` foregrou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 SCENE_CLASSES = ("circle", "square", "triangle", "star", "cross", "ring")
@@ -124,12 +124,9 @@ class ModelConfig:
     @property
     def rules(self) -> Rules:
         """The convention's rules with the switches set by hand put in."""
-        from dataclasses import replace
-
         switches = ("cell_center", "cells", "ignoring_scale", "other_levels", "same_class")
-        return replace(
-            CONVENTIONS[self.convention], **{name: getattr(self, name) for name in switches if getattr(self, name) is not None}
-        )
+        given = {name: getattr(self, name) for name in switches if getattr(self, name) is not None}
+        return replace(CONVENTIONS[self.convention], **given)
 
     @property
     def af_weight(self) -> float:

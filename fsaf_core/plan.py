@@ -41,16 +41,10 @@ def step_memory(config: Config, batch: int) -> int:
     return tally.peak
 
 
-def plan(name: str, memory: float = 16.0, base: Config | None = None) -> str:
-    """A text: memory of a step at batch 2, the largest micro-batch that fits, and the accumulation that makes the recipe's batch.
-
-    Args:
-        name: a preset.
-        memory: of the GPU, GiB.
-        base: the preset with changes.
-    """
-    config = base or presets.get(name)
-    size = config.train.batch_size
+def plan(config: Config, memory: float) -> str:
+    """A text: memory of a step at batch 2, the largest micro-batch that fits `memory` GiB, and the accumulation that makes the
+    recipe's batch."""
+    name, size = config.name, config.train.batch_size
     needed = {batch: step_memory(config, batch) for batch in (1, 2)}
     lines = [
         f"{name}: a step of 2 images of {config.model.short_side} x {config.model.long_side} needs {needed[2] / GIB:.2f} GiB"
@@ -58,15 +52,14 @@ def plan(name: str, memory: float = 16.0, base: Config | None = None) -> str:
     if name in PUBLISHED:
         lines[0] += f" ({needed[2] / 1e9:.2f} GB; the reference published {PUBLISHED[name]:.2f} GB)"
         lines.append("what the published figure has beyond: the allocator's rounding, and workspaces of the convolutions")
-    fits = [batch for batch in needed if needed[batch] <= memory * GIB]
-    while fits and fits[-1] == max(needed) and max(needed) < size:
+    while needed[max(needed)] <= memory * GIB and max(needed) < size:
         batch = 2 * max(needed)
         needed[batch] = step_memory(config, batch)
-        fits += [batch] if needed[batch] <= memory * GIB else []
+    fits = [batch for batch in needed if needed[batch] <= memory * GIB]
     if not fits:
         lines.append(f"a GPU of {memory:g} GiB holds no step, not even of one image: take a smaller --model.short_side or body")
         return "\n".join(lines)
-    lines += [f"  {batch:3} images: {needed[batch] / GIB:6.2f} GiB" for batch in sorted(needed)]
+    lines += [f"  {batch:3} images: {needed[batch] / GIB:6.2f} GiB" for batch in needed]
     best = max(fits)
     advice = f"--train.accumulate {size // best}" if best < size else "no accumulation"
     lines.append(f"on a GPU of {memory:g} GiB: {best} images at once, {advice} for the recipe's batch of {size}")

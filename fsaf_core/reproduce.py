@@ -21,9 +21,10 @@ from .presets import PUBLISHED
 
 HOST = "https://download.openmmlab.com/mmdetection/v2.0/fsaf"
 STEPS = 10  # of training, timed after as many to warm up
+TIMED = 50  # images of which the network's and the post-processing's time is taken
 
 
-def checkpoint(row: str, folder: Path, host: str = HOST) -> Path:
+def checkpoint(row: str, folder: Path, host: str) -> Path:
     """The published file of a row: the one in `folder`, else downloaded there.
 
     Raises:
@@ -34,14 +35,13 @@ def checkpoint(row: str, folder: Path, host: str = HOST) -> Path:
     return path if path.exists() else fetch(f"{host}/{place}", path, sha256=path.stem.rsplit("-", 1)[1])
 
 
-def measure(detector: Detector, row: str, data: DataConfig, device: torch.device, images: int = 50) -> dict[str, float | None]:
+def measure(detector: Detector, row: str, data: DataConfig, device: torch.device) -> dict[str, float | None]:
     """AP on the validation set; images a second; on CUDA memory and seconds of a training step of 2 images.
 
     Args:
         detector: of the published file, on `device`; on CUDA some steps of training change it.
         row: a preset: its recipe is trained with.
         data: has the validation set.
-        images: so many are timed.
 
     Returns:
         `AP` in percent, `fps` images a second; `memory` GB and `seconds` a step, None where there is no CUDA.
@@ -52,15 +52,15 @@ def measure(detector: Detector, row: str, data: DataConfig, device: torch.device
     config = replace(presets.get(row), model=detector.config, data=data)
     dataset = open_dataset(data, "val", training=False)
     loader = Loader(dataset, config, training=False)
-    record = evaluate(detector, loader, thorough=False, progress=True)
-    result: dict[str, float | None] = {"AP": 100 * record.metrics["AP"], "fps": _speed(detector, loader, images)}
+    record = evaluate(detector, loader, thorough=False)
+    result: dict[str, float | None] = {"AP": 100 * record.metrics["AP"], "fps": _speed(detector, loader)}
     result["memory"], result["seconds"] = _training(detector, loader) if device.type == "cuda" else (None, None)
     return result
 
 
-def _speed(detector: Detector, loader: Loader, count: int) -> float:
+def _speed(detector: Detector, loader: Loader) -> float:
     """Images a second, one at a time, network and post-processing."""
-    single = [image.to(detector.mean.device) for batch in loader.epoch() for image in batch.images][:count]
+    single = [image.to(detector.mean.device) for batch in loader.epoch() for image in batch.images][:TIMED]
     detector.eval()
     for image in single[:3]:
         detector([image])
@@ -89,14 +89,7 @@ def _training(detector: Detector, loader: Loader) -> tuple[float, float]:
     return torch.cuda.max_memory_allocated() / 1e9, (time.perf_counter() - began) / STEPS
 
 
-def reproduce(
-    out: str | Path = "runs/reproduce",
-    checkpoints: str | Path = "data/checkpoints",
-    data: DataConfig | None = None,
-    rows: Sequence[str] = tuple(PUBLISHED),
-    device: str | torch.device = "cpu",
-    host: str = HOST,
-) -> str:
+def reproduce(out: Path, checkpoints: Path, data: DataConfig, rows: Sequence[str], device: torch.device, host: str = HOST) -> str:
     """Measures each row that has not been yet, and writes and returns the table.
 
     Args:
@@ -107,11 +100,10 @@ def reproduce(
     Raises:
         FSAFError: as `checkpoint`, `load_mmdet` and `measure`; what was measured before is kept.
     """
-    out, device, data = Path(out), torch.device(device), data or DataConfig()
     out.mkdir(parents=True, exist_ok=True)
     for row in rows:
         if not (out / f"{row}.json").exists():
-            detector = load_mmdet(checkpoint(row, Path(checkpoints), host)).to(device).eval()
+            detector = load_mmdet(checkpoint(row, checkpoints, host)).to(device).eval()
             write_atomically(out / f"{row}.json", json.dumps(measure(detector, row, data, device)))
             print(f"{row}: measured", flush=True)
     text = table(out, device)

@@ -21,6 +21,6 @@ def test_r50_at_batch_2_is_within_a_fifth_of_the_published_3_15_gb():
 def test_a_card_too_small_is_said_in_a_sentence():
     config = fsaf.presets.get("tiny")
     wide = dataclasses.replace(config, model=dataclasses.replace(config.model, channels=64))
-    assert "holds no step, not even of one image" in plan("tiny", 0.001, wide)
-    assert "no accumulation" in plan("tiny", 16.0)
+    assert "holds no step, not even of one image" in plan(wide, 0.001)
+    assert "no accumulation" in plan(config, 16.0)
     assert step_memory(config, 1) < 0.5 * GIB

@@ -31,7 +31,7 @@ def published(tmp_path, monkeypatch):
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "server")
     handler.log_message = lambda *args: None
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
 
@@ -39,18 +39,17 @@ def published(tmp_path, monkeypatch):
 def test_a_row_is_downloaded_measured_kept_and_printed_under_the_published_one(published, tmp_path):
     scenes = SceneConfig(num_train=4, num_val=4, image_size=64)
     data = DataConfig(source="scenes", root=str(tmp_path / "data"), workers=0, scenes=scenes)
-    options = {"out": tmp_path / "out", "checkpoints": tmp_path / "weights", "data": data, "rows": ("r50",), "host": published}
-    text = reproduce.reproduce(**options)
+    options = (tmp_path / "out", tmp_path / "weights", data, ("r50",), torch.device("cpu"))
+    text = reproduce.reproduce(*options, published)
     lines = text.splitlines()
     below = lines[lines.index("| r50, published | 37.4 | 3.15 | 0.43 | 13.0 |") + 1]
     measured = json.loads((tmp_path / "out" / "r50.json").read_text())
     assert below == f"| r50, here (cpu) | {measured['AP']:.1f} | not measured | not measured | {measured['fps']:.1f} |"
     assert "| x101, here (cpu) | not measured | not measured | not measured | not measured |" in lines
-    options["host"] = "http://127.0.0.1:9"  # nothing is asked for again
-    assert reproduce.reproduce(**options) == text
+    assert reproduce.reproduce(*options, "http://127.0.0.1:9") == text  # nothing is asked for again
 
 
-def test_a_set_of_other_classes_is_refused(published, tmp_path):
+def test_a_set_of_other_classes_is_refused(tmp_path):
     data = DataConfig(source="scenes", root=str(tmp_path), workers=0, scenes=SceneConfig(num_train=2, num_val=2, image_size=64))
     detector = fsaf.build_detector(replace(presets.get("tiny").model, class_names=("one", "two")))
     with pytest.raises(fsaf.FSAFError, match=r"The detector knows 2 classes, .* has 6: take the set"):
