@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -60,7 +61,8 @@ def measure(detector: Detector, row: str, data: DataConfig, device: torch.device
 
 def _speed(detector: Detector, loader: Loader) -> float:
     """Images a second, one at a time, network and post-processing."""
-    single = [image.to(detector.mean.device) for batch in loader.epoch() for image in batch.images][:TIMED]
+    first = islice((image for batch in loader.epoch() for image in batch.images), TIMED)
+    single = [image.to(detector.mean.device) for image in first]
     detector.eval()
     for image in single[:3]:
         detector([image])

@@ -13,6 +13,7 @@ import torch
 import fsaf_core as fsaf
 from fsaf_core import presets, reproduce
 from fsaf_core.config import DataConfig, SceneConfig
+from fsaf_core.data.loading import Batch, Loader
 
 
 @pytest.fixture
@@ -47,6 +48,23 @@ def test_a_row_is_downloaded_measured_kept_and_printed_under_the_published_one(p
     assert below == f"| r50, here (cpu) | {measured['AP']:.1f} | not measured | not measured | {measured['fps']:.1f} |"
     assert "| x101, here (cpu) | not measured | not measured | not measured | not measured |" in lines
     assert reproduce.reproduce(*options, "http://127.0.0.1:9") == text  # nothing is asked for again
+
+
+def test_no_more_images_are_held_than_are_timed(monkeypatch):
+    detector, given = fsaf.build_detector(presets.get("tiny").model), []
+
+    class Long(Loader):
+        def __init__(self):
+            pass
+
+        def epoch(self, *args):
+            for _ in range(100):
+                given.append(1)
+                yield Batch([torch.zeros(3, 64, 64, dtype=torch.uint8)], [], [])
+
+    monkeypatch.setattr(reproduce, "TIMED", 2)
+    assert reproduce._speed(detector, Long()) > 0
+    assert len(given) == 2
 
 
 def test_a_set_of_other_classes_is_refused(tmp_path):
