@@ -4,13 +4,14 @@ import mmap
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64, UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -18,13 +19,7 @@ from ..config import FSAFError
 from .index import CocoIndex, open_index
 
 MIN_SIDE = 32  # pixels; training leaves out images with a shorter side, as the reference does
-MAX_PIXELS = 89_478_485  # of a picture, Pillow's own limit; a small file can claim any number
 NO_PIXELS = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF")  # Pillow knows their names; EPS is a program, and is not run
-ORIENTATION = 0x0112  # EXIF's tag; what undoes each of its values:
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
-}  # fmt: skip
 CACHE_BYTES = 256 * 2**20  # sets whose decoded images need no more than this are decoded once
 
 
@@ -66,22 +61,19 @@ def load_image(path: Path | str) -> Image.Image:
     """The picture as RGB (the first, of several), turned as its EXIF orientation says; `as_rgb` tells how grey levels are read.
 
     Raises:
-        FSAFError: "photo.jpg: not a readable image (...)"; "photo.jpg: 20000 x 20000 pixels are more than ...".
+        FSAFError: "photo.jpg: not a readable image (...)"; "photo.jpg: too many pixels: make it smaller."
     """
     if not os.path.isfile(path):  # opening a pipe would wait for ever, reading a device too
         raise FSAFError(f"{path}: {'not a file' if os.path.exists(path) else 'no such file'}: give the path of an image.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of oddities that Pillow gets along with; a picture too large is refused here
+            warnings.simplefilter("ignore")  # of oddities that Pillow gets along with
+            warnings.simplefilter("error", Image.DecompressionBombWarning)  # a small file can claim any number of pixels
             with Image.open(path) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise FSAFError(f"{path}: {picture.width} x {picture.height} pixels are more than are read: make it smaller.")
                 if picture.format in NO_PIXELS:
                     raise ValueError(f"{picture.format} is no format of pixels")
                 return as_rgb(picture)
-    except FSAFError:
-        raise
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise FSAFError(f"{path}: too many pixels: make it smaller.") from None
     except Exception as error:  # a broken file breaks its reader in many ways
         reason = " ".join((str(error) or type(error).__name__).split())
@@ -99,13 +91,9 @@ def as_rgb(picture: Image.Image) -> Image.Image:
     """
     if not picture.width * picture.height:
         raise ValueError("it has no pixels")
-    picture.load()  # a TIFF is turned by this already
-    try:
-        turn = TURNS.get(picture.getexif().get(ORIENTATION, 1))
-    except Exception:  # broken EXIF is no reason to lose the picture
-        turn = None
-    if turn is not None:
-        picture = picture.transpose(turn)
+    picture = picture.copy()  # what was given stays as it is
+    with suppress(Exception):  # broken EXIF is no reason to lose the picture
+        ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode[0] in "IF":
         values = np.asarray(picture, dtype=np.float64)
         if not np.isfinite(values).all():
@@ -138,14 +126,13 @@ class CocoDataset(Dataset):
         json_path: a COCO-format json.
         images: the folder that its file names start from.
         train: leave out what training cannot use.
-        keep_empty: keep images without a box in training too.
 
     Raises:
         FSAFError: as `open_index`; "none of the 5000 images of x.json lies in y: ..."; in `[i]` as `load_image`, or
             "x.jpg: 640 x 480 pixels, but the json says ...".
     """
 
-    def __init__(self, json_path: Path | str, images: Path | str, train: bool, keep_empty: bool = False) -> None:
+    def __init__(self, json_path: Path | str, images: Path | str, train: bool) -> None:
         self.index: CocoIndex = open_index(json_path)
         self.json_path, self.root = Path(json_path), Path(images)
         if not self.root.is_dir():
@@ -154,9 +141,7 @@ class CocoDataset(Dataset):
         there = self._present()
         keep = there.copy()
         if train:
-            keep &= np.minimum(index.widths, index.heights) >= MIN_SIDE
-            if not keep_empty:
-                keep &= np.diff(index.box_ends) > 0
+            keep &= (np.minimum(index.widths, index.heights) >= MIN_SIDE) & (np.diff(index.box_ends) > 0)
         self.kept = np.flatnonzero(keep).astype(np.int32)  # where the dataset's images lie in the index
         self.missing = int((~there).sum())
         self.left_out = len(index) - self.missing - len(self.kept)

@@ -37,7 +37,6 @@ class CocoIndex:
     boxes: Float32[np.ndarray, "A 4"]  # x1 y1 x2 y2, pixels, cut at the image's border
     labels: Int32[np.ndarray, " A"]  # 0..K-1, by ascending category id
     iscrowd: Bool[np.ndarray, " A"]
-    areas: Float32[np.ndarray, " A"]  # the json's own, in pixels (of the segmentation, in COCO)
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     counts: dict[str, int]  # what was found odd or left out
@@ -63,12 +62,6 @@ class CocoIndex:
         """One line on what was read and what was left out."""
         said = [f"{len(self):,} images, {len(self.boxes):,} boxes of {len(self.class_names)} classes"]
         return ", ".join(said + [f"{count:,} {what}" for what, count in self.counts.items() if count])
-
-
-_ARRAYS: dict[str, type] = {
-    "image_ids": np.int64, "widths": np.int32, "heights": np.int32, "names": np.uint8, "name_ends": np.int64,
-    "box_ends": np.int64, "boxes": np.float32, "labels": np.int32, "iscrowd": np.bool_, "areas": np.float32,
-}  # fmt: skip
 
 
 def _without_outline(entry: dict) -> dict:
@@ -106,7 +99,7 @@ def _parse(path: Path) -> CocoIndex:
                 if key == "annotations":
                     x, y, w, h = entry.get("bbox") or (0, 0, 0, 0)
                     own_id = entry.get("id", -1 - len(numbers))
-                    numbers.extend((entry["image_id"], entry["category_id"], own_id, int(entry.get("iscrowd", 0))))
+                    numbers.extend((entry["image_id"], entry["category_id"], own_id, int(entry.get("iscrowd", 0)) != 0))
                     measures.extend((entry.get("area", w * h), x, y, w, h))
                 elif key == "categories":
                     counts["duplicate categories dropped"] += int(entry["id"]) in categories
@@ -160,16 +153,22 @@ def _parse(path: Path) -> CocoIndex:
     kept = kept[np.argsort(image[kept], kind="stable")]
     per_image = np.bincount(image[kept], minlength=len(image_ids))
     counts["boxes clipped"] = int((beyond > 0.5).any(1).sum())  # less than that is rounding in the json
-    counts["crowds"] = int((crowd[kept] != 0).sum())
+    counts["crowds"] = int(crowd[kept].sum())
     counts["images without a box"] = int((per_image == 0).sum())
-    values = (
-        image_ids, sizes[0], sizes[1], np.frombuffer(bytes(names), np.uint8), np.array(name_ends, np.int64),
-        np.concatenate([[0], np.cumsum(per_image)]), clipped[kept], np.searchsorted(category_ids, of_category[kept]),
-        crowd[kept], area[kept, 0],
-    )  # fmt: skip
-    arrays: dict[str, Any] = {name: np.ascontiguousarray(value, dtype=_ARRAYS[name]) for name, value in zip(_ARRAYS, values)}
-    names = tuple(categories[c] for c in category_ids)
-    return CocoIndex(**arrays, class_names=names, category_ids=tuple(category_ids), counts=counts)
+    return CocoIndex(
+        image_ids=image_ids.copy(),
+        widths=sizes[0].astype(np.int32),
+        heights=sizes[1].astype(np.int32),
+        names=np.frombuffer(names, np.uint8),
+        name_ends=np.array(name_ends, np.int64),
+        box_ends=np.concatenate([[0], np.cumsum(per_image)]),
+        boxes=clipped[kept].astype(np.float32),
+        labels=np.searchsorted(category_ids, of_category[kept]).astype(np.int32),
+        iscrowd=crowd[kept].astype(bool),
+        class_names=tuple(categories[c] for c in category_ids),
+        category_ids=tuple(category_ids),
+        counts=counts,
+    )
 
 
 def open_index(json_path: Path | str) -> CocoIndex:
@@ -208,7 +207,7 @@ def _load(file: Path) -> CocoIndex:
     """Map an index that was written before."""
     with safe_open(file, "pt") as stored:
         facts = json.loads(stored.metadata()["facts"])
-        arrays = {name: stored.get_tensor(name).numpy() for name in _ARRAYS}
+        arrays = {name: stored.get_tensor(name).numpy() for name in stored.keys()}  # noqa: SIM118
     if facts.pop("version") != VERSION:
         raise ValueError("it is laid out in another way")
     lists = {name: tuple(value) for name, value in facts.items() if isinstance(value, list)}
@@ -217,8 +216,8 @@ def _load(file: Path) -> CocoIndex:
 
 def _keep(index: CocoIndex, file: Path) -> CocoIndex:
     """Write the index and map it; where it cannot be written, the index as it is."""
-    facts = {name: getattr(index, name) for name in ("class_names", "category_ids", "counts", "stamp", "sha256")}
-    arrays = {name: getattr(index, name) for name in _ARRAYS}
+    arrays = {name: value for name, value in vars(index).items() if isinstance(value, np.ndarray)}
+    facts = {name: value for name, value in vars(index).items() if name not in {*arrays, "file"}}
     part = file.with_name(f"{file.name}.{os.getpid()}")  # others may be about the same
     try:
         part.write_bytes(save(arrays, {"facts": json.dumps({"version": VERSION, **facts})}))

@@ -83,7 +83,7 @@ def zeros(megabytes: int) -> bytes:
 PIXELS = zlib.compress(bytes(48 * (1 + 64 * 3)))  # of 64 x 48
 BOMBS = {
     "60000 x 60000": (lambda: png(60_000, 60_000, pixels=zeros(8)), "pixels"),
-    "10000 x 10000": (lambda: png(10_000, 10_000, pixels=zeros(8)), "10000 x 10000 pixels are more than are read"),
+    "10000 x 10000": (lambda: png(10_000, 10_000, pixels=zeros(8)), "too many pixels"),
     "2147483647 wide": (lambda: png(2**31 - 1, 1, pixels=PIXELS), "pixels"),
     "colour profile": (lambda: png(64, 48, chunk(b"iCCP", b"a\0\0" + zeros(200)), PIXELS), "too large"),
     "text": (lambda: png(64, 48, chunk(b"zTXt", b"a\0\0" + zeros(200)), PIXELS), "too large"),
