@@ -6,7 +6,7 @@ import torch
 from solutions.ch01 import boxes_in_window, flip_boxes, labels_of
 from torch import Tensor
 
-from . import Case, Checker, Slip
+from . import STAR, Case, Checker, Slip
 
 
 def _appearance(used: list[int], categories: list[int]) -> list[int]:
@@ -26,10 +26,7 @@ LABELS_SLIPS = (
     Slip(lambda used, ids: [one - 1 for one in used], "ids with gaps: COCO's 80 ids run to 90, so id − 1 is no label"),
     Slip(lambda used, ids: list(used), "the ids themselves: they are names, labels are places 0..K−1"),
     Slip(lambda used, ids: [ids.index(one) for one in used], "the order: the file's own order says nothing, sort the ids first"),
-    Slip(
-        lambda used, ids: [sorted(ids).index(one) + 1 for one in used],
-        "where counting starts: at 0, background has no label",
-    ),
+    Slip(lambda used, ids: [sorted(ids).index(one) + 1 for one in used], "where counting starts: at 0, background has no label"),
     Slip(_appearance, "the order: you number the classes as they come up among the objects, not by ascending id"),
     Slip(
         lambda used, ids: [sorted(set(used)).index(one) for one in used],
@@ -41,7 +38,7 @@ LABELS_SLIPS = (
 check_labels_of = Checker(labels_of, LABELS_CASES, LABELS_SLIPS)
 
 
-_BOXES = torch.tensor([[6.46, 38.64, 40.25, 89.75], [0.0, 10.0, 30.0, 20.0], [100.0, 0.0, 128.0, 128.0]])
+_BOXES = torch.tensor([STAR, (0.0, 10.0, 30.0, 20.0), (100.0, 0.0, 128.0, 128.0)])
 
 
 def _columns(x1: Callable, x2: Callable) -> Callable[[Tensor, float], Tensor]:
@@ -87,7 +84,7 @@ _SEEN = torch.tensor([[30.0, 40.0, 50.0, 80.0]])
 _HALF = torch.tensor([[10.0, 40.0, 30.0, 60.0]])
 _MANY = torch.tensor(
     [
-        [6.46, 38.64, 40.25, 89.75],
+        STAR,
         [0.0, 40.0, 22.0, 60.0],
         [30.69, 21.94, 91.5, 115.47],
         [2.0, 2.0, 12.0, 12.0],
@@ -144,10 +141,7 @@ WINDOW_SLIPS = (
     Slip(_in_window(shift=False), f"{_ORIGIN} (yours are still in the image's pixels)"),
     Slip(_in_window(cut=False), "the sides: what reaches out of the window is cut off at its border"),
     Slip(_in_window(shift=False, cut=False), "the cut and the shift: the boxes that stay come out as they went in"),
-    Slip(
-        _in_window(clamp=False),
-        "boxes beyond a corner: both sides of the overlap are negative, and minus times minus is plus",
-    ),
+    Slip(_in_window(clamp=False), "boxes beyond a corner: both sides of the overlap are negative, and minus times minus is plus"),
     Slip(_in_window(share="union"), "the share: you divide by the union; a small box inside the window would go"),
     Slip(_in_window(share="window"), "the share: it is of the box's own area, not of the window's"),
     Slip(_in_window(share="any"), "the share: every box that touches the window stays, however little is left"),

@@ -98,7 +98,11 @@ FOLD_CASES = (
 )
 
 
-def _fold(scale: Callable[..., Tensor], bias: Callable[..., Tensor], axis: int = 0) -> Callable:
+def _fold(
+    scale: Callable[..., Tensor] = lambda gamma, var, eps: gamma / (var + eps).sqrt(),
+    bias: Callable[..., Tensor] = lambda beta, mean, factor: beta - mean * factor,
+    axis: int = 0,
+) -> Callable:
     """The exercise with another scale, another bias, or the scale along another axis."""
 
     def function(weight: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -109,28 +113,20 @@ def _fold(scale: Callable[..., Tensor], bias: Callable[..., Tensor], axis: int =
     return function
 
 
-def _scale(gamma: Tensor, var: Tensor, eps: float) -> Tensor:
-    return gamma / (var + eps).sqrt()
-
-
-def _bias(beta: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
-    return beta - mean * factor
-
-
 FOLD_SLIPS = (
-    Slip(_fold(_scale, _bias, axis=1), "the axis: the norm's numbers belong to output channels, the first axis of the weight"),
-    Slip(_fold(_scale, _bias, axis=3), "the axis: without [:, None, None, None] they are multiplied along the kernel's columns"),
-    Slip(_fold(lambda g, v, e: g / (v + e), _bias), "the root: divide by √(σ² + ε), not by the variance"),
-    Slip(_fold(lambda g, v, e: g / v.sqrt(), _bias), "ε: it is missing under the root"),
-    Slip(_fold(lambda g, v, e: g / (v.sqrt() + e), _bias), "ε: it belongs under the root, added to the variance"),
-    Slip(_fold(lambda g, v, e: g / (v + e**2).sqrt(), _bias), "ε: it is added as it is, not squared"),
-    Slip(_fold(lambda g, v, e: 1 / (v + e).sqrt(), _bias), "γ: it is missing"),
-    Slip(_fold(lambda g, v, e: g * (v + e).sqrt(), _bias), "the root: it divides"),
-    Slip(_fold(_scale, lambda b, m, f: b - m), "the bias: the mean is scaled too, β − μ·γ/√(σ² + ε)"),
-    Slip(_fold(_scale, lambda b, m, f: b), "the bias: the mean is missing, β − μ·γ/√(σ² + ε)"),
-    Slip(_fold(_scale, lambda b, m, f: b + m * f), "the bias: the mean is subtracted"),
-    Slip(_fold(_scale, lambda b, m, f: (b - m) * f), "the bias: β is added after the scaling, it is not scaled itself"),
-    Slip(_fold(_scale, lambda b, m, f: -m * f), "the bias: β is missing"),
+    Slip(_fold(axis=1), "the axis: the norm's numbers belong to output channels, the first axis of the weight"),
+    Slip(_fold(axis=3), "the axis: without [:, None, None, None] they are multiplied along the kernel's columns"),
+    Slip(_fold(lambda g, v, e: g / (v + e)), "the root: divide by √(σ² + ε), not by the variance"),
+    Slip(_fold(lambda g, v, e: g / v.sqrt()), "ε: it is missing under the root"),
+    Slip(_fold(lambda g, v, e: g / (v.sqrt() + e)), "ε: it belongs under the root, added to the variance"),
+    Slip(_fold(lambda g, v, e: g / (v + e**2).sqrt()), "ε: it is added as it is, not squared"),
+    Slip(_fold(lambda g, v, e: 1 / (v + e).sqrt()), "γ: it is missing"),
+    Slip(_fold(lambda g, v, e: g * (v + e).sqrt()), "the root: it divides"),
+    Slip(_fold(bias=lambda b, m, f: b - m), "the bias: the mean is scaled too, β − μ·γ/√(σ² + ε)"),
+    Slip(_fold(bias=lambda b, m, f: b), "the bias: the mean is missing, β − μ·γ/√(σ² + ε)"),
+    Slip(_fold(bias=lambda b, m, f: b + m * f), "the bias: the mean is subtracted"),
+    Slip(_fold(bias=lambda b, m, f: (b - m) * f), "the bias: β is added after the scaling, it is not scaled itself"),
+    Slip(_fold(bias=lambda b, m, f: -m * f), "the bias: β is missing"),
     Slip(lambda w, *rest: (w, fold(w, *rest)[1]), "the weight: it is scaled too"),
     Slip(lambda *numbers: fold(*numbers)[0], "what you return: weight and bias"),
 )

@@ -31,7 +31,7 @@ SHAPE_CASES = (
 )
 SHAPE_SLIPS = (
     Slip(_shapes(lambda n: n // 2), "the halving: a map of 25 rows becomes one of 13; you round down"),
-    Slip(_shapes(round), "the halving: it is missing"),
+    Slip(_shapes(lambda n: n), "the halving: it is missing"),
     Slip(_shapes(lambda n: round(n / 2)), "the halving: Python's round takes halves to the even number; here a half goes up"),
     Slip(_shapes(lambda n: max(n // 2, 1)), "the halving: a map of 25 rows becomes one of 13; you round down"),
     Slip(lambda h, w, last: level_shapes(w, h, last), "rows and columns: they are swapped; rows go with the height"),
@@ -64,7 +64,12 @@ WHERE_CASES = (
 )
 
 
-def _where_variant(step: Callable[[int, int, int], tuple[int, int]], first: int = 3, late: bool = False, keep: bool = False):
+def _where_variant(
+    step: Callable[[int, int, int], tuple[int, int]] = lambda r, rows, columns: divmod(r, columns),
+    first: int = 3,
+    late: bool = False,
+    keep: bool = False,
+) -> Callable:
     """The exercise with another way of splitting, or with faults in the search of the level."""
 
     def function(r: int, shapes: list[tuple[int, int]]) -> tuple[int, int, int]:
@@ -78,22 +83,18 @@ def _where_variant(step: Callable[[int, int, int], tuple[int, int]], first: int 
     return function
 
 
-def _by_columns(r: int, rows: int, columns: int) -> tuple[int, int]:
-    return r // columns, r % columns
-
-
 WHERE_SLIPS = (
     Slip(
         lambda r, shapes: (3, *divmod(r, shapes[0][1])),
         "the level: P3 has only its rows × columns cells, the next one is P4's first",
     ),
-    Slip(_where_variant(_by_columns, first=0), "the level's number: the first level is P3, so 3, not 0"),
-    Slip(_where_variant(_by_columns, first=1), "the level's number: the first level is P3, so 3, not 1"),
+    Slip(_where_variant(first=0), "the level's number: the first level is P3, so 3, not 0"),
+    Slip(_where_variant(first=1), "the level's number: the first level is P3, so 3, not 1"),
     Slip(
-        _where_variant(_by_columns, late=True),
+        _where_variant(late=True),
         "the last cell of a level: r equal to the number of its cells is the next level's first (<, not <=)",
     ),
-    Slip(_where_variant(_by_columns, keep=True), "what is left of r: take the cells of the finer levels off before you split it"),
+    Slip(_where_variant(keep=True), "what is left of r: take the cells of the finer levels off before you split it"),
     Slip(_where_variant(lambda r, m, n: (r % n, r // n)), "row and column: they are swapped"),
     Slip(_where_variant(lambda r, m, n: (r % m, r // m)), "the order within a level: row by row, yours goes column by column"),
     Slip(
@@ -157,19 +158,8 @@ def _inside_variant(
     return function
 
 
-def _columns_first(box: tuple, stride: int, rows: int, columns: int) -> tuple[int, ...]:
-    a, b, c, d = cells_inside(box, stride, rows, columns)
-    return c, d, a, b
-
-
-def _as_box(box: tuple, stride: int, rows: int, columns: int) -> tuple[int, ...]:
-    a, b, c, d = cells_inside(box, stride, rows, columns)
-    return c, a, d, b
-
-
-def _corners(box: tuple, stride: int, rows: int, columns: int) -> tuple[int, ...]:
-    a, b, c, d = cells_inside(box, stride, rows, columns)
-    return a, c, b, d
+def _in_order(*places: int) -> Callable[..., tuple[int, ...]]:
+    return lambda *args: tuple(cells_inside(*args)[place] for place in places)
 
 
 def _limits_swapped(box: tuple, stride: int, rows: int, columns: int) -> tuple[int, ...]:
@@ -178,9 +168,14 @@ def _limits_swapped(box: tuple, stride: int, rows: int, columns: int) -> tuple[i
 
 
 INSIDE_SLIPS = (
-    Slip(_columns_first, "the order of what you return: rows first, then columns"),
-    Slip(_as_box, "the order of what you return: first_row, end_row, first_column, end_column; yours is that of a box"),
-    Slip(_corners, "the order of what you return: first_row, end_row, first_column, end_column; yours is two corners"),
+    Slip(_in_order(2, 3, 0, 1), "the order of what you return: rows first, then columns"),
+    Slip(
+        _in_order(2, 0, 3, 1),
+        "the order of what you return: first_row, end_row, first_column, end_column; yours is that of a box",
+    ),
+    Slip(
+        _in_order(0, 2, 1, 3), "the order of what you return: first_row, end_row, first_column, end_column; yours is two corners"
+    ),
     Slip(
         _inside_variant(floor, ceil), "which cells count: those whose centre lies in the box; yours are all that the box touches"
     ),

@@ -17,47 +17,37 @@ _ENCODE = (
     ("another S", (STAR, 1, 0, 32, 2.0, 0.5)),
 )
 ENCODE_CASES = tuple(Case(name, args, _FROM) for name, args in _ENCODE)
+
+
+def _each(change: Callable[[float, int, float], float]) -> Callable[..., list[float]]:
+    """The solution, with each of the four numbers changed by stride and S."""
+    return lambda box, i, j, s, S, c: [change(v, s, S) for v in encode_cell(box, i, j, s, S, c)]
+
+
+def _in_order(*places: int) -> Callable[..., list[float]]:
+    return lambda *args: [encode_cell(*args)[place] for place in places]
+
+
 ENCODE_SLIPS = (
     Slip(lambda box, i, j, s, S, c: encode_cell(box, j, i, s, S, c), "i and j: the row i gives y, the column j gives x"),
     Slip(lambda box, i, j, s, S, c: encode_cell(box, i, j, s, S, 0.0), "half a cell: the cell stands at (j + c), not at j"),
     Slip(lambda box, i, j, s, S, c: encode_cell(box, i, j, s, S, 0.5), "half a cell: c is an argument, not always 0.5"),
     Slip(lambda box, i, j, s, S, c: encode_cell(box, i, j, s, 1.0, c), "S: divide by it as well"),
     Slip(lambda box, i, j, s, S, c: encode_cell(box, i, j, s, 4.0, c), "S: it is an argument, not always 4"),
-    Slip(
-        lambda box, i, j, s, S, c: [v * s for v in encode_cell(box, i, j, s, S, c)],
-        "the stride: divide by it, distances are in cells",
-    ),
-    Slip(
-        lambda box, i, j, s, S, c: [v * s * S for v in encode_cell(box, i, j, s, S, c)],
-        "the units: these are pixels, divide by S * stride",
-    ),
-    Slip(lambda box, i, j, s, S, c: [v * S * S for v in encode_cell(box, i, j, s, S, c)], "S: divide by it, you multiply"),
-    Slip(
-        lambda box, i, j, s, S, c: [-v for v in encode_cell(box, i, j, s, S, c)],
-        "the signs: inside the box all four are positive",
-    ),
-    Slip(
-        lambda box, i, j, s, S, c: [max(v, 0.0) for v in encode_cell(box, i, j, s, S, c)],
-        "a cell outside: its negative distances tell so, keep them",
-    ),
-    Slip(
-        lambda box, i, j, s, S, c: [encode_cell(box, i, j, s, S, c)[k] for k in (1, 0, 3, 2)], "the order: l t r b, not t l b r"
-    ),
-    Slip(
-        lambda box, i, j, s, S, c: [encode_cell(box, i, j, s, S, c)[k] for k in (0, 2, 1, 3)], "the order: l t r b, not l r t b"
-    ),
-    Slip(
-        lambda box, i, j, s, S, c: [encode_cell(box, i, j, s, S, c)[k] for k in (1, 3, 0, 2)], "the order: l t r b, not t b l r"
-    ),
+    Slip(_each(lambda v, s, S: v * s), "the stride: divide by it, distances are in cells"),
+    Slip(_each(lambda v, s, S: v * s * S), "the units: these are pixels, divide by S * stride"),
+    Slip(_each(lambda v, s, S: v * S * S), "S: divide by it, you multiply"),
+    Slip(_each(lambda v, s, S: -v), "the signs: inside the box all four are positive"),
+    Slip(_each(lambda v, s, S: max(v, 0.0)), "a cell outside: its negative distances tell so, keep them"),
+    Slip(_in_order(1, 0, 3, 2), "the order: l t r b, not t l b r"),
+    Slip(_in_order(0, 2, 1, 3), "the order: l t r b, not l r t b"),
+    Slip(_in_order(1, 3, 0, 2), "the order: l t r b, not t b l r"),
     Slip(lambda box, i, j, s, S, c: encode_cell(box, i, j, s, S, c / s), "half a cell: c is in cells, times stride it is pixels"),
     Slip(
         lambda box, i, j, s, S, c: encode_cell([*box[:2], box[0] + box[2], box[1] + box[3]], i, j, s, S, c),
         "the box: x1 y1 x2 y2, two corners; you take the last two for its sides",
     ),
-    Slip(
-        lambda box, i, j, s, S, c: [abs(v) for v in encode_cell(box, i, j, s, S, c)],
-        "the signs: from a cell outside the box some distances are negative; keep that",
-    ),
+    Slip(_each(lambda v, s, S: abs(v)), "the signs: from a cell outside the box some distances are negative; keep that"),
 )
 
 

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from . import STAR, Case, Checker, Slip, within
 
-INF = float("inf")
 TRIANGLE = (40.39, 61.63, 59.0, 67.92)
 
 
@@ -159,7 +158,7 @@ def _reference(
         def covered(at: Tensor, low: float, high: float) -> Tensor:
             at = at + square * stride
             half = wide * stride / 2
-            return ((at + half).clamp(max=high) - (at - half).clamp(min=low)).clamp(min=-INF if negative else 0)
+            return ((at + half).clamp(max=high) - (at - half).clamp(min=low)).clamp(min=-math.inf if negative else 0)
 
         overlap = covered(row, y - h / 2, y + h / 2) * covered(column, x - w / 2, x + w / 2)
         limits = {"full": (x1, y1, x2, y2), "effective": (x - w / 2, y - h / 2, x + w / 2, y + h / 2)}
@@ -204,10 +203,7 @@ REFERENCE_SLIPS = (
     Slip(_reference(least=lambda cell, box: 0.0), f"{_SQUARE}: more than 0.01 · stride², not just more than nothing"),
     Slip(_reference(least=lambda cell, box: -1.0), f"{_SQUARE}; you left it out, or took the whole box"),
     Slip(_reference(least=lambda cell, box: 0.1 * cell), f"{_SQUARE}: 0.01 of it, not 0.1"),
-    Slip(
-        _reference(wide=2.0),
-        "the square: half a stride to each side of the point; yours is twice as wide",
-    ),
+    Slip(_reference(wide=2.0), "the square: half a stride to each side of the point; yours is twice as wide"),
     Slip(_reference(least=lambda cell, box: 0.01 / 1.01 * (cell + box)), f"{_SQUARE}; you divide by the union, which is an IoU"),
     Slip(_reference(negative=True), f"{_SQUARE}; where the two miss each other both ways, minus times minus is no overlap"),
     Slip(
@@ -240,7 +236,6 @@ def _targets(
     settle: str = "all",
     by: str = "area",
     belt_only: bool = False,
-    belt_is: int = -1,
 ) -> Callable[..., Tensor]:
     """The solution with one thing otherwise: a source of slips."""
 
@@ -257,7 +252,7 @@ def _targets(
         for n in order:
             if near(chosen[n], level):
                 part = ignoring[n] & ~effective[n] if belt_only else ignoring[n]
-                (result if all_classes else result[labels[n]])[..., part] = belt_is
+                (result if all_classes else result[labels[n]])[..., part] = -1
         for n in order:
             if learns(chosen[n], level):
                 mine = effective[n] if settle == "none" else owner == n
@@ -375,7 +370,6 @@ TARGETS_SLIPS = (
         _targets(belt_only=True), "what is ignored: the whole ignoring box, effective cells included, where they are not positive"
     ),
     Slip(_targets(belt_wins=True), "a cell that is effective for one and ignored for another of the same class: effective wins"),
-    Slip(_targets(belt_is=0), "the belt: −1, it teaches nothing; yours is negative"),
 )
 
 

@@ -12,10 +12,8 @@ from torch.nn.functional import logsigmoid
 from . import Case, Checker, Slip, nothing, within
 from .runs import DETACHED, numbers, with_slopes
 
-INF = float("inf")
 
-
-def means(kind: str = "mean", none: float = INF, shift: int = 1, share: str = "own") -> Callable[..., Tensor]:
+def means(kind: str = "mean", none: float = math.inf, shift: int = 1, share: str = "own") -> Callable[..., Tensor]:
     """The solution with one thing otherwise: a source of slips."""
 
     def function(cell_loss: Tensor, owner: Tensor, level: Tensor, num_instances: int, num_levels: int) -> Tensor:
@@ -37,7 +35,7 @@ def means(kind: str = "mean", none: float = INF, shift: int = 1, share: str = "o
 _OWNER = torch.tensor([0, 1, 1, 2, 2, 0, 1, 2, 2, 2, 0, 3])
 _LEVEL = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
 _LOSS = torch.tensor([9.0, 1.0, 3.0, 0.5, 0.7, 9.0, 1.5, 0.25, 0.35, 0.9, 9.0, 2.0])
-_NONE = "an instance without a cell at a level: its loss is inf there, so that it is never the least"
+NONE = "an instance without a cell at a level: its loss is inf there, so that it is never the least"
 _MEAN = "the mean over the cells that the instance owns at that level"
 
 
@@ -51,7 +49,7 @@ MEANS_CASES = (
     ),
     Case("cells of nobody in between", (_LOSS[:6], _OWNER[:6], _LEVEL[:6], 2, 1), "owner: 0 is nobody, instance n is n + 1"),
     Case("three instances at three levels", (_LOSS, _OWNER, _LEVEL, 3, 3), _MEAN),
-    Case("an instance that owns nothing", (_LOSS, _OWNER, _LEVEL, 4, 3), _NONE),
+    Case("an instance that owns nothing", (_LOSS, _OWNER, _LEVEL, 4, 3), NONE),
     Case(
         "losses of zero",
         (_LOSS * 0, _OWNER, _LEVEL, 3, 3),
@@ -68,11 +66,11 @@ MEANS_SLIPS = (
     Slip(means(share="all"), "the divisor: the instance's own cells at the level, not all R"),
     Slip(means("min"), "the mean: you take its best cell"),
     Slip(means("max"), "the mean: you take its worst cell"),
-    Slip(means(none=0.0), f"{_NONE}; yours is 0, the least of all"),
-    Slip(means(none=float("nan")), f"{_NONE}; yours is nan, the mean of nothing"),
-    Slip(means(none=-1.0), f"{_NONE}; yours is −1, which is less than any loss"),
-    Slip(means(none=1e6), f"{_NONE}; the reference has 1e6 here, this core has inf"),
-    Slip(means(none=1e5), f"{_NONE}; a large number is not inf"),
+    Slip(means(none=0.0), f"{NONE}; yours is 0, the least of all"),
+    Slip(means(none=float("nan")), f"{NONE}; yours is nan, the mean of nothing"),
+    Slip(means(none=-1.0), f"{NONE}; yours is −1, which is less than any loss"),
+    Slip(means(none=1e6), f"{NONE}; the reference has 1e6 here, this core has inf"),
+    Slip(means(none=1e5), f"{NONE}; a large number is not inf"),
     Slip(means(shift=0), "owner: 0 is nobody, and instance n is n + 1; yours is one off"),
 )
 _AXES = Slip(lambda *args: level_means(*args).T, "the axes: instances are rows, levels are columns")
@@ -83,17 +81,29 @@ _ALPHA = "alpha: 0.25 where the answer is 1, 0.75 where it is 0"
 
 
 def other_focal(
-    alpha: float = 0.25, gamma: float = 2, whole: float = 1, swapped: bool = False, twice: bool = False, naive: bool = False
+    alpha: float = 0.25,
+    gamma: float = 2,
+    whole: float = 1,
+    swapped: bool = False,
+    twice: bool = False,
+    naive: bool = False,
+    frozen: bool = False,
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """The focal loss with one thing otherwise: a source of slips."""
 
     def function(logits: Tensor, answers: Tensor) -> Tensor:
         hit = torch.where(answers > 0, 1, -1) * (logits.sigmoid() if twice else logits)
         easy = (hit if swapped else -hit).sigmoid()
+        easy = easy.detach() if frozen else easy
         log = hit.sigmoid().log() if naive else logsigmoid(hit)
         return -whole * torch.where(answers > 0, alpha, 1 - alpha) * easy**gamma * log
 
     return function
+
+
+def _softmax(logits: Tensor, answers: Tensor) -> Tensor:
+    p = logits.softmax(-1)
+    return torch.where(answers > 0, -0.25 * (1 - p) ** 2 * p.log(), -0.75 * p**2 * (1 - p).log())
 
 
 FOCAL_SLIPS = (
@@ -106,13 +116,16 @@ FOCAL_SLIPS = (
     Slip(other_focal(alpha=0.5, gamma=0, whole=2), "alpha and gamma: this is plain cross entropy"),
     Slip(other_focal(swapped=True), "the factor: (1 − p)² where the answer is 1, p² where it is 0; yours are swapped"),
     Slip(other_focal(twice=True), "the sigmoid: it is applied twice"),
+    Slip(_softmax, "p: each class has a sigmoid of its own; a softmax makes them share one"),
 )
+FROZEN = Slip(other_focal(frozen=True), "the gradient: p stands in the factor (1 − p)², too; yours is detached there")
 IOU_SLIPS = (
     Slip(lambda a, b: 1 - (-iou_loss(a, b)).exp(), "the box loss: −ln IoU, not 1 − IoU"),
     Slip(lambda a, b: (-iou_loss(a, b)).exp(), "the box loss: −ln IoU, not the IoU itself"),
     Slip(lambda a, b: -iou_loss(a, b), "the sign: −ln IoU is positive"),
     Slip(lambda a, b: iou_loss(a, b) / math.log(2), "the logarithm: the natural one"),
     Slip(lambda a, b: iou_loss(a, b) / math.log(10), "the logarithm: the natural one"),
+    Slip(lambda a, b: (1 + iou_loss(a, b).exp()).log(), "the union: area + area − overlap; you count the overlap twice"),
 )
 
 
@@ -154,7 +167,7 @@ def _crossed(offsets: Tensor, targets: Tensor) -> Tensor:
 def _choose(
     loss: Callable[[Tensor, Tensor, Tensor, int], Tensor] = OF_A_CELL,
     cells: str = "mean",
-    none: float = INF,
+    none: float = math.inf,
     worst: bool = False,
     last: bool = False,
     nowhere: int = -1,
@@ -235,7 +248,7 @@ def _mean_first(levels: Sequence[tuple[Tensor, Tensor, Tensor]], label: int) -> 
     """As if the IoU were averaged before its logarithm is taken."""
     table, level = choose_level([(logits, targets, targets) for logits, _, targets in levels], label)
     shares = [(-iou_loss(offsets, targets)).exp().mean().detach() for _, offsets, targets in levels]
-    table = torch.where(table.isinf(), INF, table - torch.stack(shares).log())
+    table = torch.where(table.isinf(), math.inf, table - torch.stack(shares).log())
     return table, level if level < 0 else int(table.argmin())
 
 
@@ -250,18 +263,6 @@ def _unclamped(least: float, below: float) -> Callable[[Tensor, Tensor], Tensor]
     return function
 
 
-def _softmax(logits: Tensor, answers: Tensor) -> Tensor:
-    hit = torch.where(answers > 0, logits.softmax(-1), 1 - logits.softmax(-1))
-    return -torch.where(answers > 0, 0.25, 0.75) * (1 - hit) ** 2 * hit.log()
-
-
-def _constant_factor(logits: Tensor, answers: Tensor) -> Tensor:
-    factor = focal(logits, answers) / logsigmoid(torch.where(answers > 0, logits, -logits))
-    return factor.detach() * logsigmoid(torch.where(answers > 0, logits, -logits))
-
-
-_SIGMOID = "p: each class has a sigmoid of its own; a softmax makes them share one"
-_UNION = "the union: area + area − overlap; you count the overlap twice"
 _BACK = "what comes back: the pair (losses, level)"
 CHOICE_SLIPS = (
     Slip(_choose(detached=False), "gradient: choosing must not teach; compute it under torch.no_grad() or detach the losses"),
@@ -282,9 +283,9 @@ CHOICE_SLIPS = (
     Slip(_choose(nowhere=0), "an instance without any cell: −1; argmin of nothing but inf says 0"),
     Slip(_choose(cells="best"), "the mean over its cells; you take the best of them"),
     Slip(_mean_first, "the mean of −ln IoU over the cells; yours is −ln of the mean IoU"),
-    Slip(_choose(cell_loss(_softmax)), _SIGMOID),
-    Slip(_choose(cell_loss(box=lambda a, b: (1 + iou_loss(a, b).exp()).log())), _UNION),
-    Slip(_choose(cell_loss(box=_unclamped(1e-6, -INF))), "no overlap: a shared side below 0 is 0; minus times minus is plus"),
+    Slip(
+        _choose(cell_loss(box=_unclamped(1e-6, -math.inf))), "no overlap: a shared side below 0 is 0; minus times minus is plus"
+    ),
     Slip(_choose(cell_loss(box=_unclamped(0.0, 0.0))), "no overlap: the IoU is taken as at least 1e-6, −ln 0 would be infinite"),
     Slip(lambda *args: choose_level(*args)[0], f"{_BACK}; the level is missing"),
     Slip(lambda *args: choose_level(*args)[1], f"{_BACK}; the losses are missing"),
@@ -382,6 +383,7 @@ TRAINING_SLIPS = (
     Slip(training_loss(divisor="more"), "the normaliser: the number of positive cells, at least 1; you add 1 always"),
     Slip(training_loss(counted="all"), "ignored entries: yours count as negatives"),
     Slip(training_loss(counted="not ignored"), "an entry that is positive and ignored: positive wins"),
+    Slip(training_loss(counted="only ignored"), "ignored entries: they are the ones left out; you keep them"),
     Slip(training_loss(counted="cells"), "ignored entries: one class of a cell is left out, not the whole cell"),
     Slip(
         training_loss(counted="positive cells"), "negatives: cells that are not positive learn to be silent; yours cost nothing"
@@ -392,7 +394,7 @@ TRAINING_SLIPS = (
     Slip(training_loss(lambda x, y: 0 * focal(x, y)), "the two sums: the focal loss is missing"),
     Slip(training_loss(box=lambda a, b: iou_loss(a.detach(), b)), "the gradient: it must flow into the boxes too"),
     Slip(training_loss(lambda x, y: focal(x.detach(), y)), "the gradient: it must flow into the logits too"),
-    *within(training_loss, FOCAL_SLIPS),
+    *within(training_loss, (*FOCAL_SLIPS, FROZEN)),
     *within(lambda box: training_loss(box=box), IOU_SLIPS),
 )
 LOSS_CASES = (
@@ -404,9 +406,5 @@ LOSS_SLIPS = (
     Slip(training_loss(weigh=(False, True)), "weight: it multiplies the focal part too"),
     Slip(training_loss(weigh=(True, False)), "weight: it multiplies the IoU part too"),
     Slip(training_loss(weigh=(False, False)), "weight: it is missing"),
-    Slip(training_loss(_softmax), _SIGMOID),
-    Slip(training_loss(box=lambda a, b: (1 + iou_loss(a, b).exp()).log()), _UNION),
-    Slip(training_loss(_constant_factor), "the gradient: p stands in the factor (1 − p)², too; yours is detached there"),
-    Slip(training_loss(counted="only ignored"), "ignored entries: they are the ones left out; you keep them"),
 )
 check_anchor_free_loss = Checker(anchor_free_loss, LOSS_CASES, LOSS_SLIPS, with_slopes(0, 1))

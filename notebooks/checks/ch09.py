@@ -62,10 +62,6 @@ def _moved(step: float) -> Callable:
     return lambda boxes, scores, labels, threshold: nms(boxes + step * labels[:, None], scores, threshold)
 
 
-def _ascending(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    return nms_by_class(boxes, scores, labels, threshold).sort().values
-
-
 def _mask(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
     return torch.zeros(len(boxes), dtype=torch.bool).index_fill(0, nms_by_class(boxes, scores, labels, threshold), True)
 
@@ -77,7 +73,7 @@ def _stretched(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) 
 NMS_SLIPS = (
     Slip(lambda b, s, k, t: nms(b, s, t), "the classes: this is one NMS for all of them"),
     Slip(_class_after_class, "the order: you list class after class; all kept boxes go in one list, best score first"),
-    Slip(_ascending, "the order: best score first, not by index"),
+    Slip(lambda *args: nms_by_class(*args).sort().values, "the order: best score first, not by index"),
     Slip(_positions_in_class, "the indices: they count within a class; return places in all boxes"),
     Slip(_moved(1), "how far you move each class: by one pixel a class; it must be further than the boxes reach"),
     Slip(_moved(1000), "how far you move each class: a fixed number is too small for some image; take it from the boxes"),
@@ -98,9 +94,14 @@ def _curve(hits: list[bool], objects: int) -> tuple[list[float], list[float]]:
     return [one / entry for entry, one in enumerate(found, 1)], [one / max(objects, 1) for one in found]
 
 
-def _no_envelope(hits: list[bool], objects: int) -> float:
-    precision, recall = _curve(hits, objects)
-    return sum(p * (right - left) for p, right, left in zip(precision, recall, [0.0, *recall]))
+def _steps(height: Callable[[list[float], int], float]) -> Callable[[list[bool], int], float]:
+    """The area under steps whose height at an entry is taken otherwise from the precisions."""
+
+    def area(hits: list[bool], objects: int) -> float:
+        precision, recall = _curve(hits, objects)
+        return sum(height(precision, at) * (right - left) for at, (right, left) in enumerate(zip(recall, [0.0, *recall])))
+
+    return area
 
 
 def _points(count: int) -> Callable[[list[bool], int], float]:
@@ -110,12 +111,6 @@ def _points(count: int) -> Callable[[list[bool], int], float]:
         return sum(values) / count
 
     return mean
-
-
-def _forward_envelope(hits: list[bool], objects: int) -> float:
-    precision, recall = _curve(hits, objects)
-    best = [max(precision[: place + 1]) for place in range(len(precision))]
-    return sum(p * (right - left) for p, right, left in zip(best, recall, [0.0, *recall]))
 
 
 def _trapezia(hits: list[bool], objects: int) -> float:
@@ -141,10 +136,16 @@ AREA_CASES = (
     Case("only false alarms", ([False, False], 3), _STEP, expected=0.0),
 )
 AREA_SLIPS = (
-    Slip(_no_envelope, "the best precision that still comes: you take the precision at the entry itself"),
+    Slip(
+        _steps(lambda precision, at: precision[at]),
+        "the best precision that still comes: you take the precision at the entry itself",
+    ),
     Slip(_points(101), "the number of points: this is COCO's 101-point mean; here the area is exact"),
     Slip(_points(11), "the number of points: this is the old 11-point mean; here the area is exact"),
-    Slip(_forward_envelope, "the direction: the best precision that still comes, not the best so far"),
+    Slip(
+        _steps(lambda precision, at: max(precision[: at + 1])),
+        "the direction: the best precision that still comes, not the best so far",
+    ),
     Slip(_trapezia, "the shape: steps, not slanted lines between the points"),
     Slip(_raw_trapezia, "the shape: steps of the best precision that still comes, not slanted lines along the zigzag"),
     Slip(lambda hits, objects: 100 * area_under_curve(hits, objects), "the unit: a share from 0 to 1, not per cent"),

@@ -1,5 +1,7 @@
 """Checkers of notebook 10: a micro-batch that fits a card, and one loss out of those of several processes."""
 
+from collections.abc import Callable
+
 from solutions.ch10 import fit_card, joined_loss
 
 from . import Case, Checker, Slip
@@ -19,42 +21,38 @@ FIT_CASES = (
 )
 
 
-def _largest(fixed: float, per_image: float, memory: float, batch: int) -> int:
-    return max((micro for micro in range(1, batch + 1) if fixed + micro * per_image <= 0.8 * memory), default=0)
+def _fit(micro_of: Callable[[int, int], int], up: bool = False) -> Callable[..., tuple[int, int]]:
+    """The exercise with another micro-batch, made of the largest that fits and the batch."""
+
+    def function(fixed: float, per_image: float, memory: float, batch: int) -> tuple[int, int]:
+        largest = max((micro for micro in range(1, batch + 1) if fixed + micro * per_image <= 0.8 * memory), default=0)
+        micro = micro_of(largest, batch)
+        return (micro, -(-batch // micro) if up else batch // micro) if micro else (0, 0)
+
+    return function
 
 
-def _no_divisor(fixed: float, per_image: float, memory: float, batch: int) -> tuple[int, int]:
-    micro = _largest(fixed, per_image, memory, batch)
-    return (micro, batch // micro) if micro else (0, 0)
+def _power(largest: int, batch: int) -> int:
+    return max((2**power for power in range(10) if 2**power <= largest and batch % 2**power == 0), default=0)
 
 
-def _no_divisor_up(fixed: float, per_image: float, memory: float, batch: int) -> tuple[int, int]:
-    micro = _largest(fixed, per_image, memory, batch)
-    return (micro, -(-batch // micro)) if micro else (0, 0)
-
-
-def _powers(fixed: float, per_image: float, memory: float, batch: int) -> tuple[int, int]:
-    micro = _largest(fixed, per_image, memory, batch)
-    micro = next((2**power for power in range(10, -1, -1) if 2**power <= micro and batch % 2**power == 0), 0)
-    return (micro, batch // micro) if micro else (0, 0)
-
-
-def _halving(fixed: float, per_image: float, memory: float, batch: int) -> tuple[int, int]:
-    micro = batch
-    while micro and fixed + micro * per_image > 0.8 * memory:
-        micro = micro // 2 if micro % 2 == 0 else 0
-    return (micro, batch // micro) if micro else (0, 0)
-
-
-def _below(fixed: float, per_image: float, memory: float, batch: int) -> tuple[int, int]:
-    return fit_card(fixed + 1e-6, per_image, memory, batch)
+def _halved(largest: int, batch: int) -> int:
+    while batch > largest:
+        batch = 0 if batch % 2 else batch // 2
+    return batch
 
 
 FIT_SLIPS = (
-    Slip(_no_divisor, "the divisor: the micro-batches must make the batch exactly; the largest that fits need not divide it"),
-    Slip(_no_divisor_up, "the divisor: with a remainder the last micro-batch would be smaller; take one that divides the batch"),
-    Slip(_halving, "the divisor: halving again and again passes some by; of 12 it never tries 4"),
-    Slip(_powers, "the divisor: not only powers of two divide a batch"),
+    Slip(
+        _fit(lambda largest, batch: largest),
+        "the divisor: the micro-batches must make the batch exactly; the largest that fits need not divide it",
+    ),
+    Slip(
+        _fit(lambda largest, batch: largest, up=True),
+        "the divisor: with a remainder the last micro-batch would be smaller; take one that divides the batch",
+    ),
+    Slip(_fit(_halved), "the divisor: halving again and again passes some by; of 12 it never tries 4"),
+    Slip(_fit(_power), "the divisor: not only powers of two divide a batch"),
     Slip(lambda f, p, m, b: fit_card(f, p, m / 0.8, b), "the fifth of the card that stays free: you fill it to the brim"),
     Slip(lambda f, p, m, b: fit_card(f, p, m / 4, b), "the fifth: it is what stays free, not what may be used"),
     Slip(lambda f, p, m, b: fit_card(0.0, p, m - f, b), "the fifth: of the whole card, not of what the fixed part leaves over"),
@@ -66,7 +64,7 @@ FIT_SLIPS = (
         lambda f, p, m, b: fit_card(0.0, p, m, b), "the fixed part: weights and what belongs to them are there whatever the batch"
     ),
     Slip(lambda f, p, m, b: fit_card(0.0, f + p, m, b), "the fixed part: it is there once, not once for each image"),
-    Slip(_below, "the border: what fills the four fifths exactly fits (<=)"),
+    Slip(lambda f, *rest: fit_card(f + 1e-6, *rest), "the border: what fills the four fifths exactly fits (<=)"),
     Slip(lambda f, p, m, b: fit_card(f, p, m, b)[::-1], "the order: (micro, accumulate)"),
     Slip(lambda f, p, m, b: fit_card(f, p, m, b)[0], "what you return: a pair, the accumulation too"),
     Slip(

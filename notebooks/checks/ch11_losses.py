@@ -1,5 +1,6 @@
 """Steps 7 to 10 of notebook 11: the focal loss, the table of losses, who learns what, and the loss that trains."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,8 +12,6 @@ from . import Case, Slip, ch06, ch07, nothing, within
 from .ch11_boxes import SIDES, in_pixels
 from .runs import DETACHED, Step, kind, numbers, with_slopes, without_slopes
 
-INF = float("inf")
-
 # Step 7
 
 _FL = "the formula: −0.25 (1 − p)² ln p where the answer is 1, −0.75 p² ln(1 − p) where it is 0, p the sigmoid of the logit"
@@ -21,54 +20,32 @@ _LARGE_LOGIT = (
 )
 
 
-def _half(which: int) -> Callable[[Tensor, Tensor], Tensor]:
-    return lambda x, y: own.focal_loss(x, y) * (y == which)
-
-
-def _frozen_factor(logits: Tensor, answers: Tensor) -> Tensor:
-    factor = torch.where(answers > 0, 0.25 * (-logits).sigmoid() ** 2, 0.75 * logits.sigmoid() ** 2).detach()
-    return -factor * torch.where(answers > 0, logits, -logits).sigmoid().log()
-
-
 FOCAL_CASES = (
     Case("p = 0.5, answer 1", (torch.tensor([0.0]), torch.tensor([1.0])), _FL),
     Case("p = 0.5, answer 0", (torch.tensor([0.0]), torch.tensor([0.0])), _FL),
-    Case(
-        "four logits, both answers",
-        (torch.tensor([[-2.0, -0.5, 1.0, 3.0]] * 2), torch.tensor([[1.0] * 4, [0.0] * 4])),
-        _FL,
-    ),
+    Case("four logits, both answers", (torch.tensor([[-2.0, -0.5, 1.0, 3.0]] * 2), torch.tensor([[1.0] * 4, [0.0] * 4])), _FL),
     Case(
         "two cells of three classes",
         (torch.tensor([[-1.0, 0.3, 2.0], [0.7, -3.0, -0.2]]), torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])),
         _FL,
     ),
     Case(
-        "logits of 200 and −200",
-        (torch.tensor([200.0, -200.0, 200.0, -200.0]), torch.tensor([1.0, 1.0, 0.0, 0.0])),
-        _LARGE_LOGIT,
+        "logits of 200 and −200", (torch.tensor([200.0, -200.0, 200.0, -200.0]), torch.tensor([1.0, 1.0, 0.0, 0.0])), _LARGE_LOGIT
     ),
     Case("no cell", (torch.zeros(0, 3), torch.zeros(0, 3)), "no cells: nothing in, nothing out"),
 )
 FOCAL_SLIPS = (
     *ch07.FOCAL_SLIPS,
+    ch07.FROZEN,
     Slip(ch07.other_focal(naive=True), _LARGE_LOGIT),
     Slip(lambda x, y: -own.focal_loss(x, y), "the sign: a loss is positive, and ln p is negative"),
     Slip(lambda x, y: own.focal_loss(x, 1 - y), "the answers: 1 and 0 are swapped"),
-    Slip(_half(1), "the answer 0: it costs too, else nobody learns to be silent"),
-    Slip(_half(0), "the answer 1: it costs too"),
+    Slip(lambda x, y: own.focal_loss(x, y) * y, "the answer 0: it costs too, else nobody learns to be silent"),
+    Slip(lambda x, y: own.focal_loss(x, y) * (1 - y), "the answer 1: it costs too"),
     Slip(lambda x, y: own.focal_loss(x, y).sum(), "the shape: a loss for each entry; nothing is summed here"),
     Slip(lambda x, y: own.focal_loss(x, y).mean(), "the shape: a loss for each entry; nothing is averaged here"),
     Slip(lambda x, y: own.focal_loss(x, y).sum(-1), "the shape: a loss for each entry; the classes are summed later"),
-    Slip(
-        lambda x, y: own.focal_loss((x.softmax(-1) + 1e-30).log(), y),
-        "the probabilities: a sigmoid of each logit alone, not a softmax over classes",
-    ),
-    Slip(
-        lambda x, y: own.focal_loss(x, y) / torch.log(torch.tensor(2.0)),
-        "the logarithm: the natural one",
-    ),
-    Slip(_frozen_factor, "the gradient: the factor (1 − p)² moves with the logit too; do not detach it"),
+    Slip(lambda x, y: own.focal_loss(x, y) / torch.log(torch.tensor(2.0)), "the logarithm: the natural one"),
     Slip(lambda x, y: own.focal_loss(x, y).detach(), DETACHED),
 )
 FOCAL = Step(own.focal_loss, FOCAL_CASES, FOCAL_SLIPS, with_slopes(0))
@@ -112,7 +89,6 @@ def _scene(seed: int, owner: Sequence[int], level: Sequence[int], num: int, leve
 
 
 _PART = "the loss of instance n at level l: the mean, over the cells it owns there, of focal loss (summed over classes) + −ln IoU"
-_NONE = "an instance without a cell at a level: its loss is inf there, so that it is never the least"
 _ONE_EACH = _scene(0, [1, 1], [0, 1], 1, 2)
 
 
@@ -132,8 +108,8 @@ TABLE_CASES = (
         _scene(2, [0, 1, 0, 1, 0, 1], [0, 0, 0, 0, 1, 1], 1, 2),
         "owner: 0 is nobody, instance n is n + 1",
     ),
-    Case("three instances", _scene(3, [1, 1, 2, 3, 3, 0, 1, 2, 3, 2], [0, 0, 0, 0, 0, 0, 1, 1, 1, 2], 3, 3, 4), _NONE),
-    Case("an instance that owns nothing", _scene(4, [1, 1, 3, 0], [0, 1, 1, 1], 3, 2), _NONE),
+    Case("three instances", _scene(3, [1, 1, 2, 3, 3, 0, 1, 2, 3, 2], [0, 0, 0, 0, 0, 0, 1, 1, 1, 2], 3, 3, 4), ch07.NONE),
+    Case("an instance that owns nothing", _scene(4, [1, 1, 3, 0], [0, 1, 1, 1], 3, 2), ch07.NONE),
     Case("no instance", _scene(5, [0, 0, 0], [0, 0, 1], 0, 2), "an image without objects: a table of 0 rows, (0, L)"),
 )
 TABLE_SLIPS = (
@@ -235,15 +211,15 @@ ASSIGN_CASES = (
     _assign_case("one instance, two levels", "selected: the level of the least loss", [[0.9, 0.4]], [1], 0, 4, 4),
     _assign_case("four levels", _WHERE, [[0.3, 0.5, 0.7, 0.9]], [2], 1, 6, 6, 6, 6),
     _assign_case("the last of four levels", _WHERE, [[0.9, 0.8, 0.7, 0.1]], [0], 2, 6, 6, 6, 6),
-    _assign_case("no cell at two levels", "inf: never the least", [[INF, 0.8, INF, 0.9]], [1], 3, 6, 6, 6, 6),
+    _assign_case("no cell at two levels", "inf: never the least", [[math.inf, 0.8, math.inf, 0.9]], [1], 3, 6, 6, 6, 6),
     _assign_case("a tie", "a tie: the first, finer level", [[0.7, 0.4, 0.4, 0.9]], [1], 4, 6, 6, 6, 6),
     _assign_case(
-        "no cell anywhere", "an instance without a cell: −1, and nothing of it is ignored", [[INF] * 3], [1], 5, 4, 4, 4
+        "no cell anywhere", "an instance without a cell: −1, and nothing of it is ignored", [[math.inf] * 3], [1], 5, 4, 4, 4
     ),
     _assign_case(
         "three instances",
         _WHERE,
-        [[0.2, 0.9, 3.0, 4.0], [2.0, 1.0, 0.5, 3.0], [INF, INF, 2.0, 1.0]],
+        [[0.2, 0.9, 3.0, 4.0], [2.0, 1.0, 0.5, 3.0], [math.inf, math.inf, 2.0, 1.0]],
         [2, 0, 0],
         6,
         *(9, 9, 9, 9),
@@ -273,7 +249,6 @@ ASSIGN_SLIPS = (
     Slip(_assigned(belt="belt"), "ignored: the whole ignoring region, the effective cells too; step 10 lets positives through"),
     Slip(_assigned(belt="positive"), "ignored: the whole ignoring region, positive cells too; step 10 lets positives through"),
     Slip(lambda *args: own.assign(*args)[0], "what you return: three tensors, selected, positive, ignored"),
-    Slip(lambda *args: own.assign(*args)[:2], "what you return: three tensors, selected, positive, ignored"),
     Slip(lambda *args: (*own.assign(*args)[:2], own.assign(*args)[2].T), "the shape: ignored is (R, K), a row for each cell"),
     Slip(
         lambda *args: (own.assign(*args)[0], *(one.float() for one in own.assign(*args)[1:])),
@@ -307,30 +282,27 @@ LOSS_CASES = (
 )
 
 
-def _parts(logits: Tensor, boxes: Tensor, targets: Tensor, labels: Tensor, positive: Tensor, ignored: Tensor) -> list[Tensor]:
-    # the focal part and the IoU part; no weight between them
-    nowhere = torch.zeros_like(boxes) + torch.tensor([0.0, 0.0, 1.0, 1.0])
-    focal = own.anchor_free_loss(logits, nowhere, nowhere, labels, positive, ignored)
-    return [focal, own.iou_loss(boxes[positive], targets[positive]).sum() / positive.sum().clamp(min=1)]
+def _loss(**otherwise: Any) -> Callable[..., Tensor]:
+    """Notebook 07's loss with one thing otherwise, of boxes in pixels."""
+    return in_pixels(ch07.training_loss(**otherwise), 1)
 
 
-def _one_row_free(logits: Tensor, boxes: Tensor, targets: Tensor, labels: Tensor, positive: Tensor, ignored: Tensor) -> Tensor:
-    return own.anchor_free_loss(logits, boxes, targets, labels, positive, ignored & ~positive[:, None])
+_FOCAL_PART, _IOU_PART = _loss(box=lambda a, b: 0 * ch07.iou_loss(a, b)), _loss(cls=lambda x, y: 0 * x)
 
 
 LOSS_SLIPS = (
     *within(lambda function: in_pixels(function, 1), ch07.TRAINING_SLIPS),
-    Slip(in_pixels(ch07.training_loss(boxes="masked"), 1), _DEAD),
-    Slip(_one_row_free, "ignored entries: only a positive cell's own class counts all the same, not its other classes"),
+    Slip(_loss(boxes="masked"), _DEAD),
     Slip(
-        lambda *args: _parts(*args)[0] + _parts(*args)[1] / args[4].sum().clamp(min=1),
+        lambda *args: own.anchor_free_loss(*args[:5], args[5] & ~args[4][:, None]),
+        "ignored entries: only a positive cell's own class counts all the same, not its other classes",
+    ),
+    Slip(
+        _loss(box=lambda a, b: ch07.iou_loss(a, b) / max(len(a), 1)),
         "the IoU part: a sum over N₊; yours is a mean, divided again",
     ),
-    Slip(lambda *args: tuple(_parts(*args)), "one number: the sum of the two parts"),
-    Slip(
-        lambda *args: _parts(*args)[0] + 0.5 * _parts(*args)[1],
-        "the two parts: equal weights, the anchor-free branch is alone here",
-    ),
+    Slip(lambda *args: (_FOCAL_PART(*args), _IOU_PART(*args)), "one number: the sum of the two parts"),
+    Slip(_loss(box=lambda a, b: 0.5 * ch07.iou_loss(a, b)), "the two parts: equal weights, the anchor-free branch is alone here"),
     Slip(lambda *args: own.anchor_free_loss(*args)[None], "the shape: one number, without an axis"),
 )
 LOSS = Step(own.anchor_free_loss, LOSS_CASES, LOSS_SLIPS, with_slopes(0, 1))
