@@ -1,6 +1,7 @@
 """One process or several: the device, who writes, and sums over all processes. torchrun's environment variables say which."""
 
 import os
+import re
 from dataclasses import dataclass
 
 import torch
@@ -44,12 +45,9 @@ def device_of(name: str = "auto") -> torch.device:
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
         name = "cuda" if cuda else "mps" if mps else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise FSAFError(f"{name!r} is no device: take auto, cuda, mps or cpu.") from None
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise FSAFError(f"{name!r} is not supported: take auto, cuda, mps or cpu.")
+    if not re.fullmatch(r"(cpu|cuda|mps)(:\d+)?", name):
+        raise FSAFError(f"{name!r} is no device: take auto, cuda, mps or cpu.")
+    device = torch.device(name)
     if (device.type == "cuda" and not cuda) or (device.type == "mps" and not mps):
         raise FSAFError(f"There is no {device.type.upper()} device here: take --device cpu or auto.")
     if device.type == "cuda" and device.index is None:

@@ -1,6 +1,7 @@
 """A detector on a validation set: its detections, figures, levels and misses. Writes files of numbers; draws nothing."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,13 @@ class Record:
 
 
 @torch.no_grad()
-def evaluate(detector: Detector, loader: Loader, thorough: bool = True, progress: bool = False) -> Record:
+def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Record:
     """The detector's figures on the images of `loader`, shared with the other processes if there are any.
 
     Args:
         detector: left in the mode it was in.
         loader: of a validation set, with this process's share of it; multi-scale and flip testing if `config.evaluate.tta`.
         thorough: levels, pictures and causes of misses too; else the metrics alone.
-        progress: show a bar.
 
     Returns:
         The same record in every process.
@@ -70,9 +70,10 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True, progress
     shown = set(np.linspace(0, len(dataset) - 1, min(NUM_PICTURES, len(dataset))).astype(int).tolist())
     ids, results, levels, pictures = [], [], [], []
     fates: list[tuple[str, str | None]] = []  # of each object its size octave, and why it was missed
+    silent = loader.rank > 0 or not sys.stderr.isatty()
     detector.eval()
     try:
-        for batch in tqdm(loader.epoch(), total=len(loader), desc="evaluation", unit="batch", disable=not progress, leave=False):
+        for batch in tqdm(loader.epoch(), total=len(loader), desc="evaluation", unit="batch", disable=silent, leave=False):
             scales = [_scale(image, target["size"]) for image, target in zip(batch.images, batch.targets)]
             if tta:
                 found = [detect_tta(detector, dataset[place[image_id]]["image"]) for image_id in batch.ids]

@@ -19,13 +19,12 @@ from .files import excerpt, write_atomically
 FREE_FIELDS = ("data.root", "data.workers", "train.keep")  # a run may go on with other values: they leave the numbers alone
 
 
-def check_run(run_dir: str | Path, config: Config, resume: bool) -> None:
+def check_run(run_dir: Path, config: Config, resume: bool) -> None:
     """Sees that a folder is new, or holds an unfinished run of the same configuration. Touches nothing.
 
     Raises:
         FSAFError: the folder holds a finished run, one of another configuration (with the fields that differ), or something else.
     """
-    run_dir = Path(run_dir)
     if run_dir.exists() and not run_dir.is_dir():
         raise FSAFError(f"{run_dir} is a file: take another --out.")
     if not run_dir.exists() or all(path.name.startswith(".") for path in run_dir.iterdir()):
@@ -47,13 +46,13 @@ def check_run(run_dir: str | Path, config: Config, resume: bool) -> None:
         )
 
 
-def validation_of(run_dir: str | Path) -> tuple[DataConfig, EvaluateConfig] | None:
+def validation_of(run_dir: Path) -> tuple[DataConfig, EvaluateConfig] | None:
     """The data of a run and how it was evaluated; None where no run is.
 
     Raises:
         FSAFError: "runs/x/config.json is damaged (...): mend it, or copy the weights to another folder."
     """
-    told = Path(run_dir) / "config.json"
+    told = run_dir / "config.json"
     if not told.exists():
         return None
     try:

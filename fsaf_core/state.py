@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .config import FSAFError
-from .files import load_tensors, write_atomically
+from .files import excerpt, load_tensors, write_atomically
 
 
 def versions() -> dict[str, str]:
@@ -40,23 +40,23 @@ def set_random_states(states: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all(states["cuda"])
 
 
-def save_training(folder: str | Path, state: Mapping[str, Any], keep: int) -> Path:
+def save_training(folder: Path, state: dict[str, Any], keep: int) -> Path:
     """Writes `step_<state["step"]>.pt` and removes all but the last `keep`; the new one is safe before an old one goes."""
     buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    path = Path(folder) / f"step_{state['step']:09d}.pt"
+    torch.save(state, buffer)
+    path = folder / f"step_{state['step']:09d}.pt"
     write_atomically(path, buffer.getbuffer())
     for old in training_files(folder)[: -max(1, keep)]:
         old.unlink()
     return path
 
 
-def training_files(folder: str | Path) -> list[Path]:
+def training_files(folder: Path) -> list[Path]:
     """The checkpoints in a folder, the oldest first."""
-    return sorted(Path(folder).glob("step_*.pt"))
+    return sorted(folder.glob("step_*.pt"))
 
 
-def read_training(path: str | Path) -> dict[str, Any]:
+def read_training(path: Path) -> dict[str, Any]:
     """The state that `save_training` wrote, on the CPU, read with `weights_only=True`.
 
     Raises:
@@ -70,6 +70,6 @@ def read_training(path: str | Path) -> dict[str, Any]:
         if not all(isinstance(tensor, Tensor) for tensor in state["model"].values()):
             raise ValueError("its weights are of another kind")
     except Exception as error:  # the reader raises whatever a strange byte leads it to
-        reason = str(error).split("\n")[0].split(". ")[0]
-        raise FSAFError(f"{path} is no readable checkpoint ({reason}): delete it, and the one before it is used.") from error
+        why = excerpt(error)
+        raise FSAFError(f"{path} is no readable checkpoint ({why}): delete it, and the one before it is used.") from error
     return state

@@ -25,12 +25,11 @@ from .state import read_training, training_files
 
 @dataclass(frozen=True)
 class Trained:
-    """What a finished run leaves: its folder, its steps, its metrics (as in metrics.json) and its seconds of training."""
+    """What a finished run leaves: its folder, its steps, and its metrics, as in metrics.json."""
 
     run_dir: Path
     steps: int
     metrics: dict[str, Any]
-    seconds: float
 
 
 def train(
@@ -107,7 +106,7 @@ def _train(config: Config, run_dir: Path, world: World, resume: bool, weights: s
         if world.first:
             record.write(run_dir)
             save(detector, run_dir / "model.safetensors")
-        return Trained(run_dir, run.step, record.metrics, run.seconds)
+        return Trained(run_dir, run.step, record.metrics)
 
 
 def _go(run: Run) -> None:

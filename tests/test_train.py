@@ -331,7 +331,7 @@ def test_devices_are_named_or_refused():
     assert device_of("cpu") == torch.device("cpu")
     assert device_of("auto").type in ("cuda", "mps", "cpu")
     for name in ("tpu", "meta", "cuda:99"):
-        with pytest.raises(fsaf.FSAFError, match=r"device|not supported"):
+        with pytest.raises(fsaf.FSAFError, match="device"):
             device_of(name)
 
 
