@@ -1,4 +1,4 @@
-"""The course's map, its table of equations, its symbols and terms: every target exists and is what it is said to be."""
+"""The course's map, its table of equations, symbols, terms and links: every target is there and is what it is said to be."""
 
 import ast
 import re
@@ -97,7 +97,7 @@ def test_an_equation_is_computed_by_code_and_shown_by_a_picture(row: list[str]) 
         assert kinds & {"image/svg+xml", "image/png"}, fragment
 
 
-@pytest.mark.parametrize("path", [*all_notebooks(), GLOSSARY], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*all_notebooks(), GLOSSARY, *sorted(ROOT.glob("*.md"))], ids=lambda path: path.stem)
 def test_every_link_within_the_course_leads_somewhere(path: Path) -> None:
     text = prose(path) if path.suffix == ".ipynb" else path.read_text(encoding="utf-8")
     for target, fragment in LINK.findall(re.sub(r"```.*?```|`[^`\n]*`|\$[^$\n]*\$", "", text, flags=re.DOTALL)):
