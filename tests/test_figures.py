@@ -152,11 +152,12 @@ class TestPng:
 def test_small_images_are_enlarged_until_names_can_be_read():
     small, large = Image.new("RGB", (128, 96)), Image.new("RGB", (640, 480))
     drawn = figures.draw_boxes(small, [[10, 10, 40, 40]], [0], [0.9], SCENE_CLASSES)
-    assert drawn.size == (512, 384) and small.getbbox() is None  # which is left as it was
+    assert drawn.size == (512, 384)
     assert drawn.getpixel((4 * 25, 4 * 40)) == tuple(int(LIGHT.label(0)[i : i + 2], 16) for i in (1, 3, 5))  # the lower edge
     assert figures.draw_boxes(large, [], [], [], SCENE_CLASSES).size == (640, 480)
-    odd = figures.draw_boxes(Image.new("RGB", (20, 4000)), [[0, 0, 20, 4000], [-5, -5, 3, 2]], [0, 9], None, ["Ä"] * 10)
-    assert odd.size == (20, 4000)
+    tall = Image.new("RGB", (20, 4000))
+    odd = figures.draw_boxes(tall, [[0, 0, 20, 4000], [-5, -5, 3, 2]], [0, 9], None, ["Ä"] * 10)
+    assert odd.size == (20, 4000) and tall.getbbox() is None  # the picture itself is left as it was
 
 
 def test_names_of_overlapping_boxes_do_not_cover_each_other():

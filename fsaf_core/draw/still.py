@@ -154,4 +154,4 @@ class Still:
 def _thin(pixels: np.ndarray, most: int) -> np.ndarray:
     """Every so many-th pixel, so that no side is longer than `most`."""
     step = -(-max(pixels.shape[:2]) // most)
-    return np.ascontiguousarray(pixels[::step, ::step])
+    return pixels[::step, ::step]
