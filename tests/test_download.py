@@ -173,7 +173,13 @@ def test_unpacking_goes_on_where_it_stopped_and_damage_is_named(tmp_path):
     content = bytearray((tmp_path / "x.zip").read_bytes())
     content[content.index(b"three")] ^= 1
     (tmp_path / "x.zip").write_bytes(content)
-    for broken in (bytes(content), b"no zip"):
+    packed, strange = io.BytesIO(), bytearray(zipped({"a": b"one"}))
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", "many words " * 99)
+    deflated = bytearray(packed.getvalue())
+    deflated[40] ^= 255
+    strange[strange.index(b"PK\1\2") + 10] = 200  # a compression that nobody knows
+    for broken in (content, deflated, strange, b"no zip"):
         (tmp_path / "x.zip").write_bytes(broken)
         with pytest.raises(FSAFError, match=r"x\.zip: damaged: "):
             unpack(tmp_path / "x.zip", tmp_path)

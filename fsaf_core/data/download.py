@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -175,7 +176,8 @@ def unpack(archive: Path | str, folder: Path | str, prefix: str = "") -> int:
                 with source.open(entry) as packed, open(part, "wb") as file:
                     shutil.copyfileobj(packed, file, BLOCK)
                 os.replace(part, target)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    # RuntimeError: zipfile's word for a password, and for a compression that it does not know.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise FSAFError(f"{archive}: damaged: {error}: remove it and fetch it again.") from None
     return len(wanted)
 
