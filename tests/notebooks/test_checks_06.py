@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 from checks import ch06 as checks
+from heart import random_outputs, random_target, shapes_of
 from solutions import ch06
 
 import fsaf_core as fsaf
-from fsaf_core.detector import HeadOutputs
 
 CONFIG = fsaf.presets.get("tiny").model
 
@@ -60,27 +60,16 @@ def test_other_wrong_maps_are_refused(refused, wrong, hint) -> None:
     refused(checks.check_effective_map, wrong, hint)
 
 
-def silence(size: int, batch: int = 1) -> HeadOutputs:
-    shapes = [(size // stride, size // stride) for stride in CONFIG.strides]
-    torch.manual_seed(3)
-    return HeadOutputs([torch.randn(batch, CONFIG.num_classes, *s) for s in shapes], [torch.rand(batch, 4, *s) for s in shapes])
-
-
-def layout(seed: int, count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Boxes of all sizes and their labels, some over the border."""
-    generator = torch.Generator().manual_seed(seed)
-    middle = torch.rand(count, 2, generator=generator) * size
-    half = 2 * (size / 4) ** torch.rand(count, 2, generator=generator)
-    return torch.cat([middle - half, middle + half], 1), torch.randint(0, CONFIG.num_classes, (count,), generator=generator)
+OUTPUTS = random_outputs(3, batch=1, classes=CONFIG.num_classes, shapes=shapes_of(128, 128, len(CONFIG.strides)))
 
 
 @pytest.mark.parametrize(("convention", "rule"), [("paper", ch06.effective_map), ("reference", ch06.reference_map)])
 def test_solutions_equal_the_core(convention, rule) -> None:
     detector = fsaf.build_detector(dataclasses.replace(CONFIG, convention=convention))
-    boxes, labels = layout(1, 60, 128)
-    assignment = detector.assign(silence(128), [{"boxes": boxes, "labels": labels}])
+    target = random_target(60, 128, 128, seed=1)
+    assignment = detector.assign(OUTPUTS, [target])
     grid, (effective, _) = assignment.regions.grid, assignment.regions.maps()
-    for box, row in zip(boxes.tolist(), effective):
+    for box, row in zip(target["boxes"].tolist(), effective):
         for start, count, (rows, columns), stride in zip(grid.starts, grid.sizes, grid.shapes, grid.strides):
             assert torch.equal(rule(box, stride, rows, columns, 0.2).flatten(), row[start : start + count])
 
@@ -88,8 +77,8 @@ def test_solutions_equal_the_core(convention, rule) -> None:
 def test_targets_equal_the_core() -> None:
     detector = fsaf.build_detector(CONFIG)
     for seed in range(4):
-        boxes, labels = layout(seed, 12, 128)
-        assignment = detector.assign(silence(128), [{"boxes": boxes, "labels": labels}])
+        target = random_target(12, 128, 128, seed, CONFIG.num_classes)
+        boxes, labels, assignment = target["boxes"], target["labels"], detector.assign(OUTPUTS, [target])
         grid, maps = assignment.regions.grid, assignment.regions.maps()
         area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
         positive = torch.zeros(CONFIG.num_classes, grid.num_cells, dtype=torch.bool)

@@ -3,13 +3,13 @@
 import pytest
 import torch
 from checks import ch07 as checks
+from heart import random_outputs, random_target, shapes_of
 from solutions import ch07
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
 import fsaf_core as fsaf
 from fsaf_core.boxes import encode
-from fsaf_core.detector import HeadOutputs
 
 CONFIG = fsaf.presets.get("tiny").model
 
@@ -80,15 +80,9 @@ def test_other_wrong_answers_are_named(refused, checker, wrong, hint) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_solutions_equal_the_core(seed) -> None:
-    torch.manual_seed(seed)
-    shapes = [(128 // stride, 128 // stride) for stride in CONFIG.strides]
-    outputs = HeadOutputs(
-        [(torch.randn(1, CONFIG.num_classes, *s) - 2).requires_grad_() for s in shapes],
-        [(0.1 + torch.rand(1, 4, *s)).requires_grad_() for s in shapes],
-    )
-    middle, half = torch.rand(9, 2) * 128, 2 + 30 * torch.rand(9, 2) ** 2
-    boxes, labels = torch.cat([middle - half, middle + half], 1), torch.randint(0, CONFIG.num_classes, (9,))
-    target = [{"boxes": boxes, "labels": labels}]
+    outputs = random_outputs(seed, batch=1, classes=CONFIG.num_classes, shapes=shapes_of(128, 128, len(CONFIG.strides)))
+    target = [random_target(9, 128, 128, seed, CONFIG.num_classes)]
+    boxes, labels = target[0]["boxes"], target[0]["labels"]
     detector = fsaf.build_detector(CONFIG)
     assignment = detector.assign(outputs, target)
     grid, owner = assignment.regions.grid, assignment.owner[0]
