@@ -58,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what this terminal cannot show
     try:
-        return _run(args)
+        _run(args)
+        return 0
     except FSAFError as error:
         if debug:
             raise
@@ -78,11 +79,10 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def _run(args: list[str]) -> int:
+def _run(args: list[str]) -> None:
     try:
         if not args or args[0] in ("-h", "--help"):
-            print(_help())
-            return 0
+            return print(_help())
         what = " ".join(args[:2]) if args[0] == "data" else args[0]
         if what not in COMMANDS:
             raise FSAFError(f"no command {what!r}: there are {', '.join(COMMANDS)}.")
@@ -93,7 +93,6 @@ def _run(args: list[str]) -> int:
             _evaluate(args)()
         else:
             _parse(command, args, what)()
-        return 0
     finally:
         sys.stdout.flush()  # here, where a reader that has gone is no surprise
 
