@@ -21,8 +21,8 @@ _LARGE_LOGIT = (
 
 
 FOCAL_CASES = (
-    Case("p = 0.5, answer 1", (torch.tensor([0.0]), torch.tensor([1.0])), _FL),
-    Case("p = 0.5, answer 0", (torch.tensor([0.0]), torch.tensor([0.0])), _FL),
+    Case("p = 0.5, answer 1", (torch.zeros(2), torch.ones(2)), _FL),
+    Case("p = 0.5, answer 0", (torch.zeros(2), torch.zeros(2)), _FL),
     Case("four logits, both answers", (torch.tensor([[-2.0, -0.5, 1.0, 3.0]] * 2), torch.tensor([[1.0] * 4, [0.0] * 4])), _FL),
     Case(
         "two cells of three classes",

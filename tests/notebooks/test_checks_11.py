@@ -336,6 +336,21 @@ def of_anybody(logits, boxes, gt_boxes, gt_labels, owner, level, num_levels):
     return table
 
 
+def of_softmax(logits, answers):
+    p = logits.softmax(-1)
+    right = torch.where(answers > 0, p, 1 - p)
+    return -torch.where(answers > 0, 0.25, 0.75) * (1 - right) ** 2 * right.log()
+
+
+def held_factor(logits, boxes, targets, labels, positive, ignored):
+    # sigmoid_focal_loss with its factor (1 - p)^2 taken as a number
+    answers = one_hot(labels, logits.shape[1]).float() * positive[:, None]
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, answers, reduction="none")
+    factor = (focal_by_library(logits, answers) / entropy).detach()
+    focal = (factor * entropy * ((answers > 0) | ~ignored)).sum()
+    return (focal + ch11.iou_loss(boxes[positive], targets[positive]).sum()) / positive.sum().clamp(min=1)
+
+
 def box_mean(logits, boxes, targets, labels, positive, ignored):
     without = ch11.anchor_free_loss(logits, targets, targets, labels, positive, ignored)
     box = ch11.iou_loss(boxes[positive], targets[positive])
@@ -353,10 +368,12 @@ def box_mean(logits, boxes, targets, labels, positive, ignored):
             lambda e, b: ch11.owners(e, torch.cat([0 * b[:, :2], 1 + 0 * b[:, 2:] * 1], 1) * e.sum(1, True)),
             "of its cells",
         ),
+        ("focal_loss", of_softmax, "a softmax makes them share one"),
         ("level_losses", of_anybody, "takes all that somebody owns"),
         ("assign", unwrapped, "selected[owner − 1]"),
         ("assign", overwriting, "wipes out the first's"),
         ("assign", lambda *args: ch11.assign(*args)[::-1], "the order"),
+        ("anchor_free_loss", held_factor, "yours is detached there"),
         ("anchor_free_loss", box_mean, "a mean, divided again"),
     ],
 )
