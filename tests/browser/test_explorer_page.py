@@ -147,9 +147,8 @@ def test_tour_dims_all_but_its_part(page) -> None:
         (part,) = page.locator(".fx-lit").all()
         lit.append(part.get_attribute("class").split()[0])
         page.wait_for_timeout(300)
-        assert page.evaluate("document.querySelector('.fx-part:not(.fx-lit)').matches('.fx-lit') === false")
         others = page.locator(".fx-part:not(.fx-lit)").all()
-        assert all(float(other.evaluate("one => getComputedStyle(one).opacity")) < 0.5 for other in others)
+        assert len(others) > 3 and all(float(other.evaluate("one => getComputedStyle(one).opacity")) < 0.5 for other in others)
         page.locator(".fx-tour button").nth(-2).click()
     assert lit == ["fx-left", "fx-levels", "fx-levels", "fx-time", "fx-switches", "fx-top"]
     assert page.locator(".fx-touring").count() == 0
