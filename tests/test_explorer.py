@@ -307,6 +307,17 @@ def test_the_page_needs_no_host_and_is_small(explorer, tmp_path) -> None:
     assert set(re.findall(r"https?://[^\"' ]+", text)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml"}
 
 
+def test_the_page_of_a_population_and_of_its_images_stands_alone(tmp_path) -> None:
+    """Without Python there is no population to show, and no first image to go back to."""
+    explorer = Explorer(photo(), [], [], detectors={5: detector()}, population=[Sample(photo(seed=1), [[9, 9, 60, 60]], [1])])
+    for patch in ({"mode": "population"}, {"open": [0, 0]}):
+        ask(explorer, **patch)
+        explorer.save_html(tmp_path / "page.html")
+        (page,) = re.findall('id="page">(.*?)</script>', (tmp_path / "page.html").read_text(encoding="utf-8"))
+        page = json.loads(page)
+        assert (page["setup"]["home"], page["setup"]["population"], page["state"]["mode"]) == (True, 0, "instance")
+
+
 def test_the_readme_s_picture_is_what_the_explorer_draws() -> None:
     """Its command is tests/notebooks/make_explorer_picture.py."""
     maker = runpy.run_path(str(Path(__file__).parent / "notebooks" / "make_explorer_picture.py"))

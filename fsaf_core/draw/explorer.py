@@ -192,7 +192,11 @@ class Explorer(anywidget.AnyWidget):
         """Writes the explorer of this image, with all its snapshots, as one page that needs no Python and no internet."""
         scripts = [(HERE / name).read_text(encoding="utf-8") for name in ("explorer.js", "explorer_twin.js")]
         style = (HERE / "explorer.css").read_text(encoding="utf-8")
-        page: dict[str, Any] = {"setup": self.setup | {"population": 0}, "state": self.state, "config": asdict(self._config)}
+        mode = (
+            "image" if self.state["mode"] == "image" else "instance"
+        )  # there is no population without Python, nor another image
+        page = {"setup": self.setup | {"population": 0, "home": True}, "state": self.state | {"mode": mode}}
+        page["config"] = asdict(self._config)
         if self.snapshots:
             page["numbers"] = base64.b64encode(self.snapshots.numbers.tobytes()).decode()
         data = json.dumps(page, separators=(",", ":")).replace("<", "\\u003c")
