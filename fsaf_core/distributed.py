@@ -36,7 +36,7 @@ class World:
             self.sum(torch.zeros(1, device=self.device))
 
 
-def device_of(name: str = "auto") -> torch.device:
+def device_of(name: str) -> torch.device:
     """The device of a name: `auto` is CUDA, then MPS, then the CPU. Under torchrun each process takes its own CUDA device.
 
     Raises:
@@ -57,7 +57,7 @@ def device_of(name: str = "auto") -> torch.device:
     return device
 
 
-def join(device: str = "auto") -> World:
+def join(device: str) -> World:
     """Meets the other processes that torchrun started (gloo on CPU, nccl on CUDA) and says which of them this one is.
 
     Raises:
@@ -70,8 +70,7 @@ def join(device: str = "auto") -> World:
         return World(device=chosen)
     if chosen.type == "mps":
         raise FSAFError("Several processes cannot share an MPS device: take --device cpu, or one process.")
-    if not dist.is_initialized():
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     return World(dist.get_rank(), size, chosen)
 
 

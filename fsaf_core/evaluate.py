@@ -93,10 +93,9 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Recor
                     pictures.append((place[image_id], {"file": file, "truth": truth, "found": lists}))
             if not tta:  # the causes and levels are those of one pass
                 assignment = detector.assign(outputs, batch.targets, prepared.sizes)
-                in_input = [
-                    own | {"boxes": own["boxes"] * own["boxes"].new_tensor(scale * 2)} for own, scale in zip(found, scales)
-                ]
-                causes = why_missed(detector, outputs, prepared.sizes, batch.targets, in_input, assignment)
+                for own, scale in zip(found, scales):  # to the input's pixels
+                    own["boxes"] = own["boxes"] * own["boxes"].new_tensor(scale * 2)
+                causes = why_missed(detector, outputs, prepared.sizes, batch.targets, found, assignment)
                 for target, scale, of_image in zip(batch.targets, scales, causes):
                     areas = box_area(target["boxes"] / torch.tensor(scale * 2)).tolist()
                     fates += zip(map(size_octave, areas), of_image)

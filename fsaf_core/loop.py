@@ -76,6 +76,7 @@ class Run:
             raise FSAFError(f"{len(data)} micro-batches make no step of {self.recipe.accumulate}: set --train.accumulate lower.")
         epochs = round(1.5 * self.recipe.epochs) if self.recipe.ms else self.recipe.epochs
         self.total_steps = self.recipe.steps or epochs * self.steps_per_epoch
+        self.snapshots = snapshot_steps(self.recipe.snapshots, self.total_steps)
         self.optimizer = build_optimizer(self.recipe, detector)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=self.recipe.amp == "fp16")
         self.meters, self.watch, self.interrupt = Meters(), LossWatch(), Interrupt(alone=world.size == 1)
@@ -127,9 +128,9 @@ class Run:
         network: Any = TrainingStep(self.detector.train(), recipe)
         if world.size > 1:
             network = DistributedDataParallel(network, device_ids=[world.device] if world.device.type == "cuda" else None)
-        batches, snapshots = self.batches(), snapshot_steps(recipe.snapshots, self.total_steps)
+        batches = self.batches()
         validations = {*range(0, self.total_steps, recipe.validate_every or self.steps_per_epoch), self.total_steps}
-        self.snapshot(snapshots)
+        self.snapshot()
 
         while True:
             if self.step in validations and self.step > self.validated:
@@ -167,7 +168,7 @@ class Run:
             self.meters.steps += 1
             self.meters.seconds += time.perf_counter() - began
             bar.update()
-            self.snapshot(snapshots)
+            self.snapshot()
             stop, safe = world.size == 1 and self.interrupt.asked, self.step % recipe.checkpoint_every == 0
             # Before each checkpoint too, so that it holds no half window but after Ctrl-C.
             if self.step % recipe.log_every == 0 or safe or self.step in validations:
@@ -202,9 +203,9 @@ class Run:
         bar.set_postfix({name: f"{value:.3f}" for name, value in parts.items()} | {"images/s": f"{speed:.1f}"})
         return stop > 0
 
-    def snapshot(self, steps: set[int]) -> None:
-        """Weights in half precision, if this step is one of `steps`."""
-        if self.world.first and self.step in steps:
+    def snapshot(self) -> None:
+        """Weights in half precision, if this step is one of those to keep."""
+        if self.world.first and self.step in self.snapshots:
             save(self.detector, self.run_dir / "snapshots" / f"step_{self.step:09d}.safetensors", half=True)
 
     def validate(self, log: Log | None, bar: tqdm) -> None:
