@@ -87,7 +87,7 @@ class Explorer(anywidget.AnyWidget):
             mode: "instance", "image" or "population".
         """
         self.detectors, self.population, self._config = dict(detectors or {}), population, config or presets.get("tiny").model
-        self._seen: dict[int, list[HeadOutputs]] = {}
+        self._seen: dict[int, list[tuple[tuple[int, int], HeadOutputs]]] = {}  # by step: of the population's images size, outputs
         self._first = partial(self._open, image, boxes, labels, snapshots, selected=selected, mode=mode)
         super().__init__(**self._first())
 
@@ -176,10 +176,11 @@ class Explorer(anywidget.AnyWidget):
     def _points(self, step: int, config: ModelConfig) -> list[list[float]]:
         """[size in pixels, level, image, box] of each box of the population."""
         if step not in self._seen:
-            self._seen[step] = [head_outputs(self.detectors[step], _pixels(sample.image)) for sample in self.population]
+            pictures = [_pixels(sample.image) for sample in self.population]
+            self._seen[step] = [(picture.shape[:2], head_outputs(self.detectors[step], picture)) for picture in pictures]
         points = []
-        for index, (sample, outputs) in enumerate(zip(self.population, self._seen[step])):
-            answer = explore(_pixels(sample.image).shape[:2], sample.boxes, sample.labels, outputs, config)
+        for index, (sample, (size, outputs)) in enumerate(zip(self.population, self._seen[step])):
+            answer = explore(size, sample.boxes, sample.labels, outputs, config)
             for box, ((x1, y1, x2, y2), level) in enumerate(zip(sample.boxes, answer["selected"])):
                 points.append([round(math.sqrt((x2 - x1) * (y2 - y1)), 2), level, index, box])
         return points
@@ -192,11 +193,9 @@ class Explorer(anywidget.AnyWidget):
         """Writes the explorer of this image, with all its snapshots, as one page that needs no Python and no internet."""
         scripts = [(HERE / name).read_text(encoding="utf-8") for name in ("explorer.js", "explorer_twin.js")]
         style = (HERE / "explorer.css").read_text(encoding="utf-8")
-        mode = (
-            "image" if self.state["mode"] == "image" else "instance"
-        )  # there is no population without Python, nor another image
-        page = {"setup": self.setup | {"population": 0, "home": True}, "state": self.state | {"mode": mode}}
-        page["config"] = asdict(self._config)
+        setup = self.setup | {"population": 0, "home": True}  # without Python there is no population, and no other image
+        state = self.state | {"mode": "image" if self.state["mode"] == "image" else "instance"}
+        page: dict[str, Any] = {"setup": setup, "state": state, "config": asdict(self._config)}
         if self.snapshots:
             page["numbers"] = base64.b64encode(self.snapshots.numbers.tobytes()).decode()
         data = json.dumps(page, separators=(",", ":")).replace("<", "\\u003c")
