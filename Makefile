@@ -140,6 +140,8 @@ define SITE_STYLE
 .bd-article-container details { margin-bottom: 1.15rem }
 .bd-header, .bd-sidebar-secondary .sidebar-secondary__inner > :empty { display: none }
 .bd-article-container .cell { scroll-margin-top: 4rem }
+math { font-family: "Cambria Math", "STIX Two Math", "Latin Modern Math", "DejaVu Math TeX Gyre", math }
+mtd[columnalign="left"] { text-align: left }
 endef
 
 define SITE_INDEX
