@@ -6,7 +6,7 @@ import os
 import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -116,6 +116,8 @@ def images(tmp_path_factory):
 
 @settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(changes=CHANGES)
+@example(changes=[(("images", 0, "width"), "put", 7)])  # these two are too rare for chance: a size that is not the file's,
+@example(changes=[(("images", i, "file_name"), "put", "text") for i in range(3)])  # and no file at all
 def test_200_mutations_are_read_and_counted_or_refused_in_one_sentence(changes, images):
     path = images.parent / "mutated.json"
     path.write_text(changed(changes), encoding="utf-8")
