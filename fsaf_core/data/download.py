@@ -5,20 +5,21 @@ import http.client
 import json
 import os
 import shutil
-import stat
 import time
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
+from torchvision.datasets.utils import check_integrity
 from tqdm.auto import tqdm
 
 from ..config import FSAFError
 from ..files import write_atomically
+from .index import OUTSIDE
 
 COCO_URL = "http://images.cocodataset.org"
 TRIES = 5  # connections in a row that may bring nothing
@@ -73,7 +74,7 @@ def fetch(url: str, path: Path | str, size: int | None = None, sha256: str | Non
 
     Raises:
         FSAFError: "cannot reach HOST ...: are you offline? ..."; "URL: the server says 404 ..."; "... needs 19.3 GB in ...";
-            "URL: its SHA-256 is not what it should be: ...".
+            "URL: its size or checksum is not what ...".
     """
     path = Path(path)
     if path.is_file() and size in (None, path.stat().st_size):
@@ -85,7 +86,12 @@ def fetch(url: str, path: Path | str, size: int | None = None, sha256: str | Non
         before = part.stat().st_size if part.exists() else 0
         try:
             if _continue(url, part, size):
-                _check(url, part, size, {"sha256": sha256, "md5": md5})
+                sound = size in (None, part.stat().st_size) and check_integrity(part, md5)
+                if sound and sha256:
+                    sound = hashlib.sha256(part.read_bytes()).hexdigest().startswith(sha256)
+                if not sound:
+                    part.unlink()
+                    raise FSAFError(f"{url}: its size or checksum is not what it should be: what came was removed; try again.")
                 os.replace(part, path)
                 return path
         except urllib.error.HTTPError as error:
@@ -136,21 +142,6 @@ def _continue(url: str, part: Path, size: int | None) -> bool:
             return total is None or file.tell() >= total
 
 
-def _check(url: str, part: Path, size: int | None, digests: dict[str, str | None]) -> None:
-    """Compare size and checksums; what is wrong is removed."""
-    wrong = "size" if size not in (None, part.stat().st_size) else ""
-    for name, wanted in digests.items():
-        if wanted and not wrong:
-            digest = hashlib.new(name)
-            with open(part, "rb") as file:
-                while block := file.read(BLOCK):
-                    digest.update(block)
-            wrong = "" if digest.hexdigest().startswith(wanted.lower()) else {"sha256": "SHA-256", "md5": "MD5"}[name]
-    if wrong:
-        part.unlink()
-        raise FSAFError(f"{url}: its {wrong} is not what it should be: what came was removed; try again.")
-
-
 def unpack(archive: Path | str, folder: Path | str, prefix: str = "") -> int:
     """Unpack a zip's files whose names start with `prefix`; returns how many there are. Those there in full are left alone.
 
@@ -162,8 +153,7 @@ def unpack(archive: Path | str, folder: Path | str, prefix: str = "") -> int:
         with zipfile.ZipFile(archive) as source:
             wanted = [entry for entry in source.infolist() if entry.filename.startswith(prefix) and not entry.is_dir()]
             for entry in wanted:
-                ways = (PurePosixPath(entry.filename), PureWindowsPath(entry.filename))
-                if any(way.anchor or ".." in way.parts for way in ways) or stat.S_ISLNK(entry.external_attr >> 16):
+                if OUTSIDE.search(entry.filename):
                     held = f"{archive}: holds {entry.filename!r}, which leads outside {folder}"
                     raise FSAFError(f"{held}: nothing was unpacked, remove it.")
             sizes = {name: (folder / name).stat().st_size for name in source.namelist() if (folder / name).is_file()}
@@ -206,7 +196,7 @@ def download_coco(
     if subset is not None and not 1 <= subset <= 4000:
         raise FSAFError(f"subset is {subset}: it must lie in 1..4000: of val2017's 5,000 images some are kept to judge by.")
     wanted = [archive for archive in archives[: 2 if subset else 3] if not _is_there(folder, archive)]
-    zips = [folder / PurePosixPath(archive.path).name for archive in wanted]
+    zips = [folder / Path(archive.path).name for archive in wanted]
     have = sum(file.stat().st_size for path in zips for file in (path, path.with_name(path.name + ".part")) if file.exists())
     # Each archive goes when it is unpacked: at the worst, all is unpacked and the largest archive still there.
     if wanted:
