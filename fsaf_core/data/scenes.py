@@ -7,7 +7,6 @@ import json
 import math
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -16,9 +15,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from ..config import SCENE_CLASSES, FSAFError, SceneConfig
-from .world import WORLD, SceneObject, Split, render_scene
-
-__all__ = ["SceneObject", "config_hash", "make_scenes", "render_scene"]
+from .world import WORLD, Split, render_scene
 
 
 def _write_scene(job: tuple[SceneConfig, Path, Split, int]) -> dict:
@@ -67,17 +64,6 @@ def _check(config: SceneConfig) -> None:
             raise FSAFError(f"scenes: {name} is {getattr(config, name)}: it must lie in {low:g}..{high:g}.")
 
 
-def _is_complete(folder: Path, config: SceneConfig) -> bool:
-    """Whether the folder holds all that these dials ask for."""
-    try:
-        told = json.loads((folder / "config.json").read_text())
-        counts = [len(os.listdir(folder / split)) for split in ("train", "val")]
-    except (OSError, ValueError):
-        return False
-    jsons = all((folder / f"annotations_{split}.json").exists() for split in ("train", "val"))
-    return jsons and told == dataclasses.asdict(config) and counts == [config.num_train, config.num_val]
-
-
 def make_scenes(config: SceneConfig, root: Path | str = "data") -> Path:
     """The folder of these scenes, made if it is not there: `root/scenes/<config_hash>`.
 
@@ -89,24 +75,18 @@ def make_scenes(config: SceneConfig, root: Path | str = "data") -> Path:
     """
     _check(config)
     folder = Path(root) / "scenes" / config_hash(config)
-    if _is_complete(folder, config):
+    if folder.exists():
         return folder
-    part = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        part.chmod(0o755)
-        _fill(part, config, folder)
-        if folder.exists() and not _is_complete(folder, config):
-            shutil.rmtree(folder)
-        if not folder.exists():  # else another process was quicker
-            part.rename(folder)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+            part = Path(temporary) / "whole"
+            _fill(part, config, folder)
+            if not folder.exists():  # else another process was quicker
+                part.rename(folder)
     except OSError as error:
         why = f"cannot write into {folder.parent} ({error.strerror})"
         raise FSAFError(f"scenes: {why}: free some space or choose another --data.root.") from None
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
     return folder
 
 
@@ -115,7 +95,7 @@ def _fill(part: Path, config: SceneConfig, folder: Path) -> None:
     jobs: list[tuple[SceneConfig, Path, Split, int]] = []
     counts: dict[Split, int] = {"train": config.num_train, "val": config.num_val}
     for split, count in counts.items():
-        (part / split).mkdir()
+        (part / split).mkdir(parents=True)
         jobs += [(config, part, split, index) for index in range(count)]
     # Only by fork do processes start without importing everything anew, which costs as much as they would save.
     workers = min(os.cpu_count() or 1, 8) if sys.platform == "linux" and len(jobs) > 200 else 1
