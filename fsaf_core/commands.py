@@ -88,7 +88,7 @@ class Evaluate:
         from .evaluate import evaluate
 
         detector = load_any(self.weights, self.device)
-        dataset = open_dataset(self.data, "val", training=False)
+        dataset = open_dataset(self.data, "val")
         print(f"evaluating {self.weights} on {dataset.summary()}", flush=True)
         config = Config(name=self.weights.stem, model=detector.config, data=self.data, evaluate=self.evaluate)
         record = evaluate(detector, Loader(dataset, config, training=False))

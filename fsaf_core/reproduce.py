@@ -51,7 +51,7 @@ def measure(detector: Detector, row: str, data: DataConfig, device: torch.device
         FSAFError: as `open_dataset` and `evaluate`: no such set, one of other classes.
     """
     config = replace(presets.get(row), model=detector.config, data=data)
-    dataset = open_dataset(data, "val", training=False)
+    dataset = open_dataset(data, "val")
     loader = Loader(dataset, config, training=False)
     record = evaluate(detector, loader, thorough=False)
     result: dict[str, float | None] = {"AP": 100 * record.metrics["AP"], "fps": _speed(detector, loader)}

@@ -75,7 +75,7 @@ def _train(config: Config, run_dir: Path, world: World, resume: bool, weights: s
     if world.first:
         open_dataset(config.data, "train")  # the first process alone makes scenes and indices
     world.wait()
-    train_set, val_set = open_dataset(config.data, "train"), open_dataset(config.data, "val", training=False)
+    train_set, val_set = open_dataset(config.data, "train"), open_dataset(config.data, "val")
     if val_set.class_names != train_set.class_names:
         raise FSAFError(
             f"The classes of validation {val_set.class_names} are not training's {train_set.class_names}: take jsons of one set."

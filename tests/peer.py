@@ -85,7 +85,7 @@ def train_peer(config: Config, run_dir: Path) -> dict:
         torch.stack([*losses.values()]).sum().backward()
         clip_gradients(optimizer, recipe.clip_norm)
         optimizer.step()
-    dataset = open_dataset(config.data, "val", training=False)
+    dataset = open_dataset(config.data, "val")
     ids, results = [], []
     with torch.inference_mode():
         for images, _, own in Loader(dataset, config, training=False).epoch():

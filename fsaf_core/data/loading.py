@@ -17,6 +17,7 @@ from .scenes import make_scenes
 from .transforms import eval_transform, train_transform
 
 MAX_FAULTY = 0.01  # share of a set's images that may be unreadable
+TRIES = 10  # images in a row, in place of one that cannot be read
 
 
 class Batch(NamedTuple):
@@ -30,13 +31,12 @@ class Batch(NamedTuple):
     ids: list[int]
 
 
-def open_dataset(data: DataConfig, split: Literal["train", "val"], training: bool | None = None) -> CocoDataset:
+def open_dataset(data: DataConfig, split: Literal["train", "val"]) -> CocoDataset:
     """The set that the configuration names; scenes are made if they are not there.
 
     Args:
         data: where images and boxes come from.
-        split: "train" or "val".
-        training: leave out what training cannot use; None: as the split says.
+        split: "train", without what training cannot use, or "val".
 
     Raises:
         FSAFError: "data/coco/annotations/instances_train2017.json: not there: get COCO with `fsaf data coco`, ...".
@@ -53,7 +53,7 @@ def open_dataset(data: DataConfig, split: Literal["train", "val"], training: boo
         json_path, images = (getattr(data, f"{split}_{what}") for what in ("json", "images"))
         if not json_path or not images:
             raise FSAFError(f"--data.source files: give --data.{split}_json and --data.{split}_images too.")
-    return CocoDataset(json_path, images, train=split == "train" if training is None else training)
+    return CocoDataset(json_path, images, train=split == "train")
 
 
 def train_order(wide: np.ndarray, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> list[list[int]]:
@@ -96,21 +96,18 @@ class _Prepared(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Sample | None, dict[int, str]]:
         epoch, first = key
         faults: dict[int, str] = {}
-        for step in range(10):
+        for step in range(TRIES if self.training else 1):
             i = (first + step) % len(self.dataset)
             try:
                 sample = self.dataset[i]
-                break
             except FSAFError as fault:
                 faults[i] = str(fault)
-                if not self.training:
-                    return None, faults
-        else:
-            return None, faults
-        if not self.training:
-            return eval_transform(sample, self.config.model), faults
-        rng = np.random.default_rng([self.config.train.seed, epoch, first])
-        return train_transform(sample, self.config.model, self.config.train, rng), faults
+                continue
+            if not self.training:
+                return eval_transform(sample, self.config.model), faults
+            rng = np.random.default_rng([self.config.train.seed, epoch, first])
+            return train_transform(sample, self.config.model, self.config.train, rng), faults
+        return None, faults
 
 
 class _Packed(NamedTuple):
@@ -160,12 +157,11 @@ class Loader:
             if self.batch_size * parts != config.train.batch_size:
                 shared = f"{world} processes x {config.train.accumulate} micro-batches"
                 raise FSAFError(f"a batch of {config.train.batch_size} cannot be shared by {shared}: change --train.batch_size.")
-            if not self._order(0):
+            if not len(self):
                 short = f"{len(dataset)} images are less than a batch of {self.batch_size} for each of {world} processes"
                 raise FSAFError(f"{short}: set a smaller --train.batch_size.")
         self.faulty: dict[int, str] = {}  # image index: what is wrong with it
         self._todo: list[list[tuple[int, int]]] = []  # batches of (epoch, image); what the DataLoader asks at the start of a pass
-        self._length = len(self._order(0))
         workers = config.data.workers
         self._loader = DataLoader(
             _Prepared(dataset, config, training),
@@ -180,7 +176,7 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches an epoch of this rank."""
-        return self._length
+        return len(self._order(0))
 
     def close(self) -> None:
         """Ends the loading processes now: left to itself, one lives as long as somebody keeps a traceback that leads here."""

@@ -4,8 +4,6 @@ All work on uint8 images and boxes in their pixels; normalising and padding are 
 the caller derives from (seed, epoch, image), so that what happens to an image does not depend on what was loaded before it.
 """
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
@@ -29,7 +27,6 @@ def resized_size(height: int, width: int, short: int, long: int) -> tuple[int, i
     return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
 
 
-@lru_cache(512)  # a crop's window has few sizes, a set's images fewer
 def _taps(before: int, after: int, ends: bool) -> tuple[np.ndarray, np.ndarray]:
     """For each pixel of a resized row the two pixels that it lies between, (2, after), and their weights in 1/2048.
 
@@ -73,11 +70,9 @@ def resize(image: UInt8[Tensor, "3 H W"], short: int = 800, long: int = 1333) ->
 
 def _scaled(sample: Sample, short: int, long: int) -> Sample:
     """The sample resized, boxes scaled by each axis's own factor."""
-    before = sample["image"]
-    image = resize(before, short, long)
-    if image is before:
-        return sample
-    scale = torch.tensor([image.shape[2] / before.shape[2], image.shape[1] / before.shape[1]]).repeat(2)
+    height, width = sample["image"].shape[1:]
+    image = resize(sample["image"], short, long)
+    scale = torch.tensor([image.shape[2] / width, image.shape[1] / height]).repeat(2)
     return {**sample, "image": image, "boxes": sample["boxes"] * scale, "ignored": sample["ignored"] * scale}
 
 
