@@ -1,5 +1,6 @@
 """The generated scenes: what is drawn, what is written, and that neither changes by itself."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -129,10 +130,15 @@ def test_hardly_any_middle_of_an_object_is_another_s():
         assert (apart > 5.4).all()
 
 
-def test_made_scenes_are_not_made_again(tmp_path):
+def test_made_scenes_are_not_made_again_and_half_made_ones_are(tmp_path):
     folder = make_scenes(SMALL, tmp_path)
+    before = files(folder)
     stamp = (folder / "config.json").stat().st_mtime_ns
     assert make_scenes(SMALL, tmp_path) == folder and (folder / "config.json").stat().st_mtime_ns == stamp
+    (folder / "train" / "000004.jpg").unlink()
+    assert files(make_scenes(SMALL, tmp_path)) == before
+    (folder / "config.json").write_text(json.dumps({"seed": 7}))
+    assert files(make_scenes(SMALL, tmp_path)) == before
     assert [path.name for path in (tmp_path / "scenes").iterdir()] == [folder.name]
 
 
@@ -141,10 +147,11 @@ def test_a_kill_leaves_nothing_that_looks_complete(tmp_path, monkeypatch):
     config = replace(SMALL, num_train=20_000)
     child = multiprocessing.get_context("fork").Process(target=make_scenes, args=(config, tmp_path))
     child.start()
-    while not list((tmp_path / "scenes").glob(".*/whole/train/000005.jpg")):
+    while child.is_alive() and not list((tmp_path / "scenes").glob(".*/*/train/000005.jpg")):
         time.sleep(0.01)
-    os.kill(child.pid, signal.SIGKILL)
+    child.kill()
     child.join()
+    assert child.exitcode == -signal.SIGKILL
     assert not (tmp_path / "scenes" / config_hash(config)).exists()
 
 

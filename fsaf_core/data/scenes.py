@@ -7,6 +7,7 @@ import json
 import math
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -64,6 +65,17 @@ def _check(config: SceneConfig) -> None:
             raise FSAFError(f"scenes: {name} is {getattr(config, name)}: it must lie in {low:g}..{high:g}.")
 
 
+def _is_complete(folder: Path, config: SceneConfig) -> bool:
+    """Whether the folder holds all that these dials ask for: something may have been deleted since."""
+    try:
+        told = json.loads((folder / "config.json").read_text())
+        counts = [len(os.listdir(folder / split)) for split in ("train", "val")]
+    except (OSError, ValueError):
+        return False
+    jsons = all((folder / f"annotations_{split}.json").exists() for split in ("train", "val"))
+    return jsons and told == dataclasses.asdict(config) and counts == [config.num_train, config.num_val]
+
+
 def make_scenes(config: SceneConfig, root: Path | str = "data") -> Path:
     """The folder of these scenes, made if it is not there: `root/scenes/<config_hash>`.
 
@@ -75,13 +87,15 @@ def make_scenes(config: SceneConfig, root: Path | str = "data") -> Path:
     """
     _check(config)
     folder = Path(root) / "scenes" / config_hash(config)
-    if folder.exists():
+    if _is_complete(folder, config):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
             part = Path(temporary) / "whole"
             _fill(part, config, folder)
+            if folder.exists() and not _is_complete(folder, config):
+                shutil.rmtree(folder)
             if not folder.exists():  # else another process was quicker
                 part.rename(folder)
     except OSError as error:
