@@ -9,10 +9,10 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
+from .distributed import world_mean
 from .inputs import Instances
 from .losses import cell_focal
 from .regions import with_none
-from .targets import world_mean
 
 BETA = 1 / 9  # where smooth L1 turns from a parabola into a line
 

@@ -4,6 +4,7 @@ What one command alone needs it imports itself: help comes without waiting for m
 """
 
 import json
+import os
 import shlex
 import sys
 from dataclasses import dataclass, field
@@ -64,8 +65,9 @@ class Train:
 
         out = self.out or Path("runs") / self.config.name
         done = train(self.config, out, self.device, self.resume, self.from_)
-        print(table(done.metrics))
-        _draw(out)
+        if os.environ.get("RANK", "0") == "0":  # torchrun's name for the process that writes
+            print(table(done.metrics))
+            _draw(out)
 
 
 @dataclass(frozen=True)

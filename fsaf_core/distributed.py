@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -78,3 +79,13 @@ def leave() -> None:
     """Parts from the other processes."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def world_mean(sync: bool, count: Tensor, *others: Tensor | float) -> tuple[Any, ...]:
+    """Each count's mean over all processes, and what one is then: 1 / their number. Without `sync` the counts, and 1."""
+    if not (sync and dist.is_initialized()):
+        return count, *others, 1.0
+    sums = torch.stack([torch.as_tensor(one, dtype=torch.float32, device=count.device) for one in (count, *others)])
+    dist.all_reduce(sums)
+    one = 1 / dist.get_world_size()
+    return *(sums * one).unbind(), one

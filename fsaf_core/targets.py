@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .boxes import Grid, to_edges
 from .config import ModelConfig
+from .distributed import world_mean
 from .inputs import Instances
 from .losses import at_label, background_focal, cell_focal, focal_positive, iou_loss
 from .regions import Runs, Slots, count_regions, crowd_cells, find_runs, own_cells, with_none
@@ -199,13 +200,3 @@ def loss_normalizer(assignment: Assignment, config: ModelConfig, sync: bool = Fa
     cells = assignment.positive.numel() if valid is None else valid.sum(1).clamp(min=1).sum()
     positives, cells, one = world_mean(sync, positives, cells)
     return positives.masked_fill(positives == 0, cells if config.rules.empty_normalizer == "cells" else one)
-
-
-def world_mean(sync: bool, count: Tensor, *others: Tensor | float) -> tuple[Any, ...]:
-    """Each count's mean over all processes, and what one is then: 1 / their number. Without `sync` the counts, and 1."""
-    if not (sync and torch.distributed.is_initialized()):
-        return count, *others, 1.0
-    sums = torch.stack([torch.as_tensor(one, dtype=torch.float32, device=count.device) for one in (count, *others)])
-    torch.distributed.all_reduce(sums)
-    one = 1 / torch.distributed.get_world_size()
-    return *(sums * one).unbind(), one

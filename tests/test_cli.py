@@ -13,6 +13,8 @@ from PIL import Image
 import fsaf_core as fsaf
 from fsaf_core.cli import COMMANDS, main
 from fsaf_core.config import FSAFError
+from fsaf_core.metrics import FIGURES
+from fsaf_core.train import Trained
 
 
 def run(capsys, *args):
@@ -111,6 +113,17 @@ def test_predict_draws_and_writes_coco_results_and_survives_one_bad_file(weights
         assert x + w <= 140.01
         assert y + h <= 90.01
         assert one["category"] == fsaf.presets.get("tiny").model.class_names[one["category_id"] - 1]
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_of_several_processes_the_first_alone_prints_and_draws(rank, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("RANK", rank)
+    drawn, metrics = [], dict.fromkeys(FIGURES, 0.5) | {"by_class": {}, "by_size": {}}
+    monkeypatch.setattr("fsaf_core.train.train", lambda *_: Trained(tmp_path, 1, metrics))
+    monkeypatch.setattr("fsaf_core.draw.figures.write_run_figures", drawn.append)
+    code, out, _ = run(capsys, "train", "tiny", "--out", tmp_path)
+    assert code == 0
+    assert (len(drawn), "AP50" in out) == ((1, True) if rank == "0" else (0, False))
 
 
 def test_evaluate_without_weights_asks_for_them(capsys):
