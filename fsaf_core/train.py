@@ -53,6 +53,8 @@ def train(
             GPU.
         KeyboardInterrupt: after Ctrl-C or SIGTERM; all is saved, the message says how to go on.
     """
+    if not isinstance(config, Config):
+        raise FSAFError(f"give a Config, such as presets.get('tiny'), not a {type(config).__name__}.")
     world, run_dir = join(device), Path(run_dir)
     try:
         return _train(config, run_dir, world, resume, weights)

@@ -192,6 +192,17 @@ def test_a_worker_that_dies_is_one_sentence(config, broken):
         list(loader.epoch(0))
 
 
+@pytest.mark.parametrize("annotations", [None, []], ids=["no key", "none"])
+def test_a_validation_set_without_any_box_is_refused_before_anything_is_trained(annotations, broken, tmp_path):
+    broken(4, [])
+    content = json.loads((tmp_path / "set.json").read_text())
+    del content["annotations"]
+    (tmp_path / "bare.json").write_text(json.dumps(content if annotations is None else content | {"annotations": annotations}))
+    data = DataConfig(source="files", val_json=str(tmp_path / "bare.json"), val_images=str(tmp_path))
+    with pytest.raises(FSAFError, match=r"bare\.json: no box to measure with \(4 images, 0 boxes"):
+        open_dataset(data, "val")
+
+
 def test_each_source_is_found_or_its_lack_explained(config, broken, tmp_path):
     broken(4, [])
     files = DataConfig(source="files", train_json=str(tmp_path / "set.json"), train_images=str(tmp_path))

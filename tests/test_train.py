@@ -227,6 +227,11 @@ def test_folders_that_are_no_run_are_left_alone(root, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_preset_s_name_is_no_configuration(unchecked, tmp_path):
+    with pytest.raises(fsaf.FSAFError, match=r"give a Config, such as presets\.get\('tiny'\), not a str"):
+        train.train("tiny", tmp_path / "run")
+
+
 def test_a_run_of_another_configuration_names_the_fields(root, tmp_path):
     config = small(root)
     (tmp_path / "config.json").write_text(json.dumps(asdict(config)))

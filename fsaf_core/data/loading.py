@@ -39,7 +39,8 @@ def open_dataset(data: DataConfig, split: Literal["train", "val"]) -> CocoDatase
         split: "train", without what training cannot use, or "val".
 
     Raises:
-        FSAFError: "data/coco/annotations/instances_train2017.json: not there: get COCO with `fsaf data coco`, ...".
+        FSAFError: "data/coco/annotations/instances_train2017.json: not there: get COCO with `fsaf data coco`, ...";
+            "x.json: no box to measure with (...): give a json with annotations."
     """
     if data.source == "scenes":
         folder = make_scenes(data.scenes, data.root)
@@ -53,7 +54,10 @@ def open_dataset(data: DataConfig, split: Literal["train", "val"]) -> CocoDatase
         json_path, images = (getattr(data, f"{split}_{what}") for what in ("json", "images"))
         if not json_path or not images:
             raise FSAFError(f"--data.source files: give --data.{split}_json and --data.{split}_images too.")
-    return CocoDataset(json_path, images, train=split == "train")
+    dataset = CocoDataset(json_path, images, train=split == "train")
+    if not len(dataset.index.boxes):
+        raise FSAFError(f"{json_path}: no box to measure with ({dataset.index.summary()}): give a json with annotations.")
+    return dataset
 
 
 def train_order(wide: np.ndarray, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> list[list[int]]:
