@@ -389,6 +389,7 @@ def one_of_two(rank: int, port: int, config: fsaf.Config, images: list, targets:
     mean = {name: world.sum(loss.detach().clone()) / 2 for name, loss in losses.items()}
     if world.first:
         torch.save((mean, {name: p.grad for name, p in detector.named_parameters()}), out)
+    del network  # before its process group: DDP, were it the last to hold that, waits for its threads with Python's lock in hand
     leave()
 
 
