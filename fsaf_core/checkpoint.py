@@ -86,7 +86,7 @@ def load(path: str | Path) -> Detector:
     """
     tensors, config = read_weights(path)
     with torch.device("meta"):  # takes no memory, however much the configuration asks for
-        wrong = misfits(build_detector(config), tensors)
+        wrong = misfits(build_detector(config).state_dict(), tensors)
     if wrong:
         raise FSAFError(f"{path} does not fit its own configuration: {named(wrong)}; it was changed since, take another copy.")
     detector = build_detector(config)
@@ -127,9 +127,8 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig]:
         raise FSAFError(f"{path} has a damaged FSAF header ({excerpt(error)}): take another copy of the file.") from error
 
 
-def misfits(detector: Detector, tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Names of tensors that do not fit the detector, each with what is wrong."""
-    own = detector.state_dict()
+def misfits(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names of tensors that cannot take the places of `own`, each with what is wrong."""
     wrong = dict.fromkeys(own.keys() - tensors.keys(), "missing")
     wrong |= dict.fromkeys(tensors.keys() - own.keys(), "not of this model")
     for name in own.keys() & tensors.keys():
@@ -169,7 +168,7 @@ def load_weights(detector: Detector, path: str | Path) -> list[str]:
         FSAFError: "x.safetensors does not fit this model: ...", naming the tensors, whatever else differs; as `read_weights`.
     """
     tensors, _ = read_weights(path)
-    wrong = misfits(detector, tensors)
+    wrong = misfits(detector.state_dict(), tensors)
     fresh = [name for name in wrong if not {*CLASS_LAYERS}.isdisjoint(name.split(".")) and "in the file" in wrong[name]]
     if len(fresh) < len(wrong):
         others = {name: what for name, what in wrong.items() if name not in fresh}

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checkpoint import unsound
+from .checkpoint import misfits, named
 from .config import COCO_CLASSES, FSAFError, ModelConfig
 from .detector import Detector, build_detector
 from .files import excerpt, load_tensors
@@ -43,7 +43,7 @@ def load_mmdet(source: str | Path | Mapping[str, Any]) -> Detector:
             ignoring scale it was trained with.
 
     Raises:
-        FSAFError: "x.pth does not fit: neck.lateral_convs.0.conv.weight is missing; ... is unknown; ... is (a, b), not (c, d)";
+        FSAFError: "x.pth does not fit: neck.lateral_convs.0.conv.weight (missing), ...: give that code's whole checkpoint, ...";
             "x.pth: its SHA-256 begins with ..."; "x.pth holds more than tensors, ...".
 
     Source: reference, published checkpoint format.
@@ -51,8 +51,8 @@ def load_mmdet(source: str | Path | Mapping[str, Any]) -> Detector:
     where, scale = "the state_dict", None
     if isinstance(source, (str, Path)):
         where = Path(source).name
-        named = re.search(r"nscale(\d\.\d+)", where)
-        scale = float(named[1]) if named else None
+        told = re.search(r"nscale(\d\.\d+)", where)
+        scale = float(told[1]) if told else None
         source = _read(Path(source))
     weights = source.get("state_dict", source) if isinstance(source, Mapping) else source
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
@@ -104,7 +104,7 @@ def load_torchvision_retinanet(detector: Detector, weights: Mapping[str, Tensor]
     It counts a background class 0 that nothing teaches: give the detector that many class names (91 for its COCO weights).
 
     Raises:
-        FSAFError: "torchvision's RetinaNet does not fit: ... is missing; ... is (819, ...), not (...)"; "no anchor-based ...".
+        FSAFError: "torchvision's RetinaNet does not fit: ... (missing), ...: ..."; "the detector has no anchor-based ...".
 
     Differs: torchvision makes P6 from P5 (ours from C5, so that convolution stays as it was) and applies a ReLU before P7: the
     branch gives torchvision's outputs on torchvision's pyramid.
@@ -185,16 +185,8 @@ def _recognise(weights: Mapping[str, Tensor], ignoring_scale: float | None, wher
 
 
 def _renamed(own: Mapping[str, Tensor], names: Mapping[str, str], weights: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Another code's weights under our names, as {our name: theirs} says; says everything that does not fit `own`."""
-    faults = [f"{theirs} is missing" for theirs in names.values() if theirs not in weights]
-    faults += [f"{theirs} is unknown" for theirs in sorted(weights.keys() - set(names.values()))]
-    given = {name: weights[theirs] for name, theirs in names.items() if theirs in weights}
-    for name, value in given.items():
-        if value.shape != own[name].shape:
-            faults.append(f"{names[name]} is {tuple(value.shape)}, not {tuple(own[name].shape)}")
-        elif what := unsound(value, own[name]):
-            faults.append(f"{names[name]} {what}")
-    if faults:
-        more = f" and {len(faults) - 8} more" if len(faults) > 8 else ""
-        raise FSAFError(f"{where} does not fit: {'; '.join(faults[:8])}{more}: give that code's whole checkpoint, unchanged.")
-    return given
+    """Another code's weights under our names, as {our name: theirs} says."""
+    wrong = misfits({theirs: own[name] for name, theirs in names.items()}, weights)
+    if wrong:
+        raise FSAFError(f"{where} does not fit: {named(wrong)}: give that code's whole checkpoint, unchanged.")
+    return {name: weights[theirs] for name, theirs in names.items()}

@@ -98,17 +98,17 @@ def drop(name):
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (drop("neck.fpn_convs.3.conv.bias"), r"neck\.fpn_convs\.3\.conv\.bias is missing"),
-        (drop("bbox_head.reg_convs.1.conv.weight"), r"bbox_head\.reg_convs\.1\.conv\.weight is missing"),
+        (drop("neck.fpn_convs.3.conv.bias"), r"neck\.fpn_convs\.3\.conv\.bias \(missing\)"),
+        (drop("bbox_head.reg_convs.1.conv.weight"), r"bbox_head\.reg_convs\.1\.conv\.weight \(missing\)"),
         (drop("bbox_head.retina_cls.weight"), r"bbox_head\.retina_cls\.weight is missing"),
         (drop("backbone.layer1.0.conv1.weight"), r"backbone\.layer1\.0\.conv1\.weight is missing"),
-        (drop("backbone.layer3.1.bn2.running_var"), r"backbone\.layer3\.1\.bn2\.running_var is missing"),
-        (lambda w: w.update(extra=torch.zeros(1)), "extra is unknown"),
-        (lambda w: w.update({"neck.fpn_convs.4.conv.bias": torch.zeros(3)}), r"conv\.bias is \(3,\), not \(8,\)"),
+        (drop("backbone.layer3.1.bn2.running_var"), r"backbone\.layer3\.1\.bn2\.running_var \(missing\)"),
+        (lambda w: w.update(extra=torch.zeros(1)), r"extra \(not of this model\)"),
+        (lambda w: w.update({"neck.fpn_convs.4.conv.bias": torch.zeros(3)}), r"conv\.bias \(\(3,\) in the file, \(8,\) in"),
         (lambda w: w.update({"bbox_head.retina_cls.weight": torch.zeros(8)}), r"\(8,\), not the weight of a convolution"),
         (lambda w: w.update(text="hello"), "no checkpoint"),
         (lambda w: w.clear(), "is missing"),
-        (drop("backbone.layer4.1.conv1.weight"), r"layer4\.1\.conv1\.weight is missing"),
+        (drop("backbone.layer4.1.conv1.weight"), r"layer4\.1\.conv1\.weight \(missing\)"),
     ],
 )
 def test_what_is_missing_extra_or_misshapen_is_said_by_name(weights, fault, words):
@@ -122,7 +122,7 @@ def test_all_faults_are_said_at_once_and_the_file_is_named(weights, tmp_path):
     broken = dict(weights, extra=torch.zeros(1))
     del broken["neck.lateral_convs.0.conv.bias"]
     torch.save(broken, tmp_path / "broken.pth")
-    words = r"^broken\.pth does not fit: neck\.lateral_convs\.0\.conv\.bias is missing; extra is unknown"
+    words = r"^broken\.pth does not fit: extra \(not of this model\), neck\.lateral_convs\.0\.conv\.bias \(missing\)"
     with pytest.raises(FSAFError, match=words):
         fsaf.load_mmdet(tmp_path / "broken.pth")
 
