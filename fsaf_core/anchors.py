@@ -13,6 +13,7 @@ from .distributed import world_mean
 from .inputs import Instances
 from .losses import cell_focal
 from .regions import with_none
+from .targets import two_blocks
 
 BETA = 1 / 9  # where smooth L1 turns from a parabola into a line
 
@@ -61,7 +62,7 @@ class AnchorBased(nn.Module):
         positive = match > 0
         label = with_none(instances.labels, 0)[match.clamp(min=0)]
         flat = [level.unflatten(1, (self.per_cell, -1)).permute(0, 2, 3, 4, 1).flatten(2).float() for level in cls]
-        focal = cell_focal([flat[0], torch.cat(flat[1:], 2)] if len(flat) > 1 else flat, positive, label, None)
+        focal = cell_focal(two_blocks(flat), positive, label, None)
         deltas = [level.unflatten(1, (self.per_cell, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3).float() for level in box]
         image, anchor = torch.nonzero(positive, as_tuple=True)  # few: only these have deltas to learn
         goal = self.coder.encode_single(instances.boxes[match[image, anchor] - 1], anchors[anchor])

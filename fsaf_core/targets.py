@@ -30,7 +30,7 @@ class HeadOutputs:
     @property
     def blocks(self) -> list[Float[Tensor, "B K _"]]:
         """`cls_logits` as two blocks: the first level, most of all cells, not copied, and all others side by side."""
-        return self._kept("blocks", None, lambda: _two_blocks([level.flatten(2).float() for level in self.cls_logits]))
+        return self._kept("blocks", None, lambda: two_blocks([level.flatten(2).float() for level in self.cls_logits]))
 
     @property
     def offsets(self) -> Float[Tensor, "B R 4"]:
@@ -59,7 +59,8 @@ class HeadOutputs:
         return kept[1]
 
 
-def _two_blocks(flat: list[Tensor]) -> list[Tensor]:
+def two_blocks(flat: list[Float[Tensor, "B K _"]]) -> list[Float[Tensor, "B K _"]]:
+    """The first level as it is, and all others side by side."""
     return [flat[0], torch.cat(flat[1:], 2)] if len(flat) > 1 else flat
 
 
