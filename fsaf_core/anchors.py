@@ -12,8 +12,8 @@ from torchvision.ops import box_iou
 from .distributed import world_mean
 from .inputs import Instances
 from .losses import cell_focal
+from .outputs import two_blocks
 from .regions import with_none
-from .targets import two_blocks
 
 BETA = 1 / 9  # where smooth L1 turns from a parabola into a line
 

@@ -25,8 +25,8 @@ from .data.loading import Loader, open_dataset
 from .detector import Detector, build_detector
 from .export import export
 from .network import fold_norms
+from .outputs import HeadOutputs
 from .tally import Tally
-from .targets import HeadOutputs
 
 SHAPES = ((100, 168), (50, 84), (25, 42), (13, 21), (7, 11))  # P3..P7 of 800 x 1344
 

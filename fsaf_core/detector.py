@@ -21,8 +21,8 @@ from .data.coco import as_rgb, load_image
 from .data.transforms import resize
 from .inputs import Instances, check_images, pack_targets
 from .network import Network
+from .outputs import HeadOutputs
 from .regions import make_slots
-from .targets import HeadOutputs
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from .detector import Detector
-from .targets import Assignment, HeadOutputs
+from .outputs import HeadOutputs
+from .targets import Assignment
 
 CAUSES = (
     "no cell at any level",  # the assignment gives it none, so nothing teaches it

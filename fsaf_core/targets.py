@@ -1,7 +1,6 @@
 """From the boxes of a batch to the maps that the losses use: owners, selection, positives, ignored entries; and the losses."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,56 +11,10 @@ from .boxes import Grid, to_edges
 from .config import ModelConfig
 from .distributed import world_mean
 from .inputs import Instances
-from .losses import at_label, background_focal, cell_focal, focal_positive, iou_loss
+from .losses import at_label, cell_focal, focal_positive
+from .outputs import HeadOutputs
 from .regions import Runs, Slots, count_regions, crowd_cells, find_runs, own_cells, with_none
 from .selection import mean_by_level, select_heuristic, select_online
-
-
-@dataclass(frozen=True)
-class HeadOutputs:
-    """The network's outputs, a list over the levels each; lists of a missing branch are empty."""
-
-    cls_logits: list[Float[Tensor, "B K _ _"]]
-    box_offsets: list[Float[Tensor, "B 4 _ _"]]  # l t r b >= 0, in units of S * stride
-    ab_cls: list[Float[Tensor, "B _ _ _"]] = field(default_factory=list)  # 9 anchors x K
-    ab_box: list[Float[Tensor, "B _ _ _"]] = field(default_factory=list)  # 9 anchors x 4
-    made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # of these outputs, so far
-
-    @property
-    def blocks(self) -> list[Float[Tensor, "B K _"]]:
-        """`cls_logits` as two blocks: the first level, most of all cells, not copied, and all others side by side."""
-        return self._kept("blocks", None, lambda: two_blocks([level.flatten(2).float() for level in self.cls_logits]))
-
-    @property
-    def offsets(self) -> Float[Tensor, "B R 4"]:
-        """`box_offsets` of all levels side by side."""
-        return self._kept("offsets", None, lambda: torch.cat([level.flatten(2).float() for level in self.box_offsets], 2).mT)
-
-    def background(self, ignored: tuple[Bool[Tensor, "B K _"], ...] | None) -> Float[Tensor, "B R"]:
-        """Focal loss of each cell, without weight, were all its classes background that are not ignored."""
-        return self._kept("background", ignored, lambda: background_focal(self.blocks, ignored))
-
-    def box_loss(self, target_edges: Float[Tensor, "B R 4"], grid: Grid, config: ModelConfig) -> Float[Tensor, "B R"]:
-        """-ln IoU of each cell's decoded box with its target. Made for the selection, it is handed on once, to the losses: a
-        second backward pass would find its graph gone."""
-        loss = self._kept("box_loss", target_edges, lambda: box_loss(self.offsets, target_edges, grid, config))
-        if torch.is_grad_enabled():
-            del self.made["box_loss"]
-        return loss
-
-    def _kept(self, name: str, of: object, make: Callable[[], Any]) -> Any:
-        """What the selection has made serves the losses: kept with gradient, though the selection needs none, and for the same
-        targets `of`. (`cached_property` may take a lock, which `torch.compile` cannot trace.)"""
-        kept = self.made.get(name)
-        if kept is None or kept[0] is not of:
-            with torch.enable_grad():
-                kept = self.made[name] = (of, make())
-        return kept[1]
-
-
-def two_blocks(flat: list[Float[Tensor, "B K _"]]) -> list[Float[Tensor, "B K _"]]:
-    """The first level as it is, and all others side by side."""
-    return [flat[0], torch.cat(flat[1:], 2)] if len(flat) > 1 else flat
 
 
 @dataclass(frozen=True)
@@ -157,16 +110,6 @@ def assign(
         count = count_regions(runs, slots.ignoring, near, plane, batch * classes, grid.num_cells)
         ignored = tuple(count.bool().view(batch, classes, -1).split(grid.block_sizes, 2))
     return Assignment(level_losses, selected, Regions(runs, slots, grid), owner, positive, label, target_edges, ignored, valid)
-
-
-def box_loss(
-    offsets: Float[Tensor, "B R 4"], target_edges: Float[Tensor, "B R 4"], grid: Grid, config: ModelConfig
-) -> Float[Tensor, "B R"]:
-    """-ln IoU of each cell's decoded box with its target, in pixels."""
-    if config.rules.min_offset:
-        offsets = offsets.clamp(min=config.rules.min_offset)
-    scale = config.offset_normalizer * grid.stride.unsqueeze(1)
-    return iou_loss(grid.edges + offsets * scale, target_edges)  # as `decode`, in edges
 
 
 def anchor_free_losses(

@@ -224,6 +224,14 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("[*range(len(targets)), *crowded]", "[*range(len(targets)), *range(len(crowded))]"),
         ],
     },
+    "outputs": {
+        "the_reference_takes_box_outputs_as_at_least_a_ten_thousandth": [
+            ("offsets = offsets.clamp(min=config.rules.min_offset)", "pass"),
+        ],
+        "the_box_loss_is_that_of_the_decoded_box_in_pixels": [
+            ("config.offset_normalizer * grid.stride", "grid.stride"),
+        ],
+    },
     "targets": {
         "equal_classes_of_different_images_do_not_meet": [
             ("labels.add(image, alpha=classes)", "labels.add(image, alpha=0)"),
@@ -267,12 +275,6 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
         "the_selection_carries_no_gradient": [
             ("@torch.no_grad()\n", ""),
-        ],
-        "the_reference_takes_box_outputs_as_at_least_a_ten_thousandth": [
-            ("offsets = offsets.clamp(min=config.rules.min_offset)", "pass"),
-        ],
-        "the_box_loss_is_that_of_the_decoded_box_in_pixels": [
-            ("config.offset_normalizer * grid.stride", "grid.stride"),
         ],
         "the_losses_are_sums_over_valid_cells_and_over_positive_cells_divided_by_the_positives": [
             ("focal = focal * assignment.valid", "pass"),

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import fsaf_core as fsaf
-from fsaf_core.boxes import box_iou_aligned, decode
 from fsaf_core.losses import cell_focal
-from fsaf_core.targets import box_loss, loss_normalizer
+from fsaf_core.outputs import box_loss
+from fsaf_core.targets import loss_normalizer
 
 SIZES = [(60, 96), (50, 61)]  # the second image is smaller than the tensor of the batch, 64 x 96
 
@@ -395,26 +395,6 @@ def test_the_reference_divides_by_the_valid_cells_and_at_least_one_an_image_wher
     valid[0, :7] = True
     for now, divisor in ((None, assignment.positive.numel()), (valid, 7 + 1)):
         assert loss_normalizer(replace(assignment, valid=now), detector.config).item() == divisor
-
-
-def test_the_box_loss_is_that_of_the_decoded_box_in_pixels(detector):
-    detector.config = SMALL
-    outputs = random_outputs(16)
-    assignment = detector.assign(outputs, SCENE)
-    grid, edges = assignment.regions.grid, assignment.target_edges
-    boxes = decode(outputs.offsets, grid.centers, SMALL.offset_normalizer * grid.stride)
-    iou = box_iou_aligned(boxes, edges * torch.tensor([-1.0, -1, 1, 1]))
-    torch.testing.assert_close(box_loss(outputs.offsets, edges, grid, SMALL), -iou.clamp(min=1e-6).log(), rtol=1e-4, atol=1e-5)
-
-
-def test_the_reference_takes_box_outputs_as_at_least_a_ten_thousandth(detector):
-    detector.config = replace(SMALL, convention="reference")
-    assignment = detector.assign(random_outputs(16), SCENE)
-    none, least = torch.zeros(2, assignment.positive.shape[1], 4), torch.full((2, assignment.positive.shape[1], 4), 1e-4)
-    grid = assignment.regions.grid
-    target_edges = grid.edges + torch.ones(4)  # squares of 2 px around each cell
-    losses = [box_loss(value, target_edges.expand(2, -1, -1), grid, detector.config) for value in (none, least)]
-    assert torch.equal(*losses) and (box_loss(none, target_edges.expand(2, -1, -1), grid, SMALL) > losses[0]).all()
 
 
 def test_lambda_scales_the_anchor_free_losses(detector):

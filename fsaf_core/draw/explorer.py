@@ -25,7 +25,7 @@ from ..config import CONVENTIONS, FSAFError, ModelConfig
 from ..data.coco import load_image
 from ..detector import Detector
 from ..files import write_atomically
-from ..targets import HeadOutputs
+from ..outputs import HeadOutputs
 from .palette import DARK, LIGHT, Theme, on
 from .situation import CHOICES, MOST_PIXELS, NO_LEVEL, Snapshots, explore, head_outputs, padded
 from .still import Still

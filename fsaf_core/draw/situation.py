@@ -23,8 +23,9 @@ from ..config import FSAFError, ModelConfig
 from ..detector import Detector, build_detector
 from ..files import write_atomically
 from ..losses import at_label, cell_focal, focal_positive
+from ..outputs import HeadOutputs
 from ..selection import mean_by_level, select_heuristic, select_online
-from ..targets import Assignment, HeadOutputs
+from ..targets import Assignment
 
 MOST_BOXES = 100
 MOST_PIXELS = 2_000_000  # of an image; above, one update would be more than 100 kB
