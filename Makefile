@@ -45,7 +45,7 @@ lab: $(READY)  ## JupyterLab in your browser, at the first notebook
 		--LanguageServerManager.autodetect=False $(LAB_ARGS)
 
 train: $(READY)  ## the main job without a browser: scenes, training, evaluation, pictures, in runs/tiny
-	@echo "Making the scenes, then training, evaluating and drawing (about 8 minutes on two CPU cores)."
+	@echo "Making the scenes, then training, evaluating and drawing (about 5 minutes on two CPU cores)."
 	$(PY) -m fsaf_core train tiny
 
 test: $(READY)  ## ruff, the import contract, the tests and the notebooks, in one pytest run
