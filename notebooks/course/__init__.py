@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 import fsaf_core as fsaf
+from fsaf_core.config import SCENE_CLASSES
 from fsaf_core.draw.palette import LIGHT
 from fsaf_core.draw.situation import Snapshots
 from fsaf_core.draw.svg import Svg
@@ -82,12 +83,16 @@ def ablation(name: str = "ablation") -> dict:
 def picture(
     image: np.ndarray, boxes: Iterable, names: Sequence[str], alt: str, scale: float = 3, colors: Sequence[str] | None = None
 ) -> Svg:
-    """The image enlarged, with boxes (x1 y1 x2 y2 in its pixels) and their names over it; draw on with `.rect`, `.text`, ..."""
+    """The image enlarged, with boxes (x1 y1 x2 y2 in its pixels) and their names over it; draw on with `.rect`, `.text`, ...
+
+    Where no colours are given, a class's name gives a box the colour that the class has in the explorer too.
+    """
     height, width = image.shape[:2]
     drawing = Svg(width * scale, height * scale, alt)
     drawing.image(image, 0, 0, width * scale, height * scale)
     for index, (box, name) in enumerate(zip(boxes, names, strict=True)):
-        color = colors[index] if colors else LIGHT.label(index)
+        label = next((SCENE_CLASSES.index(word) for word in name.split() if word in SCENE_CLASSES), index)
+        color = colors[index] if colors else LIGHT.label(label)
         drawing.box(*(float(side) * scale for side in box), color, name)
     return drawing
 
