@@ -241,14 +241,25 @@ def test_an_index_of_another_version_is_made_anew(make, parses, monkeypatch):
     assert len(open_index(path).boxes) == 4 and parses["_parse"] == 2
 
 
-def test_beside_a_json_in_a_locked_folder_it_is_made_each_time(make, parses, tmp_path, monkeypatch):
+@pytest.mark.parametrize("refused", ["rename", "all"])
+def test_beside_a_json_in_a_locked_folder_or_on_a_read_only_disk_it_is_made_each_time(
+    make, parses, tmp_path, monkeypatch, refused
+):
     from fsaf_core.data import index
 
-    def locked(*paths):  # a folder's mode does not keep root out
+    path = make()
+
+    def locked(*_, **__):  # a folder's mode does not keep root out
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(index.os, "replace", locked)
-    path = make()
+    def read_only(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    if refused == "rename":
+        monkeypatch.setattr(index.os, "replace", locked)
+    else:
+        for what in ("write_bytes", "unlink"):
+            monkeypatch.setattr(Path, what, read_only)
     for times in (1, 2):
         kept = open_index(path)
         assert kept.file is None and len(kept.boxes) == 4 and parses["_parse"] == times

@@ -223,6 +223,7 @@ def _keep(index: CocoIndex, file: Path) -> CocoIndex:
         part.write_bytes(save(arrays, {"facts": json.dumps({"version": VERSION, **facts})}))
         os.replace(part, file)
     except OSError:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses even to remove what is not there
+            part.unlink()
         return index
     return _load(file)
