@@ -123,6 +123,11 @@ class TestSvg:
         with pytest.raises(ValueError, match="cannot draw nan"):
             number(float("nan"))
 
+    def test_bars_that_are_all_zero_have_no_length(self):
+        drawing = Svg(100, 50, "")
+        drawing.bars([0.0, 0.0], ["a", "b"], ["#000000"] * 2, 20, 0, 60)
+        assert str(drawing).count('width="0"') == 2
+
     def test_charts_put_points_where_the_ticks_say(self):
         chart = Svg(100, 100, "").axes(0, 0, 80, 80, [8, 16, 32, 64, 128], [0, 1], log_x=True)
         assert chart.at(8, 0) == (0, 80) and chart.at(32, 0.5) == (40, 40) and chart.at(128, 1) == (80, 0)

@@ -151,7 +151,7 @@ class Svg:
         form: str = "{:.3f}",
     ) -> None:
         """Horizontal bars, one a row, each with its name before and its value behind it; the largest, or `top_value`, is full."""
-        top_value = top_value or max(values)
+        top_value = top_value or max(values) or 1.0
         for index, (value, name, color) in enumerate(zip(values, names, colors, strict=True)):
             top = y + index * row
             length = width * (value / top_value)
