@@ -6,6 +6,8 @@ PY := .venv/bin/python
 KEY := $(shell { pwd; cat pyproject.toml; } | cksum | cut -d ' ' -f 1)
 READY := .venv/ready-$(KEY)
 READY_SITE := .venv/ready-site-$(KEY)
+# How packages get into .venv; `make check INSTALL="uv pip install --torch-backend cpu"` takes smaller ones, without CUDA.
+INSTALL ?= $(PY) -m pip install --disable-pip-version-check --progress-bar on
 # One quiet thread: the same sums everywhere, and no spinning threads on a busy machine.
 STEADY := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 ROOT_USER := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
@@ -13,8 +15,11 @@ ROOT_USER := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 # Which notebooks are trusted is kept in .venv, not in your home.
 NOTARY := --NotebookNotary.db_file=.venv/trusted.db --NotebookNotary.secret_file=.venv/trusted.key
 
+UNIT_TESTS := $(addprefix tests/test_,boxes.py regions.py losses.py selection.py targets.py inputs.py outputs.py network.py \
+	anchors.py detector.py)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup lab train test test-all test-oldest coverage lint notebooks notebooks-mutate core-mutate course-model site package clean
+.PHONY: help setup lab train check test test-all test-oldest coverage lint notebooks notebooks-mutate core-mutate course-model site package clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  %s %-16s", $$1, $$2; $$1 = $$2 = ""; print }'
@@ -29,7 +34,7 @@ $(READY):
 	@echo "Set-up 1/3: making a virtual environment in .venv (seconds)."
 	@"$(PYTHON)" -m venv .venv
 	@echo "Set-up 2/3: installing PyTorch, JupyterLab and the rest into it (several minutes; on Linux about 6 GB, most of it PyTorch)."
-	@$(PY) -m pip install --disable-pip-version-check --progress-bar on -e ".[dev]"
+	@$(INSTALL) -e ".[dev]"
 	@echo "Set-up 3/3: first start of PyTorch and of matplotlib, which looks for fonts (seconds)."
 	@$(PY) -c 'import matplotlib.pyplot, torchvision'
 	-@$(PY) -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements 2>/dev/null  # asks about news
@@ -48,13 +53,21 @@ train: $(READY)  ## the main job without a browser: scenes, training, evaluation
 	@echo "Making the scenes, then training, evaluating and drawing (about 5 minutes on two CPU cores)."
 	$(PY) -m fsaf_core train tiny
 
+check: $(READY)  ## the quick answer while you work: ruff, the import contract, unit tests of method and model (a minute)
+	$(PY) -m ruff check .
+	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint(["--no-logo", "--no-cache"])'
+	$(STEADY) FSAF_EXAMPLES=50 $(PY) -m pytest -q -o addopts= -p no:nbval -p no:cacheprovider $(UNIT_TESTS) $(PYTEST_ARGS)
+
 test: $(READY)  ## ruff, the import contract, the tests and the notebooks, in one pytest run
 	@echo "Testing: code style, import contract, tests, then every notebook against its stored outputs (several minutes)."
 	$(STEADY) $(PY) -m pytest $(PYTEST_ARGS)
 
-test-all: $(READY_SITE)  ## the same with the slow tests
+test-all: $(READY_SITE)  ## the same with the slow tests, then what depends on the CPU under every instruction set it has
 	@echo "Testing everything, the slow tests too (this can take hours)."
 	$(STEADY) $(PY) -m pytest -m "slow or not slow" $(PYTEST_ARGS)
+	@echo "Testing under every instruction set that this CPU has, then everything under the lowest (an hour)."
+	$(PY) tests/instruction_sets.py
+	$(PY) tests/instruction_sets.py --lowest
 
 # Only the package's own dependencies are held to their lower bounds; the tools around it may be new.
 test-oldest:  ## the tests with the oldest dependencies that pyproject.toml allows, in build/oldest

@@ -19,6 +19,11 @@ LINEAR = 60.0  # from here on softplus(x) = x and sigmoid(x) = 1, also in double
 IOU_EPS = 1e-6  # floor of the IoU under the logarithm: the loss ends at 13.8
 
 
+def precise(x: Tensor) -> Tensor:
+    """The tensor in float32, in which losses are computed under autocast too; float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def softplus(x: Tensor) -> Tensor:
     """ln(1 + e^x), exact for any x."""
     return F.softplus(x, threshold=LINEAR)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .boxes import Grid
 from .config import ModelConfig
-from .losses import background_focal, iou_loss
+from .losses import background_focal, iou_loss, precise
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class HeadOutputs:
     @property
     def blocks(self) -> list[Float[Tensor, "B K _"]]:
         """`cls_logits` as two blocks: the first level, most of all cells, not copied, and all others side by side."""
-        return self._kept("blocks", None, lambda: two_blocks([level.flatten(2).float() for level in self.cls_logits]))
+        return self._kept("blocks", None, lambda: two_blocks([precise(level.flatten(2)) for level in self.cls_logits]))
 
     @property
     def offsets(self) -> Float[Tensor, "B R 4"]:
         """`box_offsets` of all levels side by side."""
-        return self._kept("offsets", None, lambda: torch.cat([level.flatten(2).float() for level in self.box_offsets], 2).mT)
+        return self._kept("offsets", None, lambda: torch.cat([precise(level.flatten(2)) for level in self.box_offsets], 2).mT)
 
     def background(self, ignored: tuple[Bool[Tensor, "B K _"], ...] | None) -> Float[Tensor, "B R"]:
         """Focal loss of each cell, without weight, were all its classes background that are not ignored."""

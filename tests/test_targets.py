@@ -1,5 +1,6 @@
 """From boxes to the maps of the losses: the batched code against plain loops, the switches, and what gradients may not do."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from fsaf_core.losses import cell_focal
 from fsaf_core.outputs import box_loss
 from fsaf_core.targets import loss_normalizer
 
+EXAMPLES = int(os.environ.get("FSAF_EXAMPLES", 500))  # random layouts; `make check` takes fewer
 SIZES = [(60, 96), (50, 61)]  # the second image is smaller than the tensor of the batch, 64 x 96
 
 
@@ -94,14 +96,14 @@ quick = {"deadline": None, "derandomize": True, "database": None, "suppress_heal
 
 
 @pytest.mark.parametrize("convention", ["paper", "reference"])
-@settings(max_examples=500, **quick)
+@settings(max_examples=EXAMPLES, **quick)
 @given(layout=layouts, seed=st.integers(0, 999), scales=st.sampled_from([(0.2, None), (0.2, 0.5), (0.25, 0.25), (0.25, 0.5)]))
 def test_the_batched_code_says_what_plain_loops_say(detector, convention, layout, seed, scales):
     config = replace(SMALL, convention=convention, effective_scale=scales[0], ignoring_scale=scales[1] or None)
     compare(detector, config, layout, seed)
 
 
-@settings(max_examples=100, **quick)
+@settings(max_examples=EXAMPLES // 5, **quick)
 @given(
     layout=layouts,
     seed=st.integers(0, 999),

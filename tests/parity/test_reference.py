@@ -1,8 +1,14 @@
-"""The `reference` convention against figures of MMDetection's own FSAF (mmdet 3.3.0, float32, CPU, one thread).
+"""The `reference` convention against numbers recorded from MMDetection's own FSAF (mmdet 3.3.0, float32, CPU, one thread).
 
-The figures lie beside this file; weights and images are remade by `recipe.py`. What is too large to keep or not ours to
-pass on (whole maps of features, a photograph) lies in a folder that FSAF_TEST_REFERENCE names; without it those tests are
-skipped.
+The records lie beside this file; `recipe.py` remakes weights and images. What is too large to keep or not ours to pass on (whole
+maps of features, a photograph) lies in a folder that FSAF_TEST_REFERENCE names; without it those tests are skipped.
+
+Tolerances. Both sides compute in float32, and each CPU adds up in its own order. A float32 operation is off by at most
+U = 2^-24 of its result. A convolution adds up to 4,608 products in blocks, which leaves a few U, say 8, with a random sign.
+Through the 60 layers of the deepest network these grow to sqrt(60) * 8 = 62 U. So each side is within 64 U of the exact value,
+and both within NETWORK = 128 U of each other: 7.6e-6. This holds for sums over many locations and for gradient norms. A ReLU whose input
+lies within rounding of 0 may open on one CPU and stay shut on another. It changes the gradient of single parameters by a share of
+the *total* norm, so that share is allowed in addition. -ln IoU multiplies errors where boxes hardly overlap: `iou_condition`.
 """
 
 import json
@@ -26,6 +32,8 @@ from fsaf_core.data.transforms import resize
 from fsaf_core.mmdet import reference_name
 
 HERE = Path(__file__).parent
+U = 2.0**-24  # unit roundoff of float32
+NETWORK = 128 * U
 CASES = sorted(path.stem for path in HERE.glob("*_ring*.json"))
 MAPS = json.loads((HERE / "maps.json").read_text())
 SHAPES = json.loads((HERE / "checkpoint_shapes.json").read_text())
@@ -55,8 +63,8 @@ def as_targets(listed):
 
 
 @cache
-def forward(model, inputs, sizes, **made):
-    """Detector, input and outputs; cases that differ in the ignoring scale alone share them."""
+def forward(model, inputs, sizes, dtype, **made):
+    """Return detector, input and outputs; cases that differ only in the ignoring scale share them."""
     detector = make_detector({"model": model, "recipe": made}).train()
     if inputs.startswith("normal_images"):
         tensor = recipe.normal_images(*map(int, re.findall(r"\d+", inputs)))
@@ -64,15 +72,16 @@ def forward(model, inputs, sizes, **made):
         batch = detector.preprocess(recipe.noise_pictures(sizes))
         assert batch.sizes == list(sizes)
         tensor = batch.tensor
-    return detector, tensor, detector.head_outputs(tensor)
+    tensor = tensor.to(dtype)
+    return detector.to(dtype), tensor, detector.to(dtype).head_outputs(tensor)
 
 
 @cache
-def run(name):
-    """Everything that a case asks for, computed once."""
+def run(name, dtype=torch.float32):
+    """Compute once what a case asks for."""
     want = figures(name)
     targets, sizes = as_targets(want["targets"]), tuple(tuple(one["img_shape"]) for one in want["targets"])
-    detector, tensor, outputs = forward(want["model"], want["inputs"], sizes, **want["recipe"])
+    detector, tensor, outputs = forward(want["model"], want["inputs"], sizes, dtype, **want["recipe"])
     detector.config = replace(detector.config, ignoring_scale=want["neg_scale"])
     assignment = detector.assign(outputs, targets, list(sizes))
     losses = detector.losses(outputs, assignment, targets)
@@ -89,6 +98,40 @@ def run(name):
         norms={reference_name(key): value.sqrt().item() for key, value in squares.items()},
         total=sum(squares.values()).sqrt().item(),
     )  # fmt: skip
+
+
+def recorded_levels(want):
+    """Return the recorded (N, L) losses of each instance at each level, inf where it has no positive location."""
+    rows = [[torch.inf if value is None else value for value in row] for row in want["level_losses"]]
+    return torch.tensor(rows, dtype=torch.float64).reshape(-1, 5)
+
+
+def iou_condition(name):
+    """Return (B, R): by how much -ln IoU of each assigned location multiplies a relative error of its four distances.
+
+    The overlap is w x h and the distances are l t r b, so w is off by at most the errors of l and r, and
+    |d ln(w h)| <= (l + r) / w + (t + b) / h. The union is off by no more: hence the factor 2.
+    """
+    case = run(name, torch.float64)
+    grid, edges = case.grid, case.assignment.target_edges
+    distance = case.outputs.offsets.detach().clamp(min=1e-4) * 4 * grid.stride[:, None]
+    low, high = (torch.minimum(distance + grid.edges, edges)).chunk(2, 2)
+    overlap = low + high  # w h of the overlap; not positive: the loss is constant there
+    condition = ((distance[..., :2] + distance[..., 2:]) / overlap).sum(2)
+    return 2 * condition.masked_fill((overlap <= 0).any(2) | (case.assignment.owner == 0), 0)
+
+
+def level_bound(name):
+    """Return (N, L): how far two float32 results of each level loss may be apart."""
+    case = run(name, torch.float64)
+    count, levels = case.assignment.level_losses.shape
+    key = case.assignment.owner * levels + case.grid.level
+    sums = torch.zeros(2, (count + 1) * levels, dtype=torch.float64)
+    sums[0].index_add_(0, key.flatten(), iou_condition(name).flatten())
+    sums[1].index_add_(0, key.flatten(), torch.ones(key.numel(), dtype=torch.float64))
+    condition = (sums[0] / sums[1].clamp(min=1)).view(-1, levels)[1:]
+    # The focal part: d ln(p^2 ln(1 - p)) <= 3 |x| dx / x for a logit x, and |x| is below 10 here.
+    return NETWORK * (condition + 30 * case.assignment.level_losses.nan_to_num(posinf=0))
 
 
 def by_level(cells, grid):
@@ -109,16 +152,16 @@ def test_the_network_gives_the_references_features_and_outputs_on_average(name):
     case = run(name)
     assert list(case.tensor.shape) == case.want["input_shape"]
     for maps, key in ((case.outputs.cls_logits, "cls_logits_mean"), (case.outputs.box_offsets, "box_outputs_mean")):
-        assert [level.double().mean().item() for level in maps] == pytest.approx(case.want[key], rel=1e-5, abs=1e-6)
+        assert [level.double().mean().item() for level in maps] == pytest.approx(case.want[key], rel=NETWORK, abs=1e-6)
 
 
 @cases
 def test_losses_of_each_instance_at_each_level(name):
     case = run(name)
-    want = [[torch.inf if value is None else value for value in row] for row in case.want["level_losses"]]
-    want, ours = torch.tensor(want).reshape(-1, 5), case.assignment.level_losses
+    want, ours = recorded_levels(case.want), case.assignment.level_losses.double()
     assert torch.equal(ours.isinf(), want.isinf()), "an instance has cells at other levels than the reference's"
-    torch.testing.assert_close(ours, want, rtol=5e-6, atol=1e-6)
+    there = want.isfinite()
+    assert ((ours - want).abs()[there] <= level_bound(name)[there]).all()
 
 
 @cases
@@ -161,14 +204,14 @@ def test_every_ignored_entry_is_the_references(name):
 @cases
 def test_losses(name):
     case = run(name)
-    assert case.losses["af_cls"] == pytest.approx(case.want["loss_cls"], rel=2e-6)
-    assert case.losses["af_box"] == pytest.approx(case.want["loss_box"], rel=2e-6)
+    assert case.losses["af_cls"] == pytest.approx(case.want["loss_cls"], rel=NETWORK)
+    assert case.losses["af_box"] == pytest.approx(case.want["loss_box"], rel=NETWORK)
 
 
 @cases
 def test_the_gradients_norm(name):
     case = run(name)
-    assert case.total == pytest.approx(case.want["grad_norm_total"], rel=1e-5)
+    assert case.total == pytest.approx(case.want["grad_norm_total"], rel=NETWORK)
 
 
 @cases
@@ -176,7 +219,32 @@ def test_the_gradient_of_each_parameter(name):
     case = run(name)
     total = case.want["grad_norm_total"]
     ours = {key: case.norms[key] for key in case.want["grad_norms"]}
-    assert ours == pytest.approx(case.want["grad_norms"], rel=1e-5, abs=1e-6 * total)
+    assert ours == pytest.approx(case.want["grad_norms"], rel=NETWORK, abs=NETWORK * total)
+
+
+def test_our_distance_from_float64_is_at_most_twice_the_references():
+    """The same inputs in float64 are the measure. Distances are in units of each bound."""
+    ours, theirs = [], []
+    for name in CASES:
+        exact, case = run(name, torch.float64), run(name)
+        losses = [("af_cls", "loss_cls"), ("af_box", "loss_box")]
+        rows = [(case.losses[own], case.want[key], exact.losses[own], NETWORK * exact.losses[own]) for own, key in losses]
+        rows.append((case.total, case.want["grad_norm_total"], exact.total, NETWORK * exact.total))
+        for key, norm in case.want["grad_norms"].items():
+            rows.append((case.norms[key], norm, exact.norms[key], NETWORK * (exact.norms[key] + exact.total)))
+        want, level_losses = recorded_levels(case.want), case.assignment.level_losses.double()
+        there = want.isfinite()
+        rows += zip(*(part[there].tolist() for part in (level_losses, want, exact.assignment.level_losses, level_bound(name))))
+        ours += [abs(mine - true) / bound for mine, _, true, bound in rows if bound]
+        theirs += [abs(recorded - true) / bound for _, recorded, true, bound in rows if bound]
+    assert max(theirs) <= 1, "the bounds are too tight: not even the reference is within them"
+    assert max(ours) <= 2 * max(theirs)
+
+
+@pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() != "AVX2", reason="torch.randn runs other code here")
+@pytest.mark.parametrize("count", [5, 16, 17, 1000, 100_003])
+def test_the_recipes_noise_is_that_of_torch_randn(count):
+    assert torch.equal(recipe.normal((count,), 7), torch.randn(count, generator=torch.Generator().manual_seed(7)))
 
 
 @cases
@@ -185,7 +253,9 @@ def test_detections(name):
         first = len(want["boxes"])
         assert len(ours["boxes"]) == want["count"]
         assert ours["labels"][:first].tolist() == want["labels"]
-        assert ours["scores"][:first].tolist() == pytest.approx(want["scores"], abs=2e-6)
+        # A logit below 10 is off by at most 10 * NETWORK, and a sigmoid's slope is at most 1 / 4.
+        assert ours["scores"][:first].tolist() == pytest.approx(want["scores"], abs=2.5 * NETWORK)
+        # Records keep 3 decimals. Distances below 200 px are off by at most 200 * NETWORK.
         torch.testing.assert_close(ours["boxes"][:first], torch.tensor(want["boxes"]).reshape(-1, 4), rtol=0, atol=2e-3)
 
 
@@ -203,7 +273,9 @@ def follow(detector, step):
         sum(losses.values()).backward()
         norm = sum((p.grad.double() ** 2).sum() for p in detector.parameters() if p.grad is not None).sqrt()
         ours = losses["af_cls"].item(), losses["af_box"].item(), norm.item()
-        assert ours == pytest.approx((one["loss_cls"], one["loss_box"], one["grad_norm_before_clip"]), rel=1e-5), f"step {index}"
+        # The weights differ by 1e-7 from the second step on, which moves these losses by up to 5e-7 more.
+        recorded = one["loss_cls"], one["loss_box"], one["grad_norm_before_clip"]
+        assert ours == pytest.approx(recorded, rel=NETWORK + 10 * 5e-7), f"step {index}"
         step()
     assert index == 9
 
