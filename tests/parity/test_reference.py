@@ -3,12 +3,14 @@
 The records lie beside this file; `recipe.py` remakes weights and images. What is too large to keep or not ours to pass on (whole
 maps of features, a photograph) lies in a folder that FSAF_TEST_REFERENCE names; without it those tests are skipped.
 
-Tolerances. Both sides compute in float32, and each CPU adds up in its own order. A float32 operation is off by at most
-U = 2^-24 of its result. A convolution adds up to 4,608 products in blocks, which leaves a few U, say 8, with a random sign.
-Through the 60 layers of the deepest network these grow to sqrt(60) * 8 = 62 U. So each side is within 64 U of the exact value,
-and both within NETWORK = 128 U of each other: 7.6e-6. This holds for sums over many locations and for gradient norms. A ReLU whose input
-lies within rounding of 0 may open on one CPU and stay shut on another. It changes the gradient of single parameters by a share of
-the *total* norm, so that share is allowed in addition. -ln IoU multiplies errors where boxes hardly overlap: `iou_condition`.
+Tolerances. Both sides compute in float32, and each CPU adds up in its own order. A float32
+operation is off by at most U = 2^-24 of its result. A convolution adds up to 4,608 products in
+blocks, which leaves a few U, say 8, with a random sign. Through the 60 layers of the deepest
+network these grow to sqrt(60) * 8 = 62 U. So each side is within 64 U of the exact value, and both
+within NETWORK = 128 U of each other: 7.6e-6. This holds for sums over many locations and for
+gradient norms. A ReLU whose input lies within rounding of 0 may open on one CPU and stay shut on
+another. It changes the gradient of single parameters by a share of the *total* norm, so that share
+is allowed in addition. -ln IoU multiplies errors where boxes hardly overlap: `iou_condition`.
 """
 
 import json
