@@ -10,10 +10,10 @@ Paper: Zhu, He, Savvides, Feature Selective Anchor-Free Module for Single-Shot O
 from importlib.metadata import version
 
 from . import presets
-from .checkpoint import load, save
 from .config import Config, FSAFError, ModelConfig
-from .detector import Detector, build_detector
-from .mmdet import load_mmdet, to_mmdet
+from .model.detector import Detector, build_detector
+from .weights.checkpoint import load, save
+from .weights.mmdet import load_mmdet, to_mmdet
 
 __version__ = version("fsaf-core")
 __all__ = [

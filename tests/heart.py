@@ -3,7 +3,7 @@
 import torch
 
 from fsaf_core.config import ModelConfig
-from fsaf_core.detector import HeadOutputs
+from fsaf_core.model.structures import HeadOutputs
 
 CLASSES = 3
 SHAPES = ((8, 12), (4, 6), (2, 3), (1, 2), (1, 1))  # of the levels of a 64 x 96 input

@@ -19,11 +19,11 @@ import torch
 ROOT = Path(__file__).parents[1]
 NUMERIC = (
     "tests/parity",
-    "tests/test_device.py",
-    "tests/test_losses.py",
-    "tests/test_regions.py",
-    "tests/test_targets.py",
-    "tests/test_transforms.py",
+    "tests/method/test_device.py",
+    "tests/method/test_losses.py",
+    "tests/method/test_regions.py",
+    "tests/method/test_assignment.py",
+    "tests/data/test_transforms.py",
     "notebooks/05_anchor_free_branch.ipynb",
     "notebooks/07_losses_and_selection.ipynb",
 )

@@ -17,14 +17,15 @@ from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.retinanet import RetinaNetHead
 
 from fsaf_core import presets
-from fsaf_core.ablation import ablation_table
-from fsaf_core.anchors import AnchorBased
 from fsaf_core.config import Config, ModelConfig
-from fsaf_core.data.loading import Loader, open_dataset
-from fsaf_core.files import write_atomically
-from fsaf_core.metrics import coco_metrics, to_coco_results
-from fsaf_core.network import FeaturePyramid, body_features, make_body
-from fsaf_core.optim import build_optimizer, clip_gradients, learning_rate, set_rate
+from fsaf_core.data.loader import Loader, open_dataset
+from fsaf_core.engine.optim import build_optimizer, clip_gradients, learning_rate, set_rate
+from fsaf_core.evaluation.coco_metrics import coco_metrics, to_coco_results
+from fsaf_core.model.anchor_branch import AnchorBased
+from fsaf_core.model.backbone import body_features, make_body
+from fsaf_core.model.fpn import FeaturePyramid
+from fsaf_core.tools.ablation import ablation_table
+from fsaf_core.utils.files import write_atomically
 
 PEER = "torchvision_retinanet"
 

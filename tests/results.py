@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 import fsaf_core as fsaf
-from fsaf_core.ablation import ablation_table
 from fsaf_core.presets import ROWS
+from fsaf_core.tools.ablation import ablation_table
 
 ROOT = Path(__file__).parents[1]
 COURSE = ROOT / "notebooks" / "course"

@@ -7,7 +7,7 @@ import torch
 
 import fsaf_core as fsaf
 from fsaf_core.config import COCO_CLASSES, CONVENTIONS, FSAFError, ModelConfig
-from fsaf_core.network import Network
+from fsaf_core.model.network import Network
 from fsaf_core.presets import ROWS
 
 REFERENCE = ("r50", "r50_ring", "r101", "x101")

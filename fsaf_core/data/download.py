@@ -18,8 +18,8 @@ from torchvision.datasets.utils import check_integrity
 from tqdm.auto import tqdm
 
 from ..config import FSAFError
-from ..files import write_atomically
-from .index import OUTSIDE
+from ..utils.files import write_atomically
+from .coco_index import OUTSIDE
 
 COCO_URL = "http://images.cocodataset.org"
 TRIES = 5  # connections in a row that may bring nothing

@@ -19,9 +19,9 @@ from torch import Tensor
 
 import fsaf_core as fsaf
 from fsaf_core.config import SCENE_CLASSES
-from fsaf_core.draw.palette import LIGHT
-from fsaf_core.draw.situation import Snapshots
-from fsaf_core.draw.svg import Svg
+from fsaf_core.viz.colors import LIGHT
+from fsaf_core.viz.svg import Svg
+from fsaf_core.viz.widgets.assignment_view import Snapshots
 
 FOLDER = Path(__file__).parent
 

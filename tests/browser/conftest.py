@@ -27,10 +27,10 @@ PREPARE = """
 import json, sys, time, anywidget, traitlets
 import fsaf_core as fsaf
 from fsaf_core.config import SceneConfig
-from fsaf_core.data.scenes import render_scene
-from fsaf_core.draw import explorer as module
-from fsaf_core.draw.explorer import Explorer, Sample
-from fsaf_core.draw.situation import explore as quick
+from fsaf_core.data.synthetic.dataset import render_scene
+from fsaf_core.viz import explorer as module
+from fsaf_core.viz.widgets.explorer import Explorer, Sample
+from fsaf_core.viz.widgets.assignment_view import explore as quick
 
 sys.path.insert(0, {folder!r})
 import course

@@ -11,7 +11,7 @@ import torch
 from conftest import until
 
 import fsaf_core as fsaf
-from fsaf_core.draw.explorer import Explorer
+from fsaf_core.viz.widgets.explorer import Explorer
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "notebooks"))
 import course

@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 
 import fsaf_core as fsaf
-from fsaf_core import cli, commands
+from fsaf_core import cli
+from fsaf_core.cli import commands
 from fsaf_core.config import ModelConfig, SceneConfig
-from fsaf_core.data.coco import as_rgb, load_image
-from fsaf_core.data.world import render_scene
+from fsaf_core.data.images import as_rgb, load_image
+from fsaf_core.data.synthetic.renderer import render_scene
 
 SCENE = render_scene(SceneConfig(image_size=96), 3, "train")[0].crop((0, 0, 96, 64))
 GREY = np.asarray(SCENE.convert("L"))

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from fsaf_core.config import FSAFError, SceneConfig
-from fsaf_core.data.coco import load_image
-from fsaf_core.data.world import render_scene
+from fsaf_core.data.images import load_image
+from fsaf_core.data.synthetic.renderer import render_scene
 
 
 def encoded(kind: str) -> bytes:

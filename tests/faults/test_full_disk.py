@@ -12,8 +12,9 @@ from heart import SMALL
 import fsaf_core as fsaf
 from fsaf_core import cli
 from fsaf_core.config import FSAFError, SceneConfig
-from fsaf_core.data.scenes import make_scenes
-from fsaf_core.state import read_training, save_training, training_files
+from fsaf_core.data.synthetic.dataset import make_scenes
+from fsaf_core.engine.training_state import save_training, training_files
+from fsaf_core.weights.checkpoint import read_training
 
 
 @pytest.fixture

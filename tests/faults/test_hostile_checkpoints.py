@@ -20,11 +20,11 @@ from safetensors.torch import load_file, save_file
 from small import small
 
 import fsaf_core as fsaf
-from fsaf_core.checkpoint import load_weights, read_weights
 from fsaf_core.cli import main
 from fsaf_core.config import FSAFError, ModelConfig
-from fsaf_core.state import read_training, save_training
-from fsaf_core.train import train
+from fsaf_core.engine.train import train
+from fsaf_core.engine.training_state import save_training
+from fsaf_core.weights.checkpoint import load_weights, read_training, read_weights
 
 NAN, INF = float("nan"), float("inf")
 

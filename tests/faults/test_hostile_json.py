@@ -12,8 +12,8 @@ from PIL import Image
 
 from fsaf_core.config import FSAFError
 from fsaf_core.data.coco import CocoDataset
-from fsaf_core.data.index import open_index
-from fsaf_core.metrics import coco_metrics
+from fsaf_core.data.coco_index import open_index
+from fsaf_core.evaluation.coco_metrics import coco_metrics
 
 ANNOTATION = {"image_id": 1, "category_id": 7, "bbox": [10, 12, 20.5, 15], "area": 300.0, "iscrowd": 0}
 BASE = {

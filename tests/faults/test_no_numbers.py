@@ -10,7 +10,7 @@ from heart import SMALL, target
 
 import fsaf_core as fsaf
 from fsaf_core.config import FSAFError
-from fsaf_core.metrics import coco_metrics, to_coco_results
+from fsaf_core.evaluation.coco_metrics import coco_metrics, to_coco_results
 
 NAN, INF = float("nan"), float("inf")
 NUMBERS = pytest.mark.parametrize("number", [NAN, INF, -INF, 1e38])

@@ -12,10 +12,10 @@ from pathlib import Path
 from PIL import Image
 
 import fsaf_core as fsaf
-from fsaf_core.checkpoint import save
 from fsaf_core.config import SceneConfig
-from fsaf_core.data.world import render_scene
-from fsaf_core.draw.situation import Snapshots
+from fsaf_core.data.synthetic.renderer import render_scene
+from fsaf_core.viz.widgets.assignment_view import Snapshots
+from fsaf_core.weights.checkpoint import save
 
 COURSE = Path(__file__).parents[2] / "notebooks" / "course"
 SCENE = 238  # of the validation scenes

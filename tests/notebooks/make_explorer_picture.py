@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2] / "notebooks"))
 import course
 
-from fsaf_core.draw.explorer import Explorer
+from fsaf_core.viz.widgets.explorer import Explorer
 
 FILE = course.FOLDER / "explorer.svg"
 

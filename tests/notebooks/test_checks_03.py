@@ -8,8 +8,8 @@ import torch
 from checks.ch03 import check_cells_inside, check_level_shapes, check_where_is
 from solutions import ch03
 
-from fsaf_core.boxes import make_grid
-from fsaf_core.network import FeaturePyramid
+from fsaf_core.method.locations import make_grid
+from fsaf_core.model.fpn import FeaturePyramid
 
 
 def test_solutions_agree_with_the_core() -> None:

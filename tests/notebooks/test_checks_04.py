@@ -8,7 +8,7 @@ from checks import ch04 as checks
 from solutions import ch04
 from torchvision.models.detection._utils import Matcher
 
-from fsaf_core.selection import select_heuristic
+from fsaf_core.method.selection import select_heuristic
 
 
 def area_in_the_log(box, l0, s0, first, last):

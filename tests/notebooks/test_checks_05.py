@@ -5,7 +5,7 @@ import torch
 from checks import ch05 as checks
 from solutions import ch05
 
-from fsaf_core.boxes import decode, encode, make_grid
+from fsaf_core.method.locations import decode, encode, make_grid
 
 
 @pytest.mark.parametrize("center", [0.0, 0.5])

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
 import fsaf_core as fsaf
-from fsaf_core.boxes import encode
+from fsaf_core.method.locations import encode
 
 CONFIG = fsaf.presets.get("tiny").model
 

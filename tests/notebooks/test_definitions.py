@@ -24,18 +24,19 @@ from torchvision.models.detection._utils import Matcher
 from torchvision.ops import box_iou, nms
 
 import fsaf_core as fsaf
-from fsaf_core.anchors import AnchorBased
-from fsaf_core.boxes import box_area, box_iou_aligned, encode, make_grid
 from fsaf_core.config import SceneConfig, TrainConfig
 from fsaf_core.data.coco import CocoDataset
-from fsaf_core.data.loading import train_order
-from fsaf_core.data.scenes import make_scenes
+from fsaf_core.data.loader import train_order
+from fsaf_core.data.synthetic.dataset import make_scenes
 from fsaf_core.data.transforms import resized_size
-from fsaf_core.detector import HeadOutputs
-from fsaf_core.metrics import coco_metrics
-from fsaf_core.network import FeaturePyramid, Network
-from fsaf_core.optim import build_optimizer, clip_gradients, learning_rate
-from fsaf_core.targets import Assignment
+from fsaf_core.engine.optim import build_optimizer, clip_gradients, learning_rate
+from fsaf_core.evaluation.coco_metrics import coco_metrics
+from fsaf_core.method.assignment import Assignment
+from fsaf_core.method.locations import box_area, box_iou_aligned, encode, make_grid
+from fsaf_core.model.anchor_branch import AnchorBased
+from fsaf_core.model.fpn import FeaturePyramid
+from fsaf_core.model.network import Network
+from fsaf_core.model.structures import HeadOutputs
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 COMPARISONS: list[tuple[str, Callable[..., None]]] = []
@@ -302,7 +303,7 @@ def offsets_of_cells(own: SimpleNamespace) -> None:
         assert torch.allclose(own.decode_table(core, 5, 3, 16, 4.0, center), box.expand(15, 4), atol=1e-3)
 
 
-@of("10_full_coco_training")
+@of("13_full_coco_training")
 def rates_clipping_and_shares(own: SimpleNamespace) -> None:
     rng = np.random.default_rng(0)
     for warmup, batch, total in ((500, 16, 5000), (0, 2, 90), (1, 8, 90), (80, 32, 90)):
@@ -326,7 +327,7 @@ def rates_clipping_and_shares(own: SimpleNamespace) -> None:
             assert deal == train_order(np.ones(images, bool), share, 3, 7, rank, world % 5 + 1)
 
 
-@of("10_full_coco_training")
+@of("13_full_coco_training")
 def a_carved_set_is_read_as_the_whole_one(own: SimpleNamespace, tmp_path: Path) -> None:
     folder = make_scenes(SceneConfig(num_train=12, num_val=2), tmp_path)
     whole = json.loads((folder / "annotations_train.json").read_text())

@@ -29,9 +29,9 @@ from heart import left_out
 
 import fsaf_core as fsaf
 from fsaf_core.config import TrainConfig
-from fsaf_core.data.coco import load_image
+from fsaf_core.data.images import load_image
 from fsaf_core.data.transforms import resize
-from fsaf_core.mmdet import reference_name
+from fsaf_core.weights.mmdet import reference_name
 
 HERE = Path(__file__).parent
 U = 2.0**-24  # unit roundoff of float32
@@ -295,7 +295,7 @@ def test_ten_training_steps_follow_the_references_losses():
 
 
 def test_ten_training_steps_with_our_optimiser_follow_the_references_losses():
-    optim = pytest.importorskip("fsaf_core.optim")
+    optim = pytest.importorskip("fsaf_core.engine.optim")
     detector = make_detector(figures("trajectory")).train()
     config = TrainConfig(lr=0.002, batch_size=16, warmup_steps=1, clip_norm=10.0, milestones=())
     optimizer = optim.build_optimizer(config, detector)

@@ -1,0 +1,1 @@
+"""Detections against ground truth: COCO metrics and causes of misses."""

@@ -1,0 +1,1 @@
+"""The paper: regions, losses, feature selection and label assignment, as functions on tensors."""

@@ -1,0 +1,1 @@
+"""The detector: backbone, feature pyramid, head, and what surrounds them."""

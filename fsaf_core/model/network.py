@@ -1,0 +1,63 @@
+"""The network: backbone, feature pyramid and head."""
+
+import copy
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ..config import ModelConfig
+from .backbone import body_features, make_body
+from .fpn import FeaturePyramid
+from .head import Head
+
+
+class Network(nn.Module):
+    """Normalised images to the heads' outputs."""
+
+    backbone: Any  # a torchvision ResNet, or TinyBody, which has the names of one
+
+    def __init__(self, config: ModelConfig, anchors_per_cell: int = 9, pretrained_backbone: bool = False) -> None:
+        super().__init__()
+        self.backbone, channels = make_body(config, pretrained_backbone)
+        self.neck = FeaturePyramid(channels, config.channels, config.first_level, config.last_level)
+        self.head = Head(config, anchors_per_cell)
+        self.frozen_stages = config.frozen_stages
+        self.freeze()
+
+    def _frozen(self) -> list[nn.Module]:
+        stages = [[self.backbone.conv1, self.backbone.bn1, self.backbone.layer1]]
+        stages += [[getattr(self.backbone, f"layer{index}")] for index in (2, 3, 4)]
+        return [module for stage in stages[: self.frozen_stages] for module in stage]
+
+    def freeze(self) -> None:
+        """The first `frozen_stages` stages get no gradient, and their norms stay in evaluation mode."""
+        for module in self._frozen():
+            module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Network":
+        """Training mode, frozen parts excepted."""
+        super().train(mode)
+        for module in self._frozen():
+            module.train(False)
+        return self
+
+    def features(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
+        """C3, C4, C5: strides 8, 16, 32."""
+        return body_features(self.backbone, images)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+        """See `Head.forward`."""
+        return self.head(self.neck(self.features(images)))
+
+
+def fold_norms(network: Network) -> Network:
+    """A copy for inference: each batch norm of the body folded into the convolution before it. Equal outputs to about 1e-5."""
+    network = copy.deepcopy(network).eval()
+    for module in network.backbone.modules():
+        for conv, norm in (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1")):  # the last: of a downsampling
+            if isinstance(getattr(module, norm, None), nn.BatchNorm2d):
+                setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm)))
+                setattr(module, norm, nn.Identity())
+    return network

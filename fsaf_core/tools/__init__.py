@@ -1,0 +1,1 @@
+"""Measurements: bench, ablation, memory plan, published table."""

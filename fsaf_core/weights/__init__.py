@@ -1,0 +1,1 @@
+"""Weights in files: this package's own, MMDetection's, ONNX."""

@@ -1,0 +1,201 @@
+"""A detector's weights and configuration in one safetensors file, which holds tensors and text and nothing that could run."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from ..config import FSAFError, ModelConfig
+from ..model.detector import Detector, build_detector
+from ..utils.files import excerpt, load_tensors, write_atomically
+
+HEADER = "fsaf"  # the key of our entry in a safetensors header
+CLASS_LAYERS = ("af_cls", "ab_cls")  # their filters are counted in classes
+
+
+def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
+    """A `ModelConfig` from what JSON made of one; fields that are missing keep their defaults.
+
+    Raises:
+        FSAFError: "x.safetensors has a model field 'foo' that this version does not know: update fsaf-core."
+    """
+    unknown = values.keys() - {field.name for field in fields(ModelConfig)}
+    if unknown:
+        raise FSAFError(f"{where} has a model field {sorted(unknown)[0]!r} that this version does not know: update fsaf-core.")
+    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    hints = get_type_hints(ModelConfig)
+    wrong = next((name for name, value in given.items() if not _is_a(value, hints[name])), None)
+    if wrong:
+        raise FSAFError(f"{where}: its model field {wrong!r} cannot be {excerpt(given[wrong])}: take another copy of the file.")
+    try:
+        return ModelConfig(**given)
+    except FSAFError as error:
+        raise FSAFError(f"{where}: its model field {error}") from None
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    """Whether a value is what a type of `ModelConfig` says; an int is a fine float."""
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind is Literal:
+        return value in parts
+    if kind is tuple:
+        whole = isinstance(value, tuple) and (parts[-1] is ... or len(value) == len(parts))
+        return whole and all(_is_a(one, parts[0]) for one in value)
+    if parts:
+        return any(_is_a(value, part) for part in parts)
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is hint
+
+
+def save(detector: Detector, path: str | Path, half: bool = False) -> None:
+    """Writes weights and configuration into one file: a safetensors with the `ModelConfig` as JSON in its header.
+
+    Args:
+        detector: what `build_detector` made, with `detector.config`.
+        path: the file, named .safetensors; replaced whole if it exists.
+        half: floating weights in half precision, half the size.
+
+    Raises:
+        FSAFError: "mine.pth: a detector's file is named .safetensors"; as `write_atomically`: the disk is full, the folder cannot
+            be written; the file that was there survives.
+    """
+    if Path(path).suffix != ".safetensors":
+        raise FSAFError(f"{path}: a detector's file is named .safetensors, by which `load` and the commands know it: name it so.")
+    state = {
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        for name, tensor in detector.state_dict().items()
+    }
+    header = {HEADER: json.dumps({"model": asdict(detector.config), "versions": versions()})}
+    write_atomically(path, to_safetensors(state, header))
+
+
+def load(path: str | Path) -> Detector:
+    """The detector that `save` wrote, in inference mode, on the CPU.
+
+    Raises:
+        FSAFError: one sentence for a missing, damaged or foreign file, or for tensors that do not fit the configuration.
+    """
+    tensors, config = read_weights(path)
+    with torch.device("meta"):  # takes no memory, however much the configuration asks for
+        wrong = misfits(build_detector(config).state_dict(), tensors)
+    if wrong:
+        raise FSAFError(f"{path} does not fit its own configuration: {named(wrong)}; it was changed since, take another copy.")
+    detector = build_detector(config)
+    detector.load_state_dict(tensors)
+    return detector.eval()
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig]:
+    """The tensors of a safetensors file, or of a training's checkpoint (.pt), and the configuration saved with them.
+
+    Raises:
+        FSAFError: "x.safetensors does not exist: ..."; "... is a folder: ..."; "... is no readable safetensors file (...): ...";
+            "... holds weights but no FSAF configuration: ..."; "... has a damaged FSAF header (...): ..."; as `model_config` and
+            `read_training`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise FSAFError(f"{path} is a folder: give the file, such as {path / 'model.safetensors'}.")
+    if not path.is_file():
+        raise FSAFError(f"{path} does not exist: give a file that fsaf.save or fsaf train wrote.")
+    if path.suffix == ".pt":
+        state = read_training(path)
+        try:
+            return state["model"], model_config(state["config"]["model"], str(path))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise FSAFError(f"{path} has a damaged configuration ({excerpt(error)}): take another checkpoint.") from error
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            header = (file.metadata() or {}).get(HEADER)
+    except Exception as error:  # a broken file breaks its reader in many ways
+        raise FSAFError(f"{path} is no readable safetensors file ({excerpt(error)}): take another copy, or a .pth.") from error
+    if header is None:
+        raise FSAFError(f"{path} holds weights but no FSAF configuration: give a file that fsaf.save or fsaf train wrote.")
+    try:
+        return tensors, model_config(json.loads(header)["model"], str(path))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FSAFError(f"{path} has a damaged FSAF header ({excerpt(error)}): take another copy of the file.") from error
+
+
+def misfits(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names of tensors that cannot take the places of `own`, each with what is wrong."""
+    wrong = dict.fromkeys(own.keys() - tensors.keys(), "missing")
+    wrong |= dict.fromkeys(tensors.keys() - own.keys(), "not of this model")
+    for name in own.keys() & tensors.keys():
+        if own[name].shape != tensors[name].shape:
+            wrong[name] = f"{tuple(tensors[name].shape)} in the file, {tuple(own[name].shape)} in the model"
+        elif what := unsound(tensors[name], own[name]):
+            wrong[name] = what
+    return dict(sorted(wrong.items()))
+
+
+def unsound(tensor: Tensor, own: Tensor) -> str:
+    """Why a file's tensor cannot be taken for `own`, whose shape it has; "" if it can."""
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+        return "is sparse, quantised or empty"
+    if tensor.is_complex() or own.is_floating_point() > tensor.is_floating_point():
+        return f"is of type {tensor.dtype}, not {own.dtype}"
+    return "" if tensor.float().isfinite().all() else "holds values that are no numbers"
+
+
+def named(wrong: Mapping[str, str]) -> str:
+    """The first four misfits as part of a sentence."""
+    shown = [f"{name} ({what})" for name, what in list(wrong.items())[:4]]
+    return ", ".join(shown) + (f" and {len(wrong) - 4} more tensors" if len(wrong) > 4 else "")
+
+
+def load_weights(detector: Detector, path: str | Path) -> list[str]:
+    """Loads weights for a new training; those of another number of classes into all but the class layer.
+
+    Args:
+        detector: takes the weights, in place.
+        path: a file of `save`, or a training's checkpoint.
+
+    Returns:
+        Names of the class layer's tensors that were left as they were; empty when all fitted.
+
+    Raises:
+        FSAFError: "x.safetensors does not fit this model: ...", naming the tensors, whatever else differs; as `read_weights`.
+    """
+    tensors, _ = read_weights(path)
+    wrong = misfits(detector.state_dict(), tensors)
+    fresh = [name for name in wrong if not {*CLASS_LAYERS}.isdisjoint(name.split(".")) and "in the file" in wrong[name]]
+    if len(fresh) < len(wrong):
+        others = {name: what for name, what in wrong.items() if name not in fresh}
+        raise FSAFError(f"{path} does not fit this model: {named(others)}; take the model fields it was trained with.")
+    detector.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in fresh}, strict=False)
+    return fresh
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result may depend on."""
+    return {"torch": str(torch.__version__), "numpy": str(np.__version__)}
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """The state that `save_training` wrote, on the CPU, read with `weights_only=True`.
+
+    Raises:
+        FSAFError: "x.pt is no readable checkpoint ...: delete it, and the one before it is used."
+    """
+    try:
+        with open(path, "rb") as file:
+            state = load_tensors(file)
+        if not isinstance(state, dict) or not {"model", "config", "step"} <= state.keys():
+            raise ValueError("it is of another kind")
+        if not all(isinstance(tensor, Tensor) for tensor in state["model"].values()):
+            raise ValueError("its weights are of another kind")
+    except Exception as error:  # the reader raises whatever a strange byte leads it to
+        why = excerpt(error)
+        raise FSAFError(f"{path} is no readable checkpoint ({why}): delete it, and the one before it is used.") from error
+    return state

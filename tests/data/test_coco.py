@@ -1,0 +1,474 @@
+"""Reading COCO-format sets: what is kept, what is counted, what is refused, and what it costs at COCO's size."""
+
+import copy
+import json
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fsaf_core.config import FSAFError
+from fsaf_core.data.coco import CocoDataset
+from fsaf_core.data.coco_index import open_index
+from fsaf_core.data.images import image_files, load_image
+
+REAL = Path(os.environ.get("FSAF_TEST_DATA", "unset"))
+ENTRY = {"id": 1, "image_id": 10, "category_id": 7, "bbox": [10, 20, 30, 40], "area": 600.0, "iscrowd": 0}
+BASE = {
+    "info": {"year": 2017},
+    "licenses": [],
+    "annotations": [  # before the images, as some tools write it
+        ENTRY,
+        {**ENTRY, "id": 2, "category_id": 90, "bbox": [-5, 30, 20, 500]},  # out of the image on three sides
+        {**ENTRY, "id": 3, "category_id": 3, "iscrowd": 1, "segmentation": {"counts": [1, 2], "size": [48, 64]}},
+        {**ENTRY, "id": 4, "image_id": 30, "bbox": [0, 0, 5, 5]},
+    ],
+    "categories": [{"id": 90, "name": "brush"}, {"id": 3, "name": "car"}, {"id": 7, "name": "train"}],
+    "images": [
+        {"id": 30, "file_name": "deep/er/ünï 映像.png", "width": 40, "height": 50, "license": 1},
+        {"id": 10, "file_name": "a.jpg", "width": 64, "height": 48},
+        {"id": 20, "file_name": "empty.jpg", "width": 64, "height": 48},
+    ],
+}
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Write a json (BASE with changes) and its images; returns the json's path."""
+
+    def write(**changes) -> Path:
+        content = copy.deepcopy(BASE) | changes
+        for entry in content["images"]:
+            path = tmp_path / "images" / entry["file_name"]
+            if path.is_relative_to(tmp_path / "images") and not set(entry["file_name"]) & set("\\\0") and ".." not in path.parts:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (entry["width"], entry["height"]), (200, 10, 10)).save(path)
+        path = tmp_path / "set.json"
+        path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        return path
+
+    return write
+
+
+def with_annotations(*entries) -> dict:
+    return {"annotations": BASE["annotations"] + [{**ENTRY, "id": 100 + i, **entry} for i, entry in enumerate(entries)]}
+
+
+def test_boxes_labels_and_crowds_come_out_by_image(make, tmp_path):
+    dataset = CocoDataset(make(), tmp_path / "images", train=False)
+    assert dataset.class_names == ("car", "train", "brush")  # ascending category ids 3, 7, 90
+    assert [dataset[i]["image_id"] for i in range(3)] == [30, 10, 20]
+    sample = dataset[1]
+    assert sample["boxes"].tolist() == [[10, 20, 40, 60 - 12], [0, 30, 15, 48]]  # cut at 48 and at 0
+    assert sample["labels"].tolist() == [1, 2] and sample["labels"].dtype == torch.int64
+    assert sample["ignored"].tolist() == [[10, 20, 40, 48]]
+    assert sample["image"].shape == (3, 48, 64) and sample["image"].dtype == torch.uint8 and sample["size"] == (48, 64)
+    assert dataset[0]["image"].shape == (3, 50, 40)
+    empty = dataset[2]
+    assert empty["boxes"].shape == (0, 4) and empty["ignored"].shape == (0, 4) and empty["labels"].shape == (0,)
+
+
+def test_each_fault_is_dropped_and_counted(make):
+    index = open_index(
+        make(
+            **with_annotations(
+                {"image_id": 99},
+                {"category_id": 5},
+                {"bbox": [1, 1, 0.5, 9]},
+                {"bbox": [1, 1, 9, 0]},
+                {"area": 0},
+                {"bbox": []},
+                {"bbox": [float("nan"), 1, 5, 5]},
+                {"bbox": [1000, 1, 5, 5]},
+                {"id": 1},  # the first annotation once more
+                {"id": 1, "bbox": [1, 2, 3, 4]},  # the same id, but another box
+            ),
+            images=[*BASE["images"], {"id": 10, "file_name": "again.jpg", "width": 10, "height": 10}],
+        )
+    )
+    assert {what: count for what, count in index.counts.items() if count} == {
+        "annotations of no image dropped": 1,
+        "annotations of no category dropped": 1,
+        "duplicate annotations dropped": 1,
+        "degenerate boxes dropped": 5,
+        "boxes outside the image dropped": 1,
+        "duplicate images dropped": 1,
+        "boxes clipped": 3,
+        "crowds": 1,
+        "images without a box": 1,
+    }
+    assert len(index) == 3 and len(index.boxes) == 5
+    assert index.summary().startswith("3 images, 5 boxes of 3 classes, 1 duplicate images dropped, 1 annotations of no image")
+
+
+def test_area_id_and_iscrowd_may_be_left_out(make):
+    entries = [dict(ENTRY), {k: v for k, v in ENTRY.items() if k not in ("id", "area", "iscrowd")}]
+    index = open_index(make(annotations=entries))
+    assert len(index.boxes) == 2 and not index.iscrowd.any()
+
+
+def test_training_leaves_out_images_without_box_and_small_ones(make, tmp_path):
+    images = [*BASE["images"], {"id": 40, "file_name": "small.png", "width": 31, "height": 99}]
+    path = make(images=images, **with_annotations({"image_id": 40, "bbox": [0, 0, 9, 9]}))
+    for train, names in ((False, ["ünï 映像.png", "a.jpg", "empty.jpg", "small.png"]), (True, ["ünï 映像.png", "a.jpg"])):
+        dataset = CocoDataset(path, tmp_path / "images", train=train)
+        assert [dataset.path(i).name for i in range(len(dataset))] == names
+    assert dataset.summary().endswith("2 images not used for training (no box, or under 32 px)")
+    assert dataset.wide.tolist() == [False, True]
+
+
+def test_missing_files_are_counted_and_all_missing_is_a_fault(make, tmp_path):
+    path = make()
+    (tmp_path / "images" / "a.jpg").unlink()
+    dataset = CocoDataset(path, tmp_path / "images", train=False)
+    assert len(dataset) == 2 and "1 files missing" in dataset.summary()
+    (tmp_path / "other").mkdir()
+    with pytest.raises(FSAFError, match=r"none of the 3 images of .*set.json lies in .*other"):
+        CocoDataset(path, tmp_path / "other", train=False)
+    with pytest.raises(FSAFError, match="nowhere: no such folder"):
+        CocoDataset(path, tmp_path / "nowhere", train=False)
+    with pytest.raises(FSAFError, match="no image is left to train on"):
+        CocoDataset(make(annotations=[]), tmp_path / "images", train=True)
+
+
+@pytest.mark.parametrize("name", ["../a.jpg", "/etc/passwd", "x/../../a.jpg", "..", "C:\\a.jpg", "x\\..\\..\\a.jpg", "a\0b"])
+def test_a_file_name_that_leads_outside_is_refused(make, name):
+    fine = {"id": 1, "file_name": "..x/ok..jpg", "width": 9, "height": 9}
+    with pytest.raises(FSAFError, match="leads outside the images' folder") as fault:
+        open_index(make(images=[fine, {**BASE["images"][1], "file_name": name}]))
+    assert repr(name) in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "malformed json: Expecting value at line 1, column 1"),
+        ('{"images": [{"id": 1, "file_', "malformed json"),
+        ('{"images": [{"id": 1}]}', "has no 'file_name'"),
+        ('{"images": [1, 2]}', "cannot be used"),
+        ('{"images": 1}', "cannot be used"),
+        ('{"info": {} "images": []}', "malformed json: Expecting ',' delimiter at line 1, column 13"),
+        ("[1, 2]", "lists no images"),
+        ('{"images": [], "categories": []}', "lists no images"),
+        ("{}", "lists no images"),
+        ("{} {}", "malformed json: Extra data at line 1, column 4"),
+        ('{"images": [{"id": 1, "file_name": "a", "width": 3, "height": 3}]}', "lists no categories"),
+        ('{"images": [{"id": "one", "file_name": "a", "width": 3, "height": 3}]}', "an entry of 'images' cannot be used"),
+        ('{"images": [{"id": 1, "file_name": "a", "width": 0, "height": 3}]}', "its width or height is below 1"),
+        ('{"images": [{"id": 1, "file_name": "a", "height": 3}]}', "has no 'width'"),
+        ('{"annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3]}]}', "an entry of 'annotations' cannot be used"),
+        ("{" + '"a":[' * 100_000, "malformed json"),
+        ("\udcff", "cannot be read"),
+    ],
+)
+def test_a_malformed_json_is_one_sentence(tmp_path, text, said):
+    path = tmp_path / "bad.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(FSAFError) as fault:
+        open_index(path)
+    assert said in str(fault.value) and str(path) in str(fault.value) and "\n" not in str(fault.value)
+    assert os.listdir(tmp_path) == ["bad.json"]
+
+
+def test_a_missing_json_is_named(tmp_path):
+    with pytest.raises(FSAFError, match=r"none\.json: no such file"):
+        open_index(tmp_path / "none.json")
+
+
+@pytest.fixture
+def parses(monkeypatch):
+    """How often a json was parsed and how often hashed."""
+    from fsaf_core.data import coco_index as index
+
+    counts = {"_parse": 0, "_sha256": 0}
+
+    def watch(name):
+        def counted(path):
+            counts[name] += 1
+            return reals[name](path)
+
+        monkeypatch.setattr(index, name, counted)
+
+    reals = {name: getattr(index, name) for name in counts}
+    for name in counts:
+        watch(name)
+    return counts
+
+
+def test_parsed_once_and_hashed_only_when_the_time_differs(make, parses):
+    path = make()
+    first = open_index(path)
+    assert parses == {"_parse": 1, "_sha256": 1}
+    again = open_index(path)
+    assert parses == {"_parse": 1, "_sha256": 1} and (again.boxes == first.boxes).all() and again.counts == first.counts
+    os.utime(path, ns=(1, 1))
+    open_index(path)
+    assert parses == {"_parse": 1, "_sha256": 2}
+    open_index(path)
+    assert parses == {"_parse": 1, "_sha256": 2}  # the new time was taken down
+    path.write_text(path.read_text().replace("train", "tramp"))  # same size
+    os.utime(path, ns=(2, 2))
+    assert open_index(path).class_names[1] == "tramp" and parses["_parse"] == 2
+    path.write_text(path.read_text().replace("tramp", "locomotive"))
+    assert open_index(path).class_names[1] == "locomotive" and parses == {"_parse": 3, "_sha256": 4}
+    assert sorted(p.name for p in path.parent.iterdir()) == ["images", "set.json", "set.json.fsaf-index.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: b"", lambda content: content[:-1], lambda content: content.replace(b"boxes", b"foxes")]
+)
+def test_a_damaged_index_is_made_anew(make, parses, damage):
+    path = make()
+    file = open_index(path).file
+    file.write_bytes(damage(file.read_bytes()))
+    assert len(open_index(path).boxes) == 4 and parses["_parse"] == 2
+    open_index(path)
+    assert parses["_parse"] == 2
+
+
+def test_an_index_of_another_version_is_made_anew(make, parses, monkeypatch):
+    from fsaf_core.data import coco_index as index
+
+    path = make()
+    open_index(path)
+    monkeypatch.setattr(index, "VERSION", index.VERSION + 1)
+    assert len(open_index(path).boxes) == 4 and parses["_parse"] == 2
+
+
+@pytest.mark.parametrize("refused", ["rename", "all"])
+def test_beside_a_json_in_a_locked_folder_or_on_a_read_only_disk_it_is_made_each_time(
+    make, parses, tmp_path, monkeypatch, refused
+):
+    from fsaf_core.data import coco_index as index
+
+    path = make()
+
+    def locked(*_, **__):  # a folder's mode does not keep root out
+        raise PermissionError(13, "Permission denied")
+
+    def read_only(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    if refused == "rename":
+        monkeypatch.setattr(index.os, "replace", locked)
+    else:
+        for what in ("write_bytes", "unlink"):
+            monkeypatch.setattr(Path, what, read_only)
+    for times in (1, 2):
+        kept = open_index(path)
+        assert kept.file is None and len(kept.boxes) == 4 and parses["_parse"] == times
+    assert sorted(os.listdir(tmp_path)) == ["images", "set.json"]
+    assert (pickle.loads(pickle.dumps(kept)).boxes == kept.boxes).all()
+
+
+def test_workers_started_afresh_map_the_index_instead_of_copying_it(make, tmp_path):
+    dataset = CocoDataset(make(annotations=[{**ENTRY, "id": i} for i in range(5000)]), tmp_path / "images", train=True)
+    sent = pickle.dumps(dataset)
+    assert len(sent) < 3000
+    assert (pickle.loads(sent)[0]["boxes"] == dataset[0]["boxes"]).all()
+
+
+def test_an_image_is_decoded_once_in_a_small_set(make, tmp_path):
+    dataset = CocoDataset(make(), tmp_path / "images", train=False)
+    first = dataset[1]["image"]
+    (tmp_path / "images" / "a.jpg").unlink()
+    assert (dataset[1]["image"] == first).all()
+    dataset[1]["image"].zero_()  # what is handed out is a copy
+    assert (dataset[1]["image"] == first).all()
+
+
+PICTURES = {
+    "grey": lambda: Image.new("L", (6, 4), 100),
+    "two": lambda: Image.new("1", (6, 4), 1),
+    "palette": lambda: Image.new("RGB", (6, 4), (100, 100, 100)).quantize(2),
+    "alpha": lambda: Image.new("RGBA", (6, 4), (100, 100, 100, 7)),
+    "grey and alpha": lambda: Image.new("LA", (6, 4), (100, 7)),
+    "16 bits": lambda: Image.fromarray(np.full((4, 6), 100 * 257, np.uint16)),
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_every_kind_of_picture_becomes_rgb(tmp_path, kind):
+    PICTURES[kind]().save(tmp_path / "p.png")
+    picture = load_image(tmp_path / "p.png")
+    assert picture.mode == "RGB" and picture.size == (6, 4)
+    assert np.asarray(picture).reshape(-1, 3).tolist() == [[255 if kind == "two" else 100] * 3] * 24
+
+
+def test_cmyk_and_exif_orientation(tmp_path):
+    Image.new("CMYK", (6, 4), (0, 255, 255, 0)).save(tmp_path / "c.jpg")
+    r, g, b = np.asarray(load_image(tmp_path / "c.jpg")).reshape(-1, 3)[0]
+    assert r > 200 and g < 60 and b < 60
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    stored = np.zeros((4, 6, 3), np.uint8)
+    stored[:, 0] = 255  # what is stored on the left ...
+    Image.fromarray(stored).save(tmp_path / "e.png", exif=exif)
+    turned = np.asarray(load_image(tmp_path / "e.png"))
+    assert turned.shape == (6, 4, 3) and (turned[0] == 255).all() and (turned[1:] == 0).all()  # ... is seen on top
+
+
+def test_a_picture_that_cannot_be_read_is_named(tmp_path):
+    good = tmp_path / "good.jpg"
+    Image.effect_noise((64, 64), 50).convert("RGB").save(good)
+    cut, text, bomb = tmp_path / "cut.jpg", tmp_path / "text.jpg", tmp_path / "bomb.bmp"
+    cut.write_bytes(good.read_bytes()[:700])
+    text.write_text("<html>404</html>")
+    header = bytearray(54)  # a file of 54 bytes that claims 30000 x 30000 pixels
+    header[:2], header[10], header[14], header[26], header[28] = b"BM", 54, 40, 1, 24
+    header[18:20] = header[22:24] = (30000).to_bytes(2, "little")
+    bomb.write_bytes(header)
+    broken = "not a readable image"
+    none = tmp_path / "no.jpg"
+    for path, said in [(cut, broken), (text, broken), (tmp_path, "not a file"), (bomb, "pixels"), (none, "no such file")]:
+        with pytest.raises(FSAFError, match=said) as fault:
+            load_image(path)
+        assert str(path) in str(fault.value) and "\n" not in str(fault.value)
+
+
+def test_an_image_of_another_size_than_the_json_says_is_refused(make, tmp_path):
+    path = make()
+    Image.new("RGB", (32, 24)).save(tmp_path / "images" / "a.jpg")
+    with pytest.raises(FSAFError, match=r"a\.jpg: 32 x 24 pixels, but the json says 64 x 48"):
+        CocoDataset(path, tmp_path / "images", train=False)[1]
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="FSAF_TEST_DATA names no folder with coco20 and bccd")
+@pytest.mark.parametrize("name", ["coco20", "bccd"])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_real_sets_agree_with_pycocotools(name, split, tmp_path):
+    from pycocotools.coco import COCO
+
+    path = tmp_path / "set.json"  # a copy, as the index is written beside it
+    path.write_bytes((REAL / name / f"annotations_{split}.json").read_bytes())
+    coco, dataset = COCO(str(path)), CocoDataset(path, REAL / name / "images" / split, train=False)
+    assert len(dataset) == len(coco.getImgIds()) and dataset.index.category_ids == tuple(sorted(coco.getCatIds()))
+    for i in range(len(dataset)):
+        sample = dataset[i]
+        theirs = coco.loadAnns(coco.getAnnIds(sample["image_id"], iscrowd=False))
+        boxes = np.array([a["bbox"] for a in theirs], np.float32).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        boxes = boxes.clip(0, np.tile(np.array(sample["size"][::-1], np.float32), 2))
+        assert np.allclose(sample["boxes"], boxes, atol=1e-3)
+        assert [dataset.index.category_ids[c] for c in sample["labels"]] == [a["category_id"] for a in theirs]
+
+
+def write_big_json(path: Path, images: int = 118_287, boxes: int = 860_001) -> None:
+    """A json of the size and shape of COCO's train2017, segmentations and all: about 420 MB."""
+    rng = np.random.default_rng(0)
+    categories = sorted(set(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
+    ids = np.sort(rng.choice(600_000, images, replace=False))
+    owner, category, crowd = rng.choice(ids, boxes), rng.choice(categories, boxes), rng.random(boxes) < 0.012
+    xywh = np.concatenate([rng.uniform(0, 400, (boxes, 2)), rng.uniform(2, 230, (boxes, 2))], axis=1)
+    entry = '{{"license": 3, "file_name": "{0:012d}.jpg", "coco_url": "http://images.cocodataset.org/train2017/{0:012d}.jpg", '
+    entry += '"height": 480, "width": 640, "date_captured": "2013-11-14 11:18:45", "flickr_url": "http://farm9.staticflickr.com/'
+    entry += '8186/8119368305_4e622c8349_z.jpg", "id": {0}}}'
+    with open(path, "w") as file:
+        file.write('{"info": {}, "licenses": [], "images": [' + ", ".join(map(entry.format, ids)) + '], "annotations": [')
+        for k, (x, y, w, h) in enumerate(xywh):
+            outline = ", ".join(f"{v:.2f}" for v in rng.random(2 * rng.integers(8, 30)) * w + x)
+            segmentation = f'{{"counts": [{", ".join(["177"] * 300)}], "size": [480, 640]}}' if crowd[k] else f"[[{outline}]]"
+            file.write(f'{", " if k else ""}{{"segmentation": {segmentation}, "area": {w * h * 0.6:.4f},')
+            file.write(f' "iscrowd": {int(crowd[k])},')
+            file.write(f' "image_id": {owner[k]}, "bbox": [{x:.2f}, {y:.2f}, {w:.2f}, {h:.2f}], "category_id": {category[k]},')
+            file.write(f' "id": {k + 1}}}')
+        listed = [{"supercategory": "x", "id": c, "name": f"class {c}"} for c in categories]
+        file.write('], "categories": ' + json.dumps(listed) + "}")
+
+
+# Each way to hold the annotations: what it imports, what it reads first, and what a worker does with each image.
+WAYS = {
+    "ours": (
+        "from fsaf_core.data.coco_index import open_index",
+        "held = open_index(path); n = len(held)",
+        "at = held.annotations(i); total += float(held.boxes[at].sum()) + int(held.labels[at].sum())",
+    ),
+    "pycocotools": (
+        "from pycocotools.coco import COCO",
+        "held = COCO(path); ids = held.getImgIds(); n = len(ids)",
+        "total += sum(sum(a['bbox']) + a['category_id'] for a in held.imgToAnns[ids[i]])",
+    ),
+    "list of dicts": (
+        "import json, collections",
+        "whole = json.load(open(path))\nheld = collections.defaultdict(list)\n"
+        "for a in whole['annotations']: held[a['image_id']].append({'bbox': a['bbox'], 'category_id': a['category_id']})\n"
+        "ids = [e['id'] for e in whole['images']]; n = len(ids); del whole, a",
+        "total += sum(sum(a['bbox']) + a['category_id'] for a in held[ids[i]])",
+    ),
+}
+MEASURE = """
+import gc, os, sys, time
+path = sys.argv[1]
+{imported}
+def memory(what):
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
+imports = memory("VmRSS")
+start = time.perf_counter()
+{open}
+spent = time.perf_counter() - start
+gc.collect()
+def private():  # pages of its own; a mapped file's are the system's, however many map it
+    total, file = 0, ""
+    with open("/proc/self/smaps") as lines:
+        for line in lines:
+            first, *rest = line.split()
+            if not first.endswith(":"):
+                file = line
+            elif first in ("Private_Clean:", "Private_Dirty:") and ".safetensors" not in file:
+                total += int(rest[0])
+    return total / 1024
+peak = memory("VmHWM") - imports
+if (child := os.fork()) == 0:  # a worker, as a DataLoader starts it
+    before, total = private(), 0.0
+    for i in range(n):
+        {use}
+    print(spent, peak, private() - before, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def measure(way: str, path: Path) -> tuple[float, float, float]:
+    """Seconds to open, peak MB beyond the imports, and MB of a worker's own memory after it went through all images."""
+    code = MEASURE.format(imported=WAYS[way][0], open=WAYS[way][1], use=textwrap.indent(WAYS[way][2], " " * 8).strip())
+    out = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout
+    seconds, peak, private = map(float, out.strip().splitlines()[-1].split())
+    return seconds, peak, private
+
+
+@pytest.mark.slow
+def test_at_coco_s_size(tmp_path):
+    path = tmp_path / "instances_train2017.json"
+    write_big_json(path)
+    assert path.stat().st_size >= 400e6
+    rows = {"ours, first": measure("ours", path)}
+    kept = path.with_name(path.name + ".fsaf-index.safetensors").stat().st_size
+    rows["ours, later"] = measure("ours", path)
+    rows |= {way: measure(way, path) for way in ("pycocotools", "list of dicts")}
+    print(f"\n{path.stat().st_size / 1e6:.0f} MB of json, index {kept / 1e6:.0f} MB\n{'':16}seconds  peak MB  MB a worker")
+    for name, (seconds, peak, private) in rows.items():
+        print(f"{name:16}{seconds:7.2f}{peak:9.0f}{private:13.1f}")
+    assert rows["ours, first"][0] <= 30 and rows["ours, later"][0] <= 1 and kept <= 100e6
+    assert rows["ours, first"][2] <= 2 and rows["ours, later"][2] <= 2
+
+
+def test_image_files_are_those_named_and_sorted_those_of_folders_and_what_is_not_there_is_said(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "b" / "deep").mkdir(parents=True)
+    for name in ("b/2.PNG", "b/deep/1.jpg", "b/notes.txt", "b/plot.pdf"):
+        (tmp_path / name).touch()
+    named = [tmp_path / "b" / "notes.txt", tmp_path / "b"]
+    assert image_files(named) == [named[0], tmp_path / "b" / "2.PNG", tmp_path / "b" / "deep" / "1.jpg"]
+    for name, said in ("empty", "no image file in this folder"), ("x", "no such file or folder"):
+        with pytest.raises(FSAFError, match=said):
+            image_files([tmp_path / name])
+    with pytest.raises(FSAFError, match="no image given"):
+        image_files([])

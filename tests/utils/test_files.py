@@ -1,0 +1,81 @@
+"""Files are written whole or not at all, whatever stops the writing."""
+
+import errno
+import os
+import random
+import resource
+import signal
+import time
+
+import pytest
+
+from fsaf_core.config import FSAFError
+from fsaf_core.utils.files import excerpt, write_atomically
+
+
+def test_a_write_that_fails_keeps_the_old_file_and_says_what_it_needs(tmp_path, monkeypatch):
+    path = tmp_path / "x.bin"
+    write_atomically(path, b"old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FSAFError, match=r"x\.bin needs 3\.0 MB and the disk has .* MB left"):
+        write_atomically(path, bytes(3_000_000))
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["x.bin"]
+
+
+def in_a_child(work) -> int:
+    """Runs `work` in a forked process, which need not import torch again; its number."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return child
+
+
+def test_a_disk_that_takes_only_part_of_a_file_keeps_the_one_before(tmp_path):
+    """The kernel itself stops the write half-way: a limit on the size of files stands for the full disk."""
+    path = tmp_path / "x.bin"
+    write_atomically(path, b"old")
+
+    def overwrite():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        try:
+            write_atomically(path, bytes(200_000))
+        except FSAFError as fault:
+            (tmp_path / "said").write_text(str(fault))
+
+    os.waitpid(in_a_child(overwrite), 0)
+    said = (tmp_path / "said").read_text()
+    assert "needs" in said and "untouched" in said
+    assert path.read_bytes() == b"old"
+
+
+def test_a_process_killed_while_writing_leaves_a_whole_file(tmp_path):
+    path = tmp_path / "x.bin"
+
+    def write():
+        for number in range(10**6):
+            write_atomically(path, bytes([number % 256]) * 300_000)
+
+    chance = random.Random(0)
+    for _ in range(20):
+        child = in_a_child(write)
+        time.sleep(chance.uniform(0.001, 0.03))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        if path.exists():
+            content = path.read_bytes()
+            assert len(content) == 300_000 and len(set(content)) == 1
+    assert path.exists()
+
+
+def test_an_excerpt_is_one_short_line():
+    assert excerpt("a\n b\tc") == "a b c"
+    assert excerpt("x" * 1000) == "x" * 80 + " ..."

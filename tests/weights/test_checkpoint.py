@@ -1,0 +1,121 @@
+"""Files of weights: they come back as they were, hold no pickle, and are clear about what does not fit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import fsaf_core as fsaf
+from fsaf_core.config import FSAFError
+from fsaf_core.weights.checkpoint import load_weights
+
+SMALL = replace(fsaf.presets.get("tiny").model, channels=16, tower_depth=1)
+
+
+@pytest.fixture
+def detector() -> fsaf.Detector:
+    torch.manual_seed(0)
+    return fsaf.build_detector(SMALL)
+
+
+def test_a_saved_detector_comes_back_with_its_weights_and_its_configuration(detector, tmp_path):
+    fsaf.save(detector, tmp_path / "new" / "x.safetensors")
+    again = fsaf.load(tmp_path / "new" / "x.safetensors")
+    assert again.config == detector.config
+    assert not again.training
+    assert all(torch.equal(a, b) for a, b in zip(detector.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_a_file_is_named_so_that_it_can_be_read_again(detector, tmp_path):
+    for name in ("mine.pth", "mine.pt", "mine"):
+        with pytest.raises(FSAFError, match=r"named \.safetensors"):
+            fsaf.save(detector, tmp_path / name)
+    assert not any(tmp_path.iterdir())
+
+
+def test_channels_last_weights_are_written_and_read(detector, tmp_path):
+    fsaf.save(detector.to(memory_format=torch.channels_last), tmp_path / "x.safetensors")
+    again = fsaf.load(tmp_path / "x.safetensors").state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in detector.state_dict().items())
+
+
+def test_half_precision_halves_the_file_and_comes_back_as_float(detector, tmp_path):
+    fsaf.save(detector, tmp_path / "x.safetensors")
+    fsaf.save(detector, tmp_path / "half.safetensors", half=True)
+    whole, half = ((tmp_path / f"{name}.safetensors").stat().st_size for name in ("x", "half"))
+    assert half < 0.55 * whole
+    again = fsaf.load(tmp_path / "half.safetensors").state_dict()
+    for name, tensor in detector.state_dict().items():
+        assert again[name].dtype == tensor.dtype
+        assert torch.allclose(again[name], tensor, atol=1e-3, rtol=1e-3)
+
+
+def test_missing_foreign_and_damaged_files_are_one_sentence_each(detector, tmp_path):
+    with pytest.raises(fsaf.FSAFError, match="does not exist"):
+        fsaf.load(tmp_path / "none.safetensors")
+    with pytest.raises(fsaf.FSAFError, match="is a folder"):
+        fsaf.load(tmp_path)
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(fsaf.FSAFError, match="no readable safetensors"):
+        fsaf.load(tmp_path / "text.safetensors")
+    fsaf.save(detector, tmp_path / "x.safetensors")
+    whole = (tmp_path / "x.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(fsaf.FSAFError, match="no readable safetensors"):
+        fsaf.load(tmp_path / "cut.safetensors")
+    save_file({"w": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(fsaf.FSAFError, match="no FSAF configuration"):
+        fsaf.load(tmp_path / "foreign.safetensors")
+
+
+@pytest.mark.parametrize("header", ["{", "[]", '{"model": {"channels": "x", "class_names": 3}}'])
+def test_a_damaged_header_is_one_sentence(header, detector, tmp_path):
+    state = {name: tensor.contiguous() for name, tensor in detector.state_dict().items()}
+    save_file(state, tmp_path / "x.safetensors", {"fsaf": header})
+    with pytest.raises(fsaf.FSAFError, match=r"x\.safetensors"):
+        fsaf.load(tmp_path / "x.safetensors")
+
+
+def test_a_field_of_a_later_version_is_named(detector, tmp_path):
+    state = {name: tensor.contiguous() for name, tensor in detector.state_dict().items()}
+    save_file(state, tmp_path / "x.safetensors", {"fsaf": '{"model": {"wings": 2}}'})
+    with pytest.raises(fsaf.FSAFError, match=r"'wings'.*update"):
+        fsaf.load(tmp_path / "x.safetensors")
+
+
+def test_a_checkpoint_of_another_shape_names_its_tensors(detector, tmp_path):
+    fsaf.save(detector, tmp_path / "x.safetensors")
+    wider = fsaf.build_detector(replace(SMALL, channels=24))
+    shapes = r"network\.head\.af_box\.weight \(\(4, 16, 3, 3\) in the file, \(4, 24, 3, 3\) in the model\)"
+    with pytest.raises(fsaf.FSAFError, match=shapes):
+        load_weights(wider, tmp_path / "x.safetensors")
+    joint = fsaf.build_detector(replace(SMALL, branches="joint"))
+    with pytest.raises(fsaf.FSAFError, match=r"ab_box.*missing"):
+        load_weights(joint, tmp_path / "x.safetensors")
+
+
+def test_weights_of_other_classes_go_into_all_but_the_class_layer(detector, tmp_path):
+    fsaf.save(detector, tmp_path / "x.safetensors")
+    other = fsaf.build_detector(replace(SMALL, class_names=("cell", "platelet")))
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    assert load_weights(other, tmp_path / "x.safetensors") == ["network.head.af_cls.bias", "network.head.af_cls.weight"]
+    for name, tensor in other.state_dict().items():
+        source = before if "af_cls" in name else detector.state_dict()
+        assert torch.equal(tensor, source[name]), name
+
+
+def test_weights_that_fit_are_all_taken(detector, tmp_path):
+    fsaf.save(detector, tmp_path / "x.safetensors")
+    other = fsaf.build_detector(SMALL)
+    assert load_weights(other, tmp_path / "x.safetensors") == []
+    assert all(torch.equal(a, b) for a, b in zip(detector.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_no_file_holds_a_pickle(detector, tmp_path):
+    fsaf.save(detector, tmp_path / "x.safetensors")
+    with safe_open(tmp_path / "x.safetensors", "pt") as file:
+        assert set(file.metadata()) == {"fsaf"}
+    assert Path(tmp_path / "x.safetensors").read_bytes().find(b"pickle") == -1
