@@ -31,11 +31,15 @@ class Rules:
     """Everything in which the paper and the reference differ; see CONVENTIONS. One code path reads these fields."""
 
     cell_center: float  # a cell (i, j) stands at ((i + c) * stride, (j + c) * stride)
-    cells: Literal["floor_ceil", "overlap"]  # which cells belong to a scaled box
+    region_rounding: Literal["floor_ceil", "overlap"]  # which locations belong to a scaled box
     ignoring_scale: float  # the outer box's sides as a share of the instance's
-    other_levels: Literal["adjacent", "all"]  # where, besides its selected level, an instance is ignored for its class
-    same_class: Literal["smaller_wins", "erase"]  # what happens where regions of two instances of one class overlap
-    empty_normalizer: Literal["one", "cells"]  # the losses' divisor when no cell is positive
+    ignore_levels: Literal[
+        "adjacent", "all"
+    ]  # where, besides its selected level, an instance is ignored for its class
+    same_class_overlap: Literal[
+        "smaller_wins", "erase"
+    ]  # what happens where regions of two instances of one class overlap
+    no_positive_normalizer: Literal["one", "cells"]  # the losses' divisor when no cell is positive
     box_bias: float  # of the anchor-free box output at the start
     min_offset: float  # box outputs are clamped to at least this in training
     topk: Literal["cells", "pairs"]  # what the best 1000 of a level are counted in
@@ -58,10 +62,14 @@ _LIMITS: dict[str, tuple[float, float]] = {
 class ModelConfig:
     """The detector. A switch that is None is as the convention says: changing `convention` flips all not set by hand."""
 
-    class_names: tuple[str, ...] = COCO_CLASSES  # foreground classes only; label c is class_names[c]
+    class_names: tuple[str, ...] = (
+        COCO_CLASSES  # foreground classes only; label c is class_names[c]
+    )
 
-    body: Literal["resnet18", "resnet50", "resnet101", "resnext101_64x4d", "tiny"] = "resnet50"
-    body_norm: Literal["frozen", "batch"] = "frozen"  # frozen: statistics fixed, affine trained; batch: statistics of the batch
+    backbone: Literal["resnet18", "resnet50", "resnet101", "resnext101_64x4d", "tiny"] = "resnet50"
+    backbone_norm: Literal["frozen", "batch"] = (
+        "frozen"  # frozen: statistics fixed, affine trained; batch: statistics of the batch
+    )
     frozen_stages: int = 1  # 0: all is trained; 1: the stem and layer1 are not; .. 4
     first_level: int = 3
     last_level: int = 7
@@ -75,15 +83,19 @@ class ModelConfig:
     effective_scale: float = 0.2  # the paper's epsilon_e
     ignoring_scale: float | None = None  # the paper's epsilon_i
     cell_center: float | None = None
-    cells: Literal["floor_ceil", "overlap"] | None = None
-    other_levels: Literal["adjacent", "all"] | None = None
-    same_class: Literal["smaller_wins", "erase"] | None = None
-    selection_focal: Literal["all", "own"] = "all"  # focal loss in the selection: all classes of a cell, or its own
+    region_rounding: Literal["floor_ceil", "overlap"] | None = None
+    ignore_levels: Literal["adjacent", "all"] | None = None
+    same_class_overlap: Literal["smaller_wins", "erase"] | None = None
+    selection_focal: Literal["all", "own"] = (
+        "all"  # focal loss in the selection: all classes of a cell, or its own
+    )
     offset_normalizer: float = 4.0  # the paper's S
     heuristic_size: float = 224.0  # an instance with sqrt(w * h) of this size belongs to ...
     heuristic_level: int = 5  # ... this level, by the heuristic
     anchor_scale: float = 4.0  # the smallest anchor of a level, in strides
-    loss_weight: float | None = None  # the paper's lambda, on the anchor-free losses; None: 0.5 when joint, else 1
+    loss_weight: float | None = (
+        None  # the paper's lambda, on the anchor-free losses; None: 0.5 when joint, else 1
+    )
 
     image_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     image_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -101,7 +113,9 @@ class ModelConfig:
             raise FSAFError("class_names is empty: give at least one class.")
         for name, (low, high) in _LIMITS.items():
             if not low <= getattr(self, name) <= high:
-                raise FSAFError(f"{name} is {getattr(self, name)}: it must lie in {low:,}..{high:,}.")
+                raise FSAFError(
+                    f"{name} is {getattr(self, name)}: it must lie in {low:,}..{high:,}."
+                )
         if not 0 < self.effective_scale <= 1:
             raise FSAFError(f"effective_scale is {self.effective_scale}: it must lie in (0, 1].")
         if not self.effective_scale <= self.rules.ignoring_scale <= 1:
@@ -109,7 +123,9 @@ class ModelConfig:
                 f"ignoring_scale is {self.rules.ignoring_scale}: it must lie in {self.effective_scale} (effective_scale) .. 1."
             )
         if not 3 <= self.first_level <= 5 <= self.last_level <= 7:
-            raise FSAFError(f"levels {self.first_level}..{self.last_level}: the first must be 3, 4 or 5, the last 5, 6 or 7.")
+            raise FSAFError(
+                f"levels {self.first_level}..{self.last_level}: the first must be 3, 4 or 5, the last 5, 6 or 7."
+            )
 
     @property
     def num_classes(self) -> int:
@@ -124,7 +140,13 @@ class ModelConfig:
     @property
     def rules(self) -> Rules:
         """The convention's rules with the switches set by hand put in."""
-        switches = ("cell_center", "cells", "ignoring_scale", "other_levels", "same_class")
+        switches = (
+            "cell_center",
+            "region_rounding",
+            "ignoring_scale",
+            "ignore_levels",
+            "same_class_overlap",
+        )
         given = {name: getattr(self, name) for name in switches if getattr(self, name) is not None}
         return replace(CONVENTIONS[self.convention], **given)
 
@@ -153,7 +175,9 @@ class SceneConfig:
     max_overlap: float = 0.5  # share of an object that later ones may hide
     clutter: int = 6  # strokes and blobs of the background that are no object
     noise: float = 10.0  # standard deviation, grey levels of 255
-    detail: float = 0.0  # share of objects whose class shows only in fine detail (half) or coarse shape (half)
+    detail: float = (
+        0.0  # share of objects whose class shows only in fine detail (half) or coarse shape (half)
+    )
     seed: int = 0
 
 
@@ -171,7 +195,13 @@ class DataConfig:
     scenes: SceneConfig = field(default_factory=SceneConfig)
 
     def __post_init__(self) -> None:
-        for name in ("root", "train_json", "train_images", "val_json", "val_images"):  # a Path would not go into config.json
+        for name in (
+            "root",
+            "train_json",
+            "train_images",
+            "val_json",
+            "val_images",
+        ):  # a Path would not go into config.json
             object.__setattr__(self, name, str(getattr(self, name)))
 
 
@@ -190,21 +220,30 @@ class TrainConfig:
     warmup_steps: int = 500
     warmup_factor: float = 0.001
     schedule: Literal["step", "cosine"] = "step"
-    milestones: tuple[float, ...] = (8 / 12, 11 / 12)  # shares of the run after which the rate falls to a tenth
+    milestones: tuple[float, ...] = (
+        8 / 12,
+        11 / 12,
+    )  # shares of the run after which the rate falls to a tenth
     clip_norm: float | None = None
     flip: float = 0.5  # probability of a horizontal flip
-    ms: bool = False  # multi-scale: short side drawn from 640..800, and half as many epochs again (18)
+    ms: bool = (
+        False  # multi-scale: short side drawn from 640..800, and half as many epochs again (18)
+    )
     crop: float = 0.0  # probability of a random zoom and crop (tiny's augmentation)
     amp: Literal["none", "bf16", "fp16"] = "none"
     channels_last: bool = False
     compile: bool = False
-    sync_normalizer: bool = False  # divide by the world's mean of the positives instead of each process's own
+    sync_normalizer: bool = (
+        False  # divide by the world's mean of the positives instead of each process's own
+    )
     snapshots: int = 0  # log-spaced copies of the weights, for the explorer's time slider
     log_every: int = 20  # steps
     validate_every: int | None = None  # steps; None: at the end of each epoch
     checkpoint_every: int = 500  # steps; one is also written after each validation
     keep: int = 2  # last checkpoints kept, beside the best
-    pretrained_backbone: bool = True  # torchvision's IMAGENET1K_V1, where the body has them and no --from is given
+    pretrained_backbone: bool = (
+        True  # torchvision's IMAGENET1K_V1, where the body has them and no --from is given
+    )
     seed: int = 0
 
 

@@ -3,17 +3,27 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .config import SCENE_CLASSES, Config, DataConfig, EvaluateConfig, FSAFError, ModelConfig, TrainConfig
+from .config import (
+    SCENE_CLASSES,
+    Config,
+    DataConfig,
+    EvaluateConfig,
+    FSAFError,
+    ModelConfig,
+    TrainConfig,
+)
 
 
 @dataclass(frozen=True)
-class Row:
+class Preset:
     """One row of a table: how it differs from its base, and what was published for it."""
 
     base: str  # "coco" or "tiny"
     model: dict[str, Any]
     ap: float | None = None  # published box AP, COCO val2017 / minival, in percent
-    sure: str = ""  # "published": read in the source; "unverified": believed; "": nothing was published
+    status: str = (
+        ""  # "published": read in the source; "unverified": believed; "": nothing was published
+    )
     source: str = ""
     checkpoint: str = ""  # of the reference: <config name>/<file>
 
@@ -22,13 +32,20 @@ _REFERENCE = {"convention": "reference"}
 _AB = {"branches": "anchor_based"}
 _JOINT = {"branches": "joint"}
 _HEURISTIC = {"selection": "heuristic"}
-_R101 = {"body": "resnet101"}
-_X101 = {"body": "resnext101_64x4d"}
+_R101 = {"backbone": "resnet101"}
+_X101 = {"backbone": "resnext101_64x4d"}
 _TABLE_1, _TABLE_2, _MMDET = "paper, ablation", "paper, backbones", "reference, published table"
 
-ROWS: dict[str, Row] = {
-    "r50": Row("coco", _REFERENCE, 37.4, "published", _MMDET, "fsaf_r50_fpn_1x_coco/fsaf_r50_fpn_1x_coco-94ccc51f.pth"),
-    "r50_ring": Row(
+PRESETS: dict[str, Preset] = {
+    "r50": Preset(
+        "coco",
+        _REFERENCE,
+        37.4,
+        "published",
+        _MMDET,
+        "fsaf_r50_fpn_1x_coco/fsaf_r50_fpn_1x_coco-94ccc51f.pth",
+    ),
+    "r50_ring": Preset(
         "coco",
         _REFERENCE | {"ignoring_scale": 0.5},
         36.0,
@@ -36,10 +53,15 @@ ROWS: dict[str, Row] = {
         _MMDET,
         "fsaf_pscale0.2_nscale0.5_r50_fpn_1x_coco/fsaf_pscale0.2_nscale0.5_r50_fpn_1x_coco_20200715-b555b0e0.pth",
     ),
-    "r101": Row(
-        "coco", _REFERENCE | _R101, 39.3, "published", _MMDET, "fsaf_r101_fpn_1x_coco/fsaf_r101_fpn_1x_coco-9e71098f.pth"
+    "r101": Preset(
+        "coco",
+        _REFERENCE | _R101,
+        39.3,
+        "published",
+        _MMDET,
+        "fsaf_r101_fpn_1x_coco/fsaf_r101_fpn_1x_coco-9e71098f.pth",
     ),
-    "x101": Row(
+    "x101": Preset(
         "coco",
         _REFERENCE | _X101,
         42.4,
@@ -47,24 +69,35 @@ ROWS: dict[str, Row] = {
         _MMDET,
         "fsaf_x101_64x4d_fpn_1x_coco/fsaf_x101_64x4d_fpn_1x_coco-e3f6e6fd.pth",
     ),
-    "r50_retinanet": Row("coco", _AB, 35.7, "published", _TABLE_1),
-    "r50_af_heuristic": Row("coco", _HEURISTIC, 34.7, "unverified", _TABLE_1),
-    "r50_paper": Row("coco", {}, 35.9, "published", _TABLE_1),
-    "r50_joint_heuristic": Row("coco", _JOINT | _HEURISTIC, 36.1, "unverified", _TABLE_1),
-    "r50_joint": Row("coco", _JOINT, 37.2, "unverified", _TABLE_1),
-    "r101_joint": Row("coco", _JOINT | _R101, 39.3, "unverified", _TABLE_2),
-    "x101_joint": Row("coco", _JOINT | _X101, 41.6, "unverified", _TABLE_2),
-    "tiny": Row("tiny", {}),
-    "tiny_retinanet": Row("tiny", _AB),
-    "tiny_af_heuristic": Row("tiny", _HEURISTIC),
-    "tiny_paper": Row("tiny", {}),
-    "tiny_joint_heuristic": Row("tiny", _JOINT | _HEURISTIC),
-    "tiny_joint": Row("tiny", _JOINT),
+    "r50_retinanet": Preset("coco", _AB, 35.7, "published", _TABLE_1),
+    "r50_af_heuristic": Preset("coco", _HEURISTIC, 34.7, "unverified", _TABLE_1),
+    "r50_paper": Preset("coco", {}, 35.9, "published", _TABLE_1),
+    "r50_joint_heuristic": Preset("coco", _JOINT | _HEURISTIC, 36.1, "unverified", _TABLE_1),
+    "r50_joint": Preset("coco", _JOINT, 37.2, "unverified", _TABLE_1),
+    "r101_joint": Preset("coco", _JOINT | _R101, 39.3, "unverified", _TABLE_2),
+    "x101_joint": Preset("coco", _JOINT | _X101, 41.6, "unverified", _TABLE_2),
+    "tiny": Preset("tiny", {}),
+    "tiny_retinanet": Preset("tiny", _AB),
+    "tiny_af_heuristic": Preset("tiny", _HEURISTIC),
+    "tiny_paper": Preset("tiny", {}),
+    "tiny_joint_heuristic": Preset("tiny", _JOINT | _HEURISTIC),
+    "tiny_joint": Preset("tiny", _JOINT),
 }
 
-FIVE = ("tiny_retinanet", "tiny_af_heuristic", "tiny_paper", "tiny_joint_heuristic", "tiny_joint")  # the paper's ablation
+ABLATION_PRESETS = (
+    "tiny_retinanet",
+    "tiny_af_heuristic",
+    "tiny_paper",
+    "tiny_joint_heuristic",
+    "tiny_joint",
+)  # the paper's ablation
 # Training memory (GB), seconds an iteration, images a second: 8 Titan Xp, batch 2 on each; reference, published table.
-PUBLISHED = {"r50_ring": (3.15, 0.43, 12.3), "r50": (3.15, 0.43, 13.0), "r101": (5.08, 0.58, 10.8), "x101": (9.38, 1.23, 5.6)}
+PUBLISHED = {
+    "r50_ring": (3.15, 0.43, 12.3),
+    "r50": (3.15, 0.43, 13.0),
+    "r101": (5.08, 0.58, 10.8),
+    "x101": (9.38, 1.23, 5.6),
+}
 
 # Learns from scratch on a CPU in minutes. It differs from the paper where that needs it: small widths and norm layers (nothing is
 # pretrained, and plain towers do not start), AdamW with a cosine (SGD lets the ReLU of the box output die), levels P3..P6 (P7
@@ -73,8 +106,8 @@ _TINY = Config(
     "tiny",
     ModelConfig(
         class_names=SCENE_CLASSES,
-        body="tiny",
-        body_norm="batch",
+        backbone="tiny",
+        backbone_norm="batch",
         frozen_stages=0,
         last_level=6,
         channels=48,
@@ -107,7 +140,7 @@ _TINY = Config(
 
 def names() -> list[str]:
     """All presets, the published rows among them."""
-    return [*ROWS]
+    return [*PRESETS]
 
 
 def get(name: str) -> Config:
@@ -116,9 +149,14 @@ def get(name: str) -> Config:
     Raises:
         FSAFError: "no preset 'foo': there are ..."
     """
-    if name not in ROWS:
+    if name not in PRESETS:
         raise FSAFError(f"no preset {name!r}: there are {', '.join(names())}.")
-    row = ROWS[name]
+    row = PRESETS[name]
     base = _TINY if row.base == "tiny" else Config()
     clip = 10.0 if row.model.get("convention") == "reference" else base.train.clip_norm
-    return replace(base, name=name, model=replace(base.model, **row.model), train=replace(base.train, clip_norm=clip))
+    return replace(
+        base,
+        name=name,
+        model=replace(base.model, **row.model),
+        train=replace(base.train, clip_norm=clip),
+    )

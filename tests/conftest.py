@@ -13,15 +13,23 @@ OFFLINE = Path(__file__).parent / "offline"
 
 # Before torch is imported, here or in a child: one thread, and none that spins. Wider instructions add up in another order; the
 # default keeps runs on different machines comparable. `tests/instruction_sets.py` (make test-all) sets these to every value.
-for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_MAX_CPU_ISA": "AVX2"}.items():
+for name, value in {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+}.items():
     os.environ.setdefault(name, value)
 
 # For this process, and for its children by the environment.
 runpy.run_path(str(OFFLINE / "sitecustomize.py"))
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")]))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")])
+)
 
 # Must come before anything imports fsaf_core: from here on a wrong shape or type in a call is an error. An int is a fine float.
-install_import_hook("fsaf_core", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+install_import_hook(
+    "fsaf_core", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
 
 
 @pytest.fixture
@@ -43,7 +51,9 @@ def chromium() -> str:
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if found:
         return found
-    missing = "no Chromium or Chrome found: install one, or name it in the environment variable CHROMIUM"
+    missing = (
+        "no Chromium or Chrome found: install one, or name it in the environment variable CHROMIUM"
+    )
     if os.environ.get("FSAF_REQUIRE_BROWSER") == "1":
         pytest.fail(missing)
     pytest.skip(missing)

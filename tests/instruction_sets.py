@@ -42,7 +42,9 @@ def settings() -> list[dict[str, str]]:
 def run(paths: list[str], setting: dict[str, str]) -> tuple[int, str]:
     """Run pytest on the paths under a setting. Return its exit code and its closing line; print its output if it fails."""
     command = [sys.executable, "-m", "pytest", "-q", "--color=no", *paths]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | setting, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | setting, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         print(done.stdout[-8000:], done.stderr[-2000:], sep="\n")
     closing = re.findall(r"^.*\b(?:passed|failed|error)\b.* in .*$", done.stdout, re.MULTILINE)
@@ -52,16 +54,28 @@ def run(paths: list[str], setting: dict[str, str]) -> tuple[int, str]:
 def main() -> int:
     """Run the settings one after the other and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lowest", nargs="*", metavar="PATH", help="only the lowest setting, on these paths (none: everything)")
+    parser.add_argument(
+        "--lowest",
+        nargs="*",
+        metavar="PATH",
+        help="only the lowest setting, on these paths (none: everything)",
+    )
     options = parser.parse_args()
-    jobs = [(list(NUMERIC), setting) for setting in settings()] if options.lowest is None else [(options.lowest, LOWEST)]
+    jobs = (
+        [(list(NUMERIC), setting) for setting in settings()]
+        if options.lowest is None
+        else [(options.lowest, LOWEST)]
+    )
     failed = 0
     for paths, setting in jobs:
         start = time.monotonic()
         code, closing = run(paths, setting)
         failed += bool(code)
         told = " ".join(f"{name}={value}" for name, value in setting.items())
-        print(f"{'FAILED' if code else 'ok':6} {time.monotonic() - start:5.0f} s  {told}\n       {closing}", flush=True)
+        print(
+            f"{'FAILED' if code else 'ok':6} {time.monotonic() - start:5.0f} s  {told}\n       {closing}",
+            flush=True,
+        )
     return int(bool(failed))
 
 

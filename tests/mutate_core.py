@@ -34,7 +34,9 @@ SLOW = "plain_loops_say or mixture_of_switches"  # half a minute, and their name
 def broken(text: str, old: str, new: str) -> str:
     """`text` with `new` in the place of `old`."""
     if text.count(old) != 1:
-        raise SystemExit(f"{old!r} stands in the file {text.count(old)} times: bring tests/mutations.py up to date.")
+        raise SystemExit(
+            f"{old!r} stands in the file {text.count(old)} times: bring tests/mutations.py up to date."
+        )
     return text.replace(old, new)
 
 
@@ -65,13 +67,20 @@ def by_chance(text: str, count: int, seed: int) -> list[tuple[str, str]]:
         "max": "min",
     }
     lines, places = text.splitlines(keepends=True), []
-    start = next(index for index, line in enumerate(lines, 1) if line.startswith(("def ", "class ", "@")))
+    start = next(
+        index for index, line in enumerate(lines, 1) if line.startswith(("def ", "class ", "@"))
+    )
     annotated = False
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         annotated = token.string in ("def", "class") or (
             annotated and token.type != tokenize.NEWLINE
         )  # a signature changes nothing
-        if token.start[0] >= start and not annotated and token.string in swaps and token.type != tokenize.STRING:
+        if (
+            token.start[0] >= start
+            and not annotated
+            and token.string in swaps
+            and token.type != tokenize.STRING
+        ):
             places.append(token)
     found = []
     for token in random.Random(seed).sample(places, min(count, len(places))):
@@ -108,7 +117,10 @@ def _child(tree: Path, arguments: list[str], pipe) -> None:
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1), os.dup2(quiet, 2)
     with redirect_stdout(io.StringIO()):
-        pytest.main(["-q", "--no-header", "-p", "no:nbval", "-o", "addopts=", *arguments], plugins=[Names(pipe.send)])
+        pytest.main(
+            ["-q", "--no-header", "-p", "no:nbval", "-o", "addopts=", *arguments],
+            plugins=[Names(pipe.send)],
+        )
     os._exit(0)
 
 
@@ -138,7 +150,9 @@ def picked(modules: list[str], tree: Path) -> list[str]:
         whole, _ = trial(tree, ["-k", f"not ({SLOW})", str(test)])
         if whole["failed"] or not {*rules} <= {*whole["passed"]}:
             unfit = whole["failed"] or sorted({*rules} - {*whole["passed"]})
-            raise SystemExit(f"{test.name} without any change: {unfit[0]} fails or is not there; mend that first.")
+            raise SystemExit(
+                f"{test.name} without any change: {unfit[0]} fails or is not there; mend that first."
+            )
         for rule, changes in MUTATIONS[module].items():
             for old, new in changes:
                 path.write_text(broken(text, old, new))
@@ -162,26 +176,41 @@ def chance(modules: list[str], tree: Path, count: int, seed: int) -> list[str]:
             names, seconds = trial(tree, ["-x", "-k", f"not ({SLOW})", *tests])
             path.write_text(text)
             lost += [] if names["failed"] else [f"{module}:{what}"]
-            print(f"{module:9} {seconds:5.1f} s  {(names['failed'] or ['LOST'])[0]}\n{'':28}{what}", flush=True)
+            print(
+                f"{module:9} {seconds:5.1f} s  {(names['failed'] or ['LOST'])[0]}\n{'':28}{what}",
+                flush=True,
+            )
     return lost
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("modules", nargs="*", help=f"of {', '.join(MUTATIONS)}; none: all")
-    parser.add_argument("--random", type=int, default=0, metavar="N", help="N changes by chance instead of the list")
+    parser.add_argument(
+        "--random", type=int, default=0, metavar="N", help="N changes by chance instead of the list"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     modules, start = options.modules or list(MUTATIONS), time.monotonic()
     sys.dont_write_bytecode = True  # a file changed twice in a second would be taken from there
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(ROOT / "fsaf_core", Path(folder) / "fsaf_core", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / "fsaf_core",
+            Path(folder) / "fsaf_core",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
         if options.random:
             lost = chance(modules, Path(folder), options.random, options.seed)
         else:
             lost = picked(modules, Path(folder))
-    total = options.random or sum(len(changes) for module in modules for changes in MUTATIONS[module].values())
-    print(f"{total - len(lost)} of {total} changes noticed, in {time.monotonic() - start:.0f} s.", *lost, sep="\n  ")
+    total = options.random or sum(
+        len(changes) for module in modules for changes in MUTATIONS[module].values()
+    )
+    print(
+        f"{total - len(lost)} of {total} changes noticed, in {time.monotonic() - start:.0f} s.",
+        *lost,
+        sep="\n  ",
+    )
     return int(bool(lost) and not options.random)
 
 

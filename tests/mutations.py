@@ -9,7 +9,10 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
     "boxes": {
         "a_cell_in_row_i_column_j_stands_at_j_plus_c_and_i_plus_c_strides": [
             ("both.flip(1) + cell_center", "both + cell_center"),
-            ("(both.flip(1) + cell_center) * stride[:, None]", "both.flip(1) * stride[:, None] + cell_center"),
+            (
+                "(both.flip(1) + cell_center) * stride[:, None]",
+                "both.flip(1) * stride[:, None] + cell_center",
+            ),
             ("device=device)[level]", "device=device)[level].flip(0)"),
         ],
         "a_grids_edges_are_those_of_boxes_that_are_points": [
@@ -106,13 +109,19 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("at_own = -ALPHA", "at_own = ALPHA"),
         ],
         "iou_loss_is_minus_the_logarithm_of_torchvisions_iou": [
-            ("-edge_iou(predicted, target).clamp(min=IOU_EPS).log()", "1 - edge_iou(predicted, target)"),
+            (
+                "-edge_iou(predicted, target).clamp(min=IOU_EPS).log()",
+                "1 - edge_iou(predicted, target)",
+            ),
         ],
     },
     "regions": {
         "reference_a_cell_needs_more_than_a_hundredth_of_its_square_covered": [
             ("OVERLAP = 0.01", "OVERLAP = 0.0"),
-            ("torch.stack([first, last]) * row <= OVERLAP", "torch.stack([first, last]) <= OVERLAP"),
+            (
+                "torch.stack([first, last]) * row <= OVERLAP",
+                "torch.stack([first, last]) <= OVERLAP",
+            ),
         ],
         "crowd_cells_stand_strictly_inside_the_inner_half_of_a_crowd_box_of_their_image": [
             ("CROWD_SCALE = 0.5", "CROWD_SCALE = 1.0"),
@@ -191,7 +200,10 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
         "online_selection_takes_the_least_loss_the_first_on_ties_and_none_without_cells": [
             ("level_losses.min(1)", "level_losses.max(1)"),
-            ("level_losses.min(1)", "((value := level_losses.flip(1).min(1))[0], level_losses.shape[1] - 1 - value[1])"),
+            (
+                "level_losses.min(1)",
+                "((value := level_losses.flip(1).min(1))[0], level_losses.shape[1] - 1 - value[1])",
+            ),
             ("level.masked_fill(best == torch.inf, -1)", "level"),
         ],
         "the_heuristic_puts_224_px_on_p5_and_a_level_for_each_doubling": [
@@ -241,7 +253,7 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("squeeze(1) >= 2, 0)", "squeeze(1) > 2, 0)"),
         ],
         "each_switch_changes_a_number": [
-            ('if rules.same_class == "erase":', "if True:"),
+            ('if rules.same_class_overlap == "erase":', "if True:"),
             ('config.selection_focal == "all"', "True"),
             ('if config.selection == "online"', "if True"),
         ],
@@ -253,10 +265,13 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("valid & ~crowd", "~crowd"),
         ],
         "the_reference_ignores_entries_in_the_selection_and_the_paper_does_not": [
-            ("label, ignored, outputs.background(ignored))", "label, None, outputs.background(None))"),
+            (
+                "label, ignored, outputs.background(ignored))",
+                "label, None, outputs.background(None))",
+            ),
         ],
         "both_losses_have_a_say_in_the_selection": [
-            ("mean_by_level(focal + outputs", "mean_by_level(outputs"),
+            ("instance_level_losses(focal + outputs", "instance_level_losses(outputs"),
             ("focal + outputs.box_loss(target_edges, grid, config), owner", "focal, owner"),
         ],
         "a_level_that_was_not_selected_gets_exactly_no_box_gradient": [
@@ -271,14 +286,20 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("runs, slots.ignoring, near, plane", "runs, slots.ignoring, None, plane"),
         ],
         "the_ignored_entries_of_a_level_are_the_ignoring_region": [
-            ("runs, slots.ignoring, near, plane", "runs, slots.effective, near[:, slots.effective], plane"),
+            (
+                "runs, slots.ignoring, near, plane",
+                "runs, slots.effective, near[:, slots.effective], plane",
+            ),
         ],
         "the_selection_carries_no_gradient": [
             ("@torch.no_grad()\n", ""),
         ],
         "the_losses_are_sums_over_valid_cells_and_over_positive_cells_divided_by_the_positives": [
             ("focal = focal * assignment.valid", "pass"),
-            ("assignment.positive.sum(dtype=torch.float32), ", "(assignment.owner > 0).sum(dtype=torch.float32), "),
+            (
+                "assignment.positive.sum(dtype=torch.float32), ",
+                "(assignment.owner > 0).sum(dtype=torch.float32), ",
+            ),
         ],
         "ignored_entries_get_exactly_no_gradient_and_all_others_some": [
             ("assignment.ignored, background)", "None, outputs.background(None))"),
@@ -290,7 +311,7 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("valid.sum(1).clamp(min=1)", "valid.sum(1)"),
         ],
         "positives_divide_both_losses_and_without_any_each_convention_has_its_own_divisor": [
-            ('config.rules.empty_normalizer == "cells"', "False"),
+            ('config.rules.no_positive_normalizer == "cells"', "False"),
         ],
     },
 }

@@ -22,7 +22,7 @@ from fsaf_core.data.loader import Loader, open_dataset
 from fsaf_core.engine.optim import build_optimizer, clip_gradients, learning_rate, set_rate
 from fsaf_core.evaluation.coco_metrics import coco_metrics, to_coco_results
 from fsaf_core.model.anchor_branch import AnchorBased
-from fsaf_core.model.backbone import body_features, make_body
+from fsaf_core.model.backbone import backbone_features, build_backbone
 from fsaf_core.model.fpn import FeaturePyramid
 from fsaf_core.tools.ablation import ablation_table
 from fsaf_core.utils.files import write_atomically
@@ -35,19 +35,24 @@ class BodyAndPyramid(nn.Module):
 
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
-        self.backbone, channels = make_body(model, pretrained=False)
+        self.backbone, channels = build_backbone(model, pretrained=False)
         self.neck = FeaturePyramid(channels, model.channels, model.first_level, model.last_level)
         self.out_channels = model.channels
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Levels by name."""
-        return {str(index): level for index, level in enumerate(self.neck(body_features(self.backbone, images)))}
+        return {
+            str(index): level
+            for index, level in enumerate(self.neck(backbone_features(self.backbone, images)))
+        }
 
 
 def torchvision_retinanet(model: ModelConfig) -> RetinaNet:
     """torchvision's RetinaNet on the same body and pyramid, towers of the same depth and norm, anchors scaled as ours."""
     anchors = AnchorBased(model.strides, model.anchor_scale)
-    head = RetinaNetHead(model.channels, anchors.per_cell, model.num_classes, norm_layer=partial(nn.GroupNorm, 8))
+    head = RetinaNetHead(
+        model.channels, anchors.per_cell, model.num_classes, norm_layer=partial(nn.GroupNorm, 8)
+    )
     for tower in (head.classification_head, head.regression_head):
         tower.conv = nn.Sequential(*list(tower.conv)[: model.tower_depth])
     return RetinaNet(

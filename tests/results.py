@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 import fsaf_core as fsaf
-from fsaf_core.presets import ROWS
+from fsaf_core.presets import PRESETS
 from fsaf_core.tools.ablation import ablation_table
 
 ROOT = Path(__file__).parents[1]
@@ -31,8 +31,14 @@ def tiny() -> str:
         + " | ".join(f"{100 * metrics[name]:.1f}" for name in names)
         + " |"
     )
-    classes = ", ".join(f"{name} {100 * value['AP']:.1f}" for name, value in metrics["by_class"].items())
-    sizes = ", ".join(f"{name} px {100 * value['AP']:.1f}" for name, value in metrics["by_size"].items() if value["AP"] >= 0)
+    classes = ", ".join(
+        f"{name} {100 * value['AP']:.1f}" for name, value in metrics["by_class"].items()
+    )
+    sizes = ", ".join(
+        f"{name} px {100 * value['AP']:.1f}"
+        for name, value in metrics["by_size"].items()
+        if value["AP"] >= 0
+    )
     missed = f"AP by class: {classes}. AP by sqrt(area): {sizes}."
     return "\n".join([head, "|---" * (len(names) + 3) + "|", row, "", missed])
 
@@ -46,7 +52,9 @@ def compared(name: str) -> str:
 def run_record(name: str) -> str:
     """A training elsewhere: steps, minutes, AP."""
     run = json.loads((RECORDS / f"{name}.json").read_text())
-    classes = ", ".join(f"{name} {100 * value['AP50']:.1f}" for name, value in run["by_class"].items())
+    classes = ", ".join(
+        f"{name} {100 * value['AP50']:.1f}" for name, value in run["by_class"].items()
+    )
     reached = f"AP {100 * run['AP']:.1f}, AP50 {100 * run['AP50']:.1f} ({classes})"
     return f"{run['steps']:,} steps, {run['minutes']} minutes on a busy machine: {reached}."
 
@@ -63,8 +71,11 @@ def keep_run(name: str, folder: Path) -> None:
 
 def rows() -> str:
     """The rows of the published tables: what was published, and how large the network is."""
-    lines = ["| row | what | million parameters | published AP | measured here |", "|---|---|---|---|---|"]
-    for name, row in ROWS.items():
+    lines = [
+        "| row | what | million parameters | published AP | measured here |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in PRESETS.items():
         if row.ap is None:
             continue
         model = fsaf.presets.get(name).model
@@ -73,8 +84,10 @@ def rows() -> str:
         parts = [model.branches.replace("_", "-"), f"{model.convention} convention"]
         parts[1:1] = [model.selection] if model.branches != "anchor_based" else []
         parts += [f"ignoring scale {model.ignoring_scale}"] if model.ignoring_scale else []
-        sure = "" if row.sure == "published" else " (unverified)"
-        lines.append(f"| `{name}` | {', '.join(parts)} | {size:.2f} | {row.ap:.1f}{sure} | not measured: no GPU, no COCO |")
+        sure = "" if row.status == "published" else " (unverified)"
+        lines.append(
+            f"| `{name}` | {', '.join(parts)} | {size:.2f} | {row.ap:.1f}{sure} | not measured: no GPU, no COCO |"
+        )
     return "\n".join(lines)
 
 

@@ -8,14 +8,28 @@ import torch
 import fsaf_core as fsaf
 from fsaf_core.config import COCO_CLASSES, CONVENTIONS, FSAFError, ModelConfig
 from fsaf_core.model.network import Network
-from fsaf_core.presets import ROWS
+from fsaf_core.presets import PRESETS
 
 REFERENCE = ("r50", "r50_ring", "r101", "x101")
-PAPER = ("r50_retinanet", "r50_af_heuristic", "r50_paper", "r50_joint_heuristic", "r50_joint", "r101_joint", "x101_joint")
+PAPER = (
+    "r50_retinanet",
+    "r50_af_heuristic",
+    "r50_paper",
+    "r50_joint_heuristic",
+    "r50_joint",
+    "r101_joint",
+    "x101_joint",
+)
 
 
 def test_every_published_row_and_its_tiny_sibling_have_a_name():
-    ablation = ("tiny_retinanet", "tiny_af_heuristic", "tiny_paper", "tiny_joint_heuristic", "tiny_joint")
+    ablation = (
+        "tiny_retinanet",
+        "tiny_af_heuristic",
+        "tiny_paper",
+        "tiny_joint_heuristic",
+        "tiny_joint",
+    )
     assert set(fsaf.presets.names()) == {*REFERENCE, *PAPER, "tiny", *ablation}
 
 
@@ -35,15 +49,17 @@ def test_published_figures_stand_beside_their_rows():
         "r50": 37.4, "r50_ring": 36.0, "r101": 39.3, "x101": 42.4, "r50_retinanet": 35.7, "r50_af_heuristic": 34.7,
         "r50_paper": 35.9, "r50_joint_heuristic": 36.1, "r50_joint": 37.2, "r101_joint": 39.3, "x101_joint": 41.6,
     }  # fmt: skip
-    assert {name: row.ap for name, row in ROWS.items() if row.ap is not None} == want
-    assert all(row.sure in ("published", "unverified") for row in ROWS.values() if row.ap is not None)
-    assert not any(ROWS[name].sure for name in ROWS if name.startswith("tiny"))
+    assert {name: row.ap for name, row in PRESETS.items() if row.ap is not None} == want
+    assert all(
+        row.status in ("published", "unverified") for row in PRESETS.values() if row.ap is not None
+    )
+    assert not any(PRESETS[name].status for name in PRESETS if name.startswith("tiny"))
 
 
 def test_reference_rows_name_their_published_file_with_the_beginning_of_its_hash():
-    files = [ROWS[name].checkpoint for name in REFERENCE]
+    files = [PRESETS[name].checkpoint for name in REFERENCE]
     assert [file[-12:-4] for file in files] == ["94ccc51f", "b555b0e0", "9e71098f", "e3f6e6fd"]
-    assert not any(ROWS[name].checkpoint for name in PAPER)
+    assert not any(PRESETS[name].checkpoint for name in PAPER)
 
 
 def test_reference_rows_follow_the_reference_and_all_others_the_paper():
@@ -62,7 +78,13 @@ def test_rows_of_coco_have_its_80_classes_and_the_papers_recipe():
         config = fsaf.presets.get(name)
         assert config.model.class_names == COCO_CLASSES and config.model.num_classes == 80
         train = config.train
-        assert (train.optimizer, train.lr, train.batch_size, train.momentum, train.weight_decay) == ("sgd", 0.01, 16, 0.9, 1e-4)
+        assert (
+            train.optimizer,
+            train.lr,
+            train.batch_size,
+            train.momentum,
+            train.weight_decay,
+        ) == ("sgd", 0.01, 16, 0.9, 1e-4)
         assert (train.epochs, train.milestones, train.warmup_steps) == (12, (8 / 12, 11 / 12), 500)
 
 
@@ -82,7 +104,10 @@ def test_an_unknown_name_is_a_users_fault_and_says_which_there_are():
 
 
 def test_changing_the_convention_flips_every_switch_that_was_not_set_by_hand():
-    by_hand = {"cells": "overlap", "other_levels": "adjacent"}  # one as in the reference, one as in the paper
+    by_hand = {
+        "region_rounding": "overlap",
+        "ignore_levels": "adjacent",
+    }  # one as in the reference, one as in the paper
     paper = ModelConfig(**by_hand)
     flipped = dataclasses.replace(paper, convention="reference")
     assert paper.rules == dataclasses.replace(CONVENTIONS["paper"], **by_hand)

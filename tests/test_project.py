@@ -28,7 +28,14 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 
 def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, encoding="utf-8")
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
@@ -40,7 +47,9 @@ def files() -> list[Path]:
     """The project's files, relative to its root: those that git holds, or would."""
     if not (ROOT / ".git").exists() or not shutil.which("git"):
         pytest.skip("not a git checkout: nobody knows which files are the project's")
-    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").stdout.split("\0")
+    listed = run(
+        "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"
+    ).stdout.split("\0")
     return [Path(name) for name in listed if name and (ROOT / name).is_file()]
 
 
@@ -59,17 +68,24 @@ def test_the_design_page_draws_the_floors_of_the_contract_and_tells_the_rules_as
     from fsaf_core.config import CONVENTIONS
 
     page = (ROOT / "DESIGN.md").read_text(encoding="utf-8")
-    (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "importlinter"
+    ]["contracts"]
     drawn = re.findall(r"^│[^│]*│ (\w+(?: \| \w+)*) +│", page, re.MULTILINE)
     assert drawn == [re.sub(r"[()]", "", floor) for floor in contract["layers"]]
     paper, reference = (asdict(CONVENTIONS[name]) for name in ("paper", "reference"))
-    told = {name: (a, b) for name, a, b in re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \|", page, re.MULTILINE)}
+    told = {
+        name: (a, b)
+        for name, a, b in re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \|", page, re.MULTILINE)
+    }
     assert told == {name: (str(paper[name]), str(reference[name])) for name in paper}
     way = page[page.index("## One image's way") : page.index("## What stays true")]
     files = [path.read_text(encoding="utf-8") for path in (ROOT / "fsaf_core").rglob("*.py")]
     assert max(text.count("\n") for text in files) <= 300
     named = {name.rpartition(".")[2] for name in re.findall(r"`([A-Za-z_.]{3,})`", way)}
-    assert {name for name in named if not re.search(rf"\b{name}\b", "".join(files))} == set(), "the core has no such names"
+    assert {name for name in named if not re.search(rf"\b{name}\b", "".join(files))} == set(), (
+        "the core has no such names"
+    )
 
 
 def test_data_knows_nothing_of_the_detector() -> None:
@@ -91,7 +107,15 @@ print(json.dumps([time.process_time() - start, sorted({name.split(".")[0] for na
     assert probed.returncode == 0, probed.stderr
     seconds, modules = json.loads(probed.stdout)
     assert seconds < 2
-    assert not {"matplotlib", "IPython", "ipykernel", "ipywidgets", "anywidget", "jupyter_client", "jupyterlab"} & set(modules)
+    assert not {
+        "matplotlib",
+        "IPython",
+        "ipykernel",
+        "ipywidgets",
+        "anywidget",
+        "jupyter_client",
+        "jupyterlab",
+    } & set(modules)
 
 
 def test_importing_every_part_of_the_core_asks_no_name_and_opens_no_connection() -> None:
@@ -113,12 +137,16 @@ print(sorted({*asked} - {"socket.gethostname"}))
 
 def test_versions_agree() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    newest_change = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    newest_change = re.search(
+        r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     said = {
         "CITATION.cff": citation["version"],
         "CHANGELOG.md": newest_change and newest_change[1],
         "installed": importlib.metadata.version("fsaf-core"),
-        "fsaf_core.__version__": python("-c", "import fsaf_core; print(fsaf_core.__version__)").stdout.strip(),
+        "fsaf_core.__version__": python(
+            "-c", "import fsaf_core; print(fsaf_core.__version__)"
+        ).stdout.strip(),
     }
     assert said == dict.fromkeys(said, PROJECT["version"])
 
@@ -149,24 +177,39 @@ def test_dependencies_have_one_lower_bound_each_and_a_reason() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[project.scripts]")[0]
     extras = PROJECT["optional-dependencies"]
     for line in PROJECT["dependencies"] + [line for extra in extras.values() for line in extra]:
-        assert [bound.operator for bound in Requirement(line).specifier] == [">="], f"{line}: exactly one lower bound"
+        assert [bound.operator for bound in Requirement(line).specifier] == [">="], (
+            f"{line}: exactly one lower bound"
+        )
     for line in PROJECT["dependencies"] + extras["dev"]:
-        assert re.search(re.escape(f'"{line}",') + " +# .", text), f"{line}: a comment says what it is for"
+        assert re.search(re.escape(f'"{line}",') + " +# .", text), (
+            f"{line}: a comment says what it is for"
+        )
 
 
 def test_make_targets_stand_in_the_list() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     phony = re.search(r"^\.PHONY: (.*)", makefile, re.MULTILINE)[1].split()
-    assert {"clean", "site"} <= set(phony) == set(re.findall(r"^([a-z-]+):.*  ## ", makefile, re.MULTILINE))
+    assert (
+        {"clean", "site"}
+        <= set(phony)
+        == set(re.findall(r"^([a-z-]+):.*  ## ", makefile, re.MULTILINE))
+    )
 
 
 def test_the_pages_name_files_and_make_targets_that_are_there() -> None:
-    pages = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "DESIGN.md", "CONTRIBUTING.md"))
+    pages = "".join(
+        (ROOT / name).read_text(encoding="utf-8")
+        for name in ("README.md", "DESIGN.md", "CONTRIBUTING.md")
+    )
     named = set(re.findall(r"`((?:\.ci|fsaf_core|notebooks|tests)/[\w./]*)[`\s]", pages))
     assert {name for name in named if not (ROOT / name).exists()} == set() and len(named) > 15
     targets = set(re.findall(r"(?:`|^)make ([a-z-]+)", pages, re.MULTILINE))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert {"lab", "test", "train"} <= targets <= set(re.findall(r"^([a-z-]+):.*  ## ", makefile, re.MULTILINE))
+    assert (
+        {"lab", "test", "train"}
+        <= targets
+        <= set(re.findall(r"^([a-z-]+):.*  ## ", makefile, re.MULTILINE))
+    )
 
 
 def test_authentication_is_never_switched_off(files: list[Path]) -> None:
@@ -175,28 +218,51 @@ def test_authentication_is_never_switched_off(files: list[Path]) -> None:
     recipe = re.search(r"^lab:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
     (lab,) = [line for line in recipe.splitlines() if "-m jupyterlab" in line]
     assert re.findall(r"--\S*ip=(\S*)", lab) == ["127.0.0.1"]
-    assert not re.search(r"token|password|xsrf|certfile|allow_origin|allow_remote|unauthenticated|--no-", lab, re.IGNORECASE)
+    assert not re.search(
+        r"token|password|xsrf|certfile|allow_origin|allow_remote|unauthenticated|--no-",
+        lab,
+        re.IGNORECASE,
+    )
     switch = re.compile(
         r"(token|password) *= *(''|\"\"|$|\s)|disable_check_xsrf|allow_remote|allow_unauthenticated|--ip=(0\.0\.0\.0|\*)"
     )
     texts = ("", ".py", ".md", ".yml", ".yaml", ".toml", ".cfg", ".json", ".ipynb", ".sh")
     for path in files:
         if path.parts[0] != "tests" and path.suffix in texts:
-            found = [line for line in (ROOT / path).read_text(encoding="utf-8").splitlines() if switch.search(line)]
+            found = [
+                line
+                for line in (ROOT / path).read_text(encoding="utf-8").splitlines()
+                if switch.search(line)
+            ]
             assert not found, f"{path}: {found}"
 
 
 def test_gitignore_keeps_what_is_ours_and_drops_what_is_made() -> None:
     if not (ROOT / ".git").exists() or not shutil.which("git"):
         pytest.skip("not a git checkout")
-    ours = ["data/README.md", "fsaf_core/data/coco.py", "notebooks/00_start_here.ipynb", "tests/parity/cases.json"]
-    made = ["data/scenes/train.json", "runs/tiny/log.jsonl", "build/x", "dist/x", "site/x", ".venv/x", "fsaf_core/__pycache__/x"]
+    ours = [
+        "data/README.md",
+        "fsaf_core/data/coco.py",
+        "notebooks/00_start_here.ipynb",
+        "tests/parity/cases.json",
+    ]
+    made = [
+        "data/scenes/train.json",
+        "runs/tiny/log.jsonl",
+        "build/x",
+        "dist/x",
+        "site/x",
+        ".venv/x",
+        "fsaf_core/__pycache__/x",
+    ]
     ignored = run("git", "check-ignore", "--no-index", *ours, *made).stdout.split()
     assert ignored == made
 
 
 def test_no_file_names_a_place_of_one_machine(files: list[Path]) -> None:
-    places = re.compile("|".join(("/wor" + "k/", "/roo" + "t/", r"\.\./shar" + "ed", "/home/[a-z]+/")).encode())
+    places = re.compile(
+        "|".join(("/wor" + "k/", "/roo" + "t/", r"\.\./shar" + "ed", "/home/[a-z]+/")).encode()
+    )
     for path in files:
         found = places.search((ROOT / path).read_bytes())
         assert not found, f"{path} names {found[0].decode()!r}"
@@ -222,7 +288,9 @@ def test_wheel_holds_the_package_and_nothing_else(files: list[Path], tmp_path: P
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
         licences = [name for name in archive.namelist() if name.endswith("LICENSE")]
-        entry_points = archive.read(f"fsaf_core-{PROJECT['version']}.dist-info/entry_points.txt").decode()
+        entry_points = archive.read(
+            f"fsaf_core-{PROJECT['version']}.dist-info/entry_points.txt"
+        ).decode()
     assert packed == {path.as_posix() for path in files if path.parts[0] == "fsaf_core"}
     assert len(licences) == 1
     assert "fsaf = fsaf_core.cli:main" in entry_points
@@ -235,7 +303,10 @@ def test_no_test_reaches_the_internet() -> None:
     with pytest.raises(RuntimeError, match="tests stay on this machine"):
         socket.getaddrinfo("example.org", 80)
     assert "tests stay on this machine" in python("-c", attempt).stderr
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), timeout=5):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname(), timeout=5),
+    ):
         pass
 
 
@@ -244,7 +315,8 @@ def test_shapes_in_signatures_are_enforced(tmp_path: Path) -> None:
     from jaxtyping import TypeCheckError, install_import_hook
 
     (tmp_path / "fsaf_probe.py").write_text(
-        "from jaxtyping import Float\nfrom torch import Tensor\n\ndef f(x: Float[Tensor, 'N 4']) -> None: ...\n", encoding="utf-8"
+        "from jaxtyping import Float\nfrom torch import Tensor\n\ndef f(x: Float[Tensor, 'N 4']) -> None: ...\n",
+        encoding="utf-8",
     )
     import torch
 

@@ -11,7 +11,18 @@ import tyro
 from .. import presets
 from ..config import FSAFError
 from ..engine.run_dir import validation_of
-from .commands import Ablation, Bench, Coco, Evaluate, Export, Plan, Predict, Reproduce, Scenes, Train
+from .commands import (
+    Ablation,
+    Bench,
+    Coco,
+    Evaluate,
+    Export,
+    Plan,
+    Predict,
+    Reproduce,
+    Scenes,
+    Train,
+)
 
 
 def examples(command: type) -> str:
@@ -40,14 +51,23 @@ def _with_preset(command: type, args: list[str], what: str) -> Any:
     if args[:1] in (["-h"], ["--help"]):
         args = ["tiny", *args]
     if not args or args[0].startswith("-"):
-        raise FSAFError(f"no preset given: `fsaf {what} PRESET`, one of {', '.join(presets.names())}.")
-    return _parse(command, args[1:], f"{what} {args[0]}", default=command(config=presets.get(args[0])))
+        raise FSAFError(
+            f"no preset given: `fsaf {what} PRESET`, one of {', '.join(presets.names())}."
+        )
+    return _parse(
+        command, args[1:], f"{what} {args[0]}", default=command(config=presets.get(args[0]))
+    )
 
 
 def _evaluate(args: list[str]) -> Evaluate:
     """Its data is that of the run that the weights lie in, if they lie in one: then no more needs to be said."""
     weights = _parse(Evaluate, args, "evaluate").weights
-    return _parse(Evaluate, args, "evaluate", default=Evaluate(weights, *(validation_of(weights.parent) or ())))
+    return _parse(
+        Evaluate,
+        args,
+        "evaluate",
+        default=Evaluate(weights, *(validation_of(weights.parent) or ())),
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,7 +76,9 @@ def main(argv: list[str] | None = None) -> int:
     debug = "--debug" in args
     args = [arg for arg in args if arg != "--debug"]
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what this terminal cannot show
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a file's name may hold what this terminal cannot show
     try:
         _run(args)
         return 0
@@ -72,7 +94,10 @@ def main(argv: list[str] | None = None) -> int:
         if debug or error.strerror is None:  # not of the system, but a fault of ours
             raise
         where = f"{error.filename}: " if error.filename is not None else ""
-        print(f"fsaf: {where}{error.strerror}: check the path, its rights and the disk.", file=sys.stderr)
+        print(
+            f"fsaf: {where}{error.strerror}: check the path, its rights and the disk.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt as error:
         print(f"\n{error or 'Stopped.'}", file=sys.stderr)
@@ -98,6 +123,12 @@ def _run(args: list[str]) -> None:
 
 
 def _help() -> str:
-    lines = ["usage: fsaf COMMAND ...  (fsaf COMMAND --help tells more; --debug shows where an error comes from)", ""]
-    lines += [f"  {name:12} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
+    lines = [
+        "usage: fsaf COMMAND ...  (fsaf COMMAND --help tells more; --debug shows where an error comes from)",
+        "",
+    ]
+    lines += [
+        f"  {name:12} {(command.__doc__ or '').splitlines()[0]}"
+        for name, command in COMMANDS.items()
+    ]
     return "\n".join([*lines, "", f"presets: {', '.join(presets.names())}"])

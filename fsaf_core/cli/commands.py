@@ -82,7 +82,9 @@ class Evaluate:
     weights: tyro.conf.Positional[Path]  # .safetensors of ours or a published .pth
     data: DataConfig = field(default_factory=DataConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    out: Path | None = None  # folder for metrics.json, detections.json, levels.json and the pictures
+    out: Path | None = (
+        None  # folder for metrics.json, detections.json, levels.json and the pictures
+    )
     device: Device = "auto"
 
     def __call__(self) -> None:
@@ -92,7 +94,9 @@ class Evaluate:
         detector = load_any(self.weights, self.device)
         dataset = open_dataset(self.data, "val")
         print(f"evaluating {self.weights} on {dataset.summary()}", flush=True)
-        config = Config(name=self.weights.stem, model=detector.config, data=self.data, evaluate=self.evaluate)
+        config = Config(
+            name=self.weights.stem, model=detector.config, data=self.data, evaluate=self.evaluate
+        )
         record = evaluate(detector, Loader(dataset, config, training=False))
         print(table(record.metrics))
         if self.out is not None:
@@ -132,18 +136,29 @@ class Predict:
                 print(f"fsaf: {error}", file=sys.stderr, flush=True)
                 continue
             shown = found["scores"] >= self.score
-            boxes, labels, scores = (found[name][shown].tolist() for name in ("boxes", "labels", "scores"))
+            boxes, labels, scores = (
+                found[name][shown].tolist() for name in ("boxes", "labels", "scores")
+            )
             target = self.out / f"{number:06d}_{file.stem[:60]}.png"
             self.out.mkdir(parents=True, exist_ok=True)
             draw_boxes(picture, boxes, labels, scores, names).save(target)
             for row in to_coco_results([number], [found], range(1, len(names) + 1)):
-                results.append({**row, "file_name": str(file), "category": names[row["category_id"] - 1]})
-            print(f"{file}: {len(boxes)} objects of score {self.score:g} and more -> {target}", flush=True)
+                results.append(
+                    {**row, "file_name": str(file), "category": names[row["category_id"] - 1]}
+                )
+            print(
+                f"{file}: {len(boxes)} objects of score {self.score:g} and more -> {target}",
+                flush=True,
+            )
         if failed < len(files):
             write_atomically(self.out / "detections.json", json.dumps(results))
-            print(f"{len(results)} detections of {len(files) - failed} images in {self.out / 'detections.json'}")
+            print(
+                f"{len(results)} detections of {len(files) - failed} images in {self.out / 'detections.json'}"
+            )
         if failed:
-            raise FSAFError(f"{failed} of {len(files)} images could not be read, as said above: mend or leave them out.")
+            raise FSAFError(
+                f"{failed} of {len(files)} images could not be read, as said above: mend or leave them out."
+            )
 
 
 @dataclass(frozen=True)
@@ -162,7 +177,9 @@ class Scenes:
         """Makes the scenes."""
         from ..data.synthetic.dataset import make_scenes
 
-        print(f"{self.scenes.num_train} + {self.scenes.num_val} scenes in {make_scenes(self.scenes, self.root)}")
+        print(
+            f"{self.scenes.num_train} + {self.scenes.num_val} scenes in {make_scenes(self.scenes, self.root)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -188,7 +205,12 @@ class Coco:
         files = ["--data.source", "files"]
         for split in ("train", "val"):
             json_path = folder / "annotations" / f"subset{self.subset}_{split}.json"
-            files += [f"--data.{split}-json", str(json_path), f"--data.{split}-images", str(folder / "val2017")]
+            files += [
+                f"--data.{split}-json",
+                str(json_path),
+                f"--data.{split}-images",
+                str(folder / "val2017"),
+            ]
         print(shlex.join(["fsaf", "train", "r50", *files, "--out", f"runs/subset{self.subset}"]))
 
 
@@ -201,11 +223,13 @@ class Ablation:
         fsaf ablation --rows tiny_paper tiny_joint --seeds 3 --steps 2400 --out runs/longer
     """
 
-    rows: tuple[str, ...] = presets.FIVE
+    rows: tuple[str, ...] = presets.ABLATION_PRESETS
     seeds: int = 5
     steps: int | None = None  # of each run; half of tiny's if not given
     out: Path = Path("runs/ablation")
-    base: Annotated[Config, Flat] = field(default_factory=lambda: presets.get("tiny"))  # data and recipe of all rows
+    base: Annotated[Config, Flat] = field(
+        default_factory=lambda: presets.get("tiny")
+    )  # data and recipe of all rows
 
     def __call__(self) -> None:
         """Trains all rows and prints the table."""
@@ -223,7 +247,12 @@ class Bench:
         fsaf bench --parts losses --pairs 9
     """
 
-    parts: tuple[Literal["losses", "steps", "inference", "loading"], ...] = ("losses", "steps", "inference", "loading")
+    parts: tuple[Literal["losses", "steps", "inference", "loading"], ...] = (
+        "losses",
+        "steps",
+        "inference",
+        "loading",
+    )
     pairs: int = 15
 
     def __call__(self) -> None:
@@ -249,7 +278,9 @@ class Export:
         from ..weights.onnx import export
 
         print("exporting (a minute or two) ...", flush=True)
-        print(f"{export(load_any(self.weights, 'cpu'), self.out)}: {self.out.stat().st_size / 1e6:.1f} MB")
+        print(
+            f"{export(load_any(self.weights, 'cpu'), self.out)}: {self.out.stat().st_size / 1e6:.1f} MB"
+        )
 
 
 @dataclass(frozen=True)

@@ -58,19 +58,29 @@ class CocoDataset(Dataset):
         self.index: CocoIndex = open_index(json_path)
         self.json_path, self.root = Path(json_path), Path(images)
         if not self.root.is_dir():
-            raise FSAFError(f"{images}: no such folder: give the folder of the images of {json_path}.")
+            raise FSAFError(
+                f"{images}: no such folder: give the folder of the images of {json_path}."
+            )
         index = self.index
         there = self._present()
         keep = there.copy()
         if train:
-            keep &= (np.minimum(index.widths, index.heights) >= MIN_SIDE) & (np.diff(index.box_ends) > 0)
-        self.kept = np.flatnonzero(keep).astype(np.int32)  # where the dataset's images lie in the index
+            keep &= (np.minimum(index.widths, index.heights) >= MIN_SIDE) & (
+                np.diff(index.box_ends) > 0
+            )
+        self.kept = np.flatnonzero(keep).astype(
+            np.int32
+        )  # where the dataset's images lie in the index
         self.missing = int((~there).sum())
         self.left_out = len(index) - self.missing - len(self.kept)
         if not there.any():
-            raise FSAFError(f"none of the {len(index)} images of {json_path} lies in {images}: give the folder of its files.")
+            raise FSAFError(
+                f"none of the {len(index)} images of {json_path} lies in {images}: give the folder of its files."
+            )
         if not len(self.kept):
-            raise FSAFError(f"{json_path}: no image is left to train on ({index.summary()}): take some with boxes.")
+            raise FSAFError(
+                f"{json_path}: no image is left to train on ({index.summary()}): take some with boxes."
+            )
         pixels = 3 * index.widths[self.kept].astype(np.int64) * index.heights[self.kept]
         self._starts = np.concatenate([[0], np.cumsum(pixels)])
         self._cache = self._cached = np.zeros(0, np.uint8)
@@ -114,19 +124,29 @@ class CocoDataset(Dataset):
         """One line on what was read, what was left out, and why."""
         said = [self.index.summary()]
         said += [f"{self.missing:,} files missing"] if self.missing else []
-        said += [f"{self.left_out:,} images not used for training (no box, or under {MIN_SIDE} px)"] if self.left_out else []
+        said += (
+            [f"{self.left_out:,} images not used for training (no box, or under {MIN_SIDE} px)"]
+            if self.left_out
+            else []
+        )
         return ", ".join(said)
 
     def _image(self, i: int) -> UInt8[Tensor, "3 H W"]:
         k = int(self.kept[i])
         w, h = int(self.index.widths[k]), int(self.index.heights[k])
-        place = self._cache[self._starts[i] : self._starts[i + 1]].reshape(3, h, w) if len(self._cache) else None
+        place = (
+            self._cache[self._starts[i] : self._starts[i + 1]].reshape(3, h, w)
+            if len(self._cache)
+            else None
+        )
         if place is not None and self._cached[i]:
             return torch.tensor(place)
         picture = load_image(self.path(i))
         if picture.size != (w, h):
             real = f"{picture.width} x {picture.height}"
-            raise FSAFError(f"{self.path(i)}: {real} pixels, but the json says {w} x {h}: mend the one or the other.")
+            raise FSAFError(
+                f"{self.path(i)}: {real} pixels, but the json says {w} x {h}: mend the one or the other."
+            )
         pixels = np.asarray(picture).transpose(2, 0, 1)
         if place is not None:
             place[:] = pixels

@@ -21,7 +21,9 @@ from ..utils.files import excerpt
 VERSION = 3  # of the arrays' layout: an index of another version is made anew
 MAX_SIDE = 2**20  # pixels of an image
 BEYOND = 1e12  # no coordinate and no area is as large
-OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")  # what leads a name out of its folder, on some system
+OUTSIDE = re.compile(
+    r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0"
+)  # what leads a name out of its folder, on some system
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,9 @@ class CocoIndex:
     sha256: str = ""
     file: Path | None = None  # where it is kept
 
-    def __reduce__(self):  # a worker that is started afresh maps the same file instead of getting a copy
+    def __reduce__(
+        self,
+    ):  # a worker that is started afresh maps the same file instead of getting a copy
         return super().__reduce__() if self.file is None else (_load, (self.file,))
 
     def __len__(self) -> int:
@@ -60,8 +64,12 @@ class CocoIndex:
 
     def summary(self) -> str:
         """One line on what was read and what was left out."""
-        said = [f"{len(self):,} images, {len(self.boxes):,} boxes of {len(self.class_names)} classes"]
-        return ", ".join(said + [f"{count:,} {what}" for what, count in self.counts.items() if count])
+        said = [
+            f"{len(self):,} images, {len(self.boxes):,} boxes of {len(self.class_names)} classes"
+        ]
+        return ", ".join(
+            said + [f"{count:,} {what}" for what, count in self.counts.items() if count]
+        )
 
 
 def _without_outline(entry: dict) -> dict:
@@ -75,20 +83,33 @@ def _read(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_hook=_without_outline)
     except RecursionError:
-        raise FSAFError(f"{path}: malformed json: lists in lists, too deep to be read: get or write it anew.") from None
+        raise FSAFError(
+            f"{path}: malformed json: lists in lists, too deep to be read: get or write it anew."
+        ) from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise FSAFError(f"{path}: malformed json: {error.msg} at {where}: get or write it anew.") from None
+        raise FSAFError(
+            f"{path}: malformed json: {error.msg} at {where}: get or write it anew."
+        ) from None
     except ValueError as error:  # no UTF-8, or a number of thousands of digits
-        raise FSAFError(f"{path}: cannot be read ({error}): give the path of a COCO-format json.") from None
+        raise FSAFError(
+            f"{path}: cannot be read ({error}): give the path of a COCO-format json."
+        ) from None
     return content if isinstance(content, dict) else {}
 
 
 def _parse(path: Path) -> CocoIndex:
     """Read the json; drop, clip, sort by image and count."""
     content = _read(path)
-    numbers, measures = array("q"), array("d")  # of each annotation: image, category, id, crowd; area, x, y, w, h
-    images, names, name_ends = array("q"), bytearray(), array("q", [0])  # of each image: id, width, height; its name
+    numbers, measures = (
+        array("q"),
+        array("d"),
+    )  # of each annotation: image, category, id, crowd; area, x, y, w, h
+    images, names, name_ends = (
+        array("q"),
+        bytearray(),
+        array("q", [0]),
+    )  # of each image: id, width, height; its name
     categories: dict[int, str] = {}
     seen: set[int] = set()
     counts = {"duplicate images dropped": 0, "duplicate categories dropped": 0}
@@ -99,7 +120,14 @@ def _parse(path: Path) -> CocoIndex:
                 if key == "annotations":
                     x, y, w, h = entry.get("bbox") or (0, 0, 0, 0)
                     own_id = entry.get("id", -1 - len(numbers))
-                    numbers.extend((entry["image_id"], entry["category_id"], own_id, int(entry.get("iscrowd", 0)) != 0))
+                    numbers.extend(
+                        (
+                            entry["image_id"],
+                            entry["category_id"],
+                            own_id,
+                            int(entry.get("iscrowd", 0)) != 0,
+                        )
+                    )
                     measures.extend((entry.get("area", w * h), x, y, w, h))
                 elif key == "categories":
                     counts["duplicate categories dropped"] += int(entry["id"]) in categories
@@ -109,18 +137,31 @@ def _parse(path: Path) -> CocoIndex:
                 else:
                     if OUTSIDE.search(entry["file_name"]):
                         name = excerpt(repr(entry["file_name"]))
-                        raise FSAFError(f"{path}: file_name {name} leads outside the images' folder: mend the json.")
-                    if not 1 <= min(entry["width"], entry["height"]) <= max(entry["width"], entry["height"]) <= MAX_SIDE:
+                        raise FSAFError(
+                            f"{path}: file_name {name} leads outside the images' folder: mend the json."
+                        )
+                    if (
+                        not 1
+                        <= min(entry["width"], entry["height"])
+                        <= max(entry["width"], entry["height"])
+                        <= MAX_SIDE
+                    ):
                         raise ValueError(f"its width or height is below 1 or above {MAX_SIDE:,}")
                     seen.add(entry["id"])
                     images.extend((entry["id"], entry["width"], entry["height"]))
                     names += entry["file_name"].encode()
                     name_ends.append(len(names))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        what = f"has no {excerpt(error)}" if isinstance(error, KeyError) else f"cannot be used ({excerpt(error)})"
+        what = (
+            f"has no {excerpt(error)}"
+            if isinstance(error, KeyError)
+            else f"cannot be used ({excerpt(error)})"
+        )
         raise FSAFError(f"{path}: an entry of {key!r} {what}: mend {excerpt(entry)}.") from None
     if not images or not categories:
-        raise FSAFError(f"{path}: not a COCO json: it lists no {'categories' if images else 'images'}.")
+        raise FSAFError(
+            f"{path}: not a COCO json: it lists no {'categories' if images else 'images'}."
+        )
 
     image_ids, *sizes = np.array(images, np.int64).reshape(-1, 3).T
     of_image, of_category, own_ids, crowd = np.array(numbers, np.int64).reshape(-1, 4).T
@@ -137,7 +178,9 @@ def _parse(path: Path) -> CocoIndex:
     drop(image_ids[image] != of_image, "annotations of no image dropped")
     drop(~np.isin(of_category, category_ids), "annotations of no category dropped")
     again = np.zeros(len(keep), np.bool_)
-    if len(np.unique(own_ids)) < len(own_ids):  # the same id twice: a duplicate only if all else is equal, too
+    if len(np.unique(own_ids)) < len(
+        own_ids
+    ):  # the same id twice: a duplicate only if all else is equal, too
         rows = np.column_stack([own_ids, of_image, of_category, xywh])
         by_content = np.lexsort(rows.T)  # stable: of equals, the first comes first
         again[by_content[1:]] = (rows[by_content[1:]] == rows[by_content[:-1]]).all(1)
@@ -152,7 +195,9 @@ def _parse(path: Path) -> CocoIndex:
     kept = np.flatnonzero(keep)
     kept = kept[np.argsort(image[kept], kind="stable")]
     per_image = np.bincount(image[kept], minlength=len(image_ids))
-    counts["boxes clipped"] = int((beyond > 0.5).any(1).sum())  # less than that is rounding in the json
+    counts["boxes clipped"] = int(
+        (beyond > 0.5).any(1).sum()
+    )  # less than that is rounding in the json
     counts["crowds"] = int(crowd[kept].sum())
     counts["images without a box"] = int((per_image == 0).sum())
     return CocoIndex(
@@ -185,15 +230,21 @@ def open_index(json_path: Path | str) -> CocoIndex:
     index = None
     try:
         status = path.stat()
-        with suppress(OSError, SafetensorError, ValueError, KeyError, TypeError):  # none there, damaged, or of another version
+        with suppress(
+            OSError, SafetensorError, ValueError, KeyError, TypeError
+        ):  # none there, damaged, or of another version
             index = _load(file)
         if index is not None and index.stamp == (status.st_size, status.st_mtime_ns):
             return index
         digest = _sha256(path)
     except FileNotFoundError:
-        raise FSAFError(f"{json_path}: no such file: give the path of a COCO-format json.") from None
+        raise FSAFError(
+            f"{json_path}: no such file: give the path of a COCO-format json."
+        ) from None
     except OSError as error:
-        raise FSAFError(f"{json_path}: cannot be read ({error.strerror}): give the path of a COCO-format json.") from None
+        raise FSAFError(
+            f"{json_path}: cannot be read ({error.strerror}): give the path of a COCO-format json."
+        ) from None
     if index is None or index.sha256 != digest:
         index = _parse(path)
     return _keep(replace(index, stamp=(status.st_size, status.st_mtime_ns), sha256=digest), file)

@@ -52,14 +52,22 @@ def _room(folder: Path, needed: int, what: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FSAFError(f"{folder}: cannot be made ({error.strerror}): choose another folder.") from None
+        raise FSAFError(
+            f"{folder}: cannot be made ({error.strerror}): choose another folder."
+        ) from None
     free = shutil.disk_usage(folder).free
     if needed > free:
         lack = f"{what} needs {needed / 1e9:.1f} GB in {folder}, but {free / 1e9:.1f} GB are free"
         raise FSAFError(f"{lack}: make room or choose another folder.")
 
 
-def fetch(url: str, path: Path | str, size: int | None = None, sha256: str | None = None, md5: str | None = None) -> Path:
+def fetch(
+    url: str,
+    path: Path | str,
+    size: int | None = None,
+    sha256: str | None = None,
+    md5: str | None = None,
+) -> Path:
     """Download a file; what lies at `path` afterwards is whole and checked.
 
     It grows as `path`.part, from where it broke off the last time, and is renamed when done. A file that is there, of the right
@@ -91,23 +99,33 @@ def fetch(url: str, path: Path | str, size: int | None = None, sha256: str | Non
                     sound = hashlib.sha256(part.read_bytes()).hexdigest().startswith(sha256)
                 if not sound:
                     part.unlink()
-                    raise FSAFError(f"{url}: its size or checksum is not what it should be: what came was removed; try again.")
+                    raise FSAFError(
+                        f"{url}: its size or checksum is not what it should be: what came was removed; try again."
+                    )
                 os.replace(part, path)
                 return path
         except urllib.error.HTTPError as error:
             if error.code < 500:
-                raise FSAFError(f"{url}: the server says {error.code} {error.reason}: try again later.") from None
+                raise FSAFError(
+                    f"{url}: the server says {error.code} {error.reason}: try again later."
+                ) from None
         except urllib.error.URLError as error:
             if not part.exists() or idle:  # never reached, or not any more
                 host = urllib.request.Request(url).host
-                raise FSAFError(f"cannot reach {host} ({error.reason}): are you offline? Try again; what came is kept.") from None
+                raise FSAFError(
+                    f"cannot reach {host} ({error.reason}): are you offline? Try again; what came is kept."
+                ) from None
         except (http.client.HTTPException, ConnectionError, TimeoutError):
             pass  # broke off
         except OSError as error:
-            raise FSAFError(f"{part}: cannot be written ({error.strerror}): make room, what came is kept.") from None
+            raise FSAFError(
+                f"{part}: cannot be written ({error.strerror}): make room, what came is kept."
+            ) from None
         idle = 0 if part.exists() and part.stat().st_size > before else idle + 1
         time.sleep(min(2**idle, 10) if idle else 0.1)
-    raise FSAFError(f"{url}: the connection broke {TRIES} times without bringing anything: try again later; what came is kept.")
+    raise FSAFError(
+        f"{url}: the connection broke {TRIES} times without bringing anything: try again later; what came is kept."
+    )
 
 
 def _continue(url: str, part: Path, size: int | None) -> bool:
@@ -132,7 +150,9 @@ def _continue(url: str, part: Path, size: int | None) -> bool:
             _room(part.parent, total - start, part.stem)
         with (
             open(part, "ab" if start else "wb") as file,
-            tqdm(desc=part.stem, initial=start, total=total, unit="B", unit_scale=True, mininterval=1) as bar,
+            tqdm(
+                desc=part.stem, initial=start, total=total, unit="B", unit_scale=True, mininterval=1
+            ) as bar,
         ):
             while block := response.read1(BLOCK):
                 file.write(block)
@@ -151,15 +171,31 @@ def unpack(archive: Path | str, folder: Path | str, prefix: str = "") -> int:
     folder = Path(folder)
     try:
         with zipfile.ZipFile(archive) as source:
-            wanted = [entry for entry in source.infolist() if entry.filename.startswith(prefix) and not entry.is_dir()]
+            wanted = [
+                entry
+                for entry in source.infolist()
+                if entry.filename.startswith(prefix) and not entry.is_dir()
+            ]
             for entry in wanted:
                 if OUTSIDE.search(entry.filename):
                     held = f"{archive}: holds {entry.filename!r}, which leads outside {folder}"
                     raise FSAFError(f"{held}: nothing was unpacked, remove it.")
-            sizes = {name: (folder / name).stat().st_size for name in source.namelist() if (folder / name).is_file()}
+            sizes = {
+                name: (folder / name).stat().st_size
+                for name in source.namelist()
+                if (folder / name).is_file()
+            }
             missing = [entry for entry in wanted if sizes.get(entry.filename) != entry.file_size]
-            _room(folder, sum(entry.file_size for entry in missing), f"unpacking {Path(archive).name}")
-            for entry in tqdm(missing, f"unpacking {Path(archive).name}", unit=" files", mininterval=1, disable=not missing):
+            _room(
+                folder, sum(entry.file_size for entry in missing), f"unpacking {Path(archive).name}"
+            )
+            for entry in tqdm(
+                missing,
+                f"unpacking {Path(archive).name}",
+                unit=" files",
+                mininterval=1,
+                disable=not missing,
+            ):
                 target = folder / entry.filename
                 target.parent.mkdir(parents=True, exist_ok=True)
                 part = target.with_name(target.name + ".part")
@@ -173,7 +209,10 @@ def unpack(archive: Path | str, folder: Path | str, prefix: str = "") -> int:
 
 
 def download_coco(
-    root: Path | str = "data", subset: int | None = None, url: str = COCO_URL, archives: tuple[Archive, ...] = COCO
+    root: Path | str = "data",
+    subset: int | None = None,
+    url: str = COCO_URL,
+    archives: tuple[Archive, ...] = COCO,
 ) -> Path:
     """COCO 2017 in `root/coco`: `annotations/instances_*2017.json`, `train2017/`, `val2017/`; archives go once unpacked.
 
@@ -194,13 +233,26 @@ def download_coco(
     """
     folder = Path(root) / "coco"
     if subset is not None and not 1 <= subset <= 4000:
-        raise FSAFError(f"subset is {subset}: it must lie in 1..4000: of val2017's 5,000 images some are kept to judge by.")
-    wanted = [archive for archive in archives[: 2 if subset else 3] if not _is_there(folder, archive)]
+        raise FSAFError(
+            f"subset is {subset}: it must lie in 1..4000: of val2017's 5,000 images some are kept to judge by."
+        )
+    wanted = [
+        archive for archive in archives[: 2 if subset else 3] if not _is_there(folder, archive)
+    ]
     zips = [folder / Path(archive.path).name for archive in wanted]
-    have = sum(file.stat().st_size for path in zips for file in (path, path.with_name(path.name + ".part")) if file.exists())
+    have = sum(
+        file.stat().st_size
+        for path in zips
+        for file in (path, path.with_name(path.name + ".part"))
+        if file.exists()
+    )
     # Each archive goes when it is unpacked: at the worst, all is unpacked and the largest archive still there.
     if wanted:
-        _room(folder, sum(a.unpacked for a in wanted) + max(a.size for a in wanted) - have, "COCO 2017")
+        _room(
+            folder,
+            sum(a.unpacked for a in wanted) + max(a.size for a in wanted) - have,
+            "COCO 2017",
+        )
     for archive, path in zip(wanted, zips):
         fetch(f"{url}/{archive.path}", path, archive.size, md5=archive.md5)
         unpack(path, folder, archive.members)
@@ -214,7 +266,11 @@ def _is_there(folder: Path, archive: Archive) -> bool:
     """Whether all files of an archive are unpacked."""
     where, _, start = archive.members.rpartition("/")
     try:
-        found = [name for name in os.listdir(folder / where) if name.startswith(start) and name.endswith((".jpg", ".json"))]
+        found = [
+            name
+            for name in os.listdir(folder / where)
+            if name.startswith(start) and name.endswith((".jpg", ".json"))
+        ]
     except OSError:
         return False
     return len(found) >= archive.files
@@ -227,6 +283,8 @@ def _make_subset(folder: Path, count: int) -> None:
     for name, chosen in (("train", order[:count]), ("val", order[count : count + 1000])):
         images = [whole["images"][i] for i in sorted(chosen)]
         ids = {image["id"] for image in images}
-        annotations = [annotation for annotation in whole["annotations"] if annotation["image_id"] in ids]
+        annotations = [
+            annotation for annotation in whole["annotations"] if annotation["image_id"] in ids
+        ]
         part = {**whole, "images": images, "annotations": annotations}
         write_atomically(folder / f"subset{count}_{name}.json", json.dumps(part))

@@ -11,7 +11,15 @@ from PIL import Image, ImageOps
 
 from ..config import FSAFError
 
-NO_PIXELS = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF")  # Pillow knows their names; EPS is a program, and is not run
+NO_PIXELS = (
+    "BUFR",
+    "EPS",
+    "GRIB",
+    "HDF5",
+    "MPEG",
+    "PDF",
+    "WMF",
+)  # Pillow knows their names; EPS is a program, and is not run
 
 
 def image_files(sources: Sequence[Path]) -> list[Path]:
@@ -20,10 +28,16 @@ def image_files(sources: Sequence[Path]) -> list[Path]:
     Raises:
         FSAFError: "photo.jpg: no such file or folder."; "pictures: no image file in this folder ..."
     """
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind not in NO_PIXELS}
+    known = {
+        suffix
+        for suffix, kind in Image.registered_extensions().items()
+        if kind in Image.OPEN and kind not in NO_PIXELS
+    }
     files: list[Path] = []
     if not sources:
-        raise FSAFError("no image given: name files or folders, for example `fsaf predict --weights WEIGHTS photo.jpg`.")
+        raise FSAFError(
+            "no image given: name files or folders, for example `fsaf predict --weights WEIGHTS photo.jpg`."
+        )
     for source in sources:
         if source.is_dir():
             inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in known)
@@ -44,11 +58,15 @@ def load_image(path: Path | str) -> Image.Image:
         FSAFError: "photo.jpg: not a readable image (...)"; "photo.jpg: too many pixels: make it smaller."
     """
     if not os.path.isfile(path):  # opening a pipe would wait for ever, reading a device too
-        raise FSAFError(f"{path}: {'not a file' if os.path.exists(path) else 'no such file'}: give the path of an image.")
+        raise FSAFError(
+            f"{path}: {'not a file' if os.path.exists(path) else 'no such file'}: give the path of an image."
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of oddities that Pillow gets along with
-            warnings.simplefilter("error", Image.DecompressionBombWarning)  # a small file can claim any number of pixels
+            warnings.simplefilter(
+                "error", Image.DecompressionBombWarning
+            )  # a small file can claim any number of pixels
             with Image.open(path) as picture:
                 if picture.format in NO_PIXELS:
                     raise ValueError(f"{picture.format} is no format of pixels")
@@ -57,8 +75,14 @@ def load_image(path: Path | str) -> Image.Image:
         raise FSAFError(f"{path}: too many pixels: make it smaller.") from None
     except Exception as error:  # a broken file breaks its reader in many ways
         reason = " ".join((str(error) or type(error).__name__).split())
-        reason = "its format is not known, or it is damaged at the start" if reason.startswith("cannot identify") else reason
-        raise FSAFError(f"{path}: not a readable image ({reason}): get it anew, or leave it out.") from None
+        reason = (
+            "its format is not known, or it is damaged at the start"
+            if reason.startswith("cannot identify")
+            else reason
+        )
+        raise FSAFError(
+            f"{path}: not a readable image ({reason}): get it anew, or leave it out."
+        ) from None
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:

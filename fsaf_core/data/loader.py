@@ -47,20 +47,31 @@ def open_dataset(data: DataConfig, split: Literal["train", "val"]) -> CocoDatase
         json_path, images = folder / f"annotations_{split}.json", folder / split
     elif data.source == "coco":
         folder = Path(data.root) / "coco"
-        json_path, images = folder / "annotations" / f"instances_{split}2017.json", folder / f"{split}2017"
+        json_path, images = (
+            folder / "annotations" / f"instances_{split}2017.json",
+            folder / f"{split}2017",
+        )
         if not json_path.exists():
-            raise FSAFError(f"{json_path}: not there: get COCO with `fsaf data coco`, or set --data.source files.")
+            raise FSAFError(
+                f"{json_path}: not there: get COCO with `fsaf data coco`, or set --data.source files."
+            )
     else:
         json_path, images = (getattr(data, f"{split}_{what}") for what in ("json", "images"))
         if not json_path or not images:
-            raise FSAFError(f"--data.source files: give --data.{split}_json and --data.{split}_images too.")
+            raise FSAFError(
+                f"--data.source files: give --data.{split}_json and --data.{split}_images too."
+            )
     dataset = CocoDataset(json_path, images, train=split == "train")
     if not len(dataset.index.boxes):
-        raise FSAFError(f"{json_path}: no box to measure with ({dataset.index.summary()}): give a json with annotations.")
+        raise FSAFError(
+            f"{json_path}: no box to measure with ({dataset.index.summary()}): give a json with annotations."
+        )
     return dataset
 
 
-def train_order(wide: np.ndarray, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> list[list[int]]:
+def train_order(
+    wide: np.ndarray, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1
+) -> list[list[int]]:
     """One rank's batches of an epoch: images shuffled, wide and high ones apart, and as many batches for every rank.
 
     What does not fill a batch of its group goes into mixed batches at the end; what does not fill one of these is left out.
@@ -81,7 +92,9 @@ def train_order(wide: np.ndarray, batch_size: int, seed: int, epoch: int, rank: 
             batches.append(group.copy())
             group.clear()
     rest = waiting[True] + waiting[False]
-    batches += [rest[at : at + batch_size] for at in range(0, len(rest) - batch_size + 1, batch_size)]
+    batches += [
+        rest[at : at + batch_size] for at in range(0, len(rest) - batch_size + 1, batch_size)
+    ]
     return batches[: len(batches) // world * world][rank::world]
 
 
@@ -126,9 +139,14 @@ class _Packed(NamedTuple):
 
 def _pack(loaded: list[tuple[Sample | None, dict[int, str]]]) -> _Packed:
     samples = [sample for sample, _ in loaded if sample is not None]
-    arrays = [{name: sample[name].numpy() for name in ("boxes", "labels", "ignored")} for sample in samples]
+    arrays = [
+        {name: sample[name].numpy() for name in ("boxes", "labels", "ignored")}
+        for sample in samples
+    ]
     return _Packed(
-        torch.cat([torch.zeros(0, dtype=torch.uint8), *(sample["image"].flatten() for sample in samples)]),
+        torch.cat(
+            [torch.zeros(0, dtype=torch.uint8), *(sample["image"].flatten() for sample in samples)]
+        ),
         [(sample["image"].shape[1], sample["image"].shape[2]) for sample in samples],
         [target | {"size": sample["size"]} for target, sample in zip(arrays, samples)],
         [sample["image_id"] for sample in samples],
@@ -152,20 +170,32 @@ class Loader:
             "3 of 200 images cannot be read, more than 1 %: ...", "a loading process died ...".
     """
 
-    def __init__(self, dataset: CocoDataset, config: Config, training: bool, rank: int = 0, world: int = 1) -> None:
-        self.dataset, self.config, self.training, self.rank, self.world = dataset, config, training, rank, world
+    def __init__(
+        self, dataset: CocoDataset, config: Config, training: bool, rank: int = 0, world: int = 1
+    ) -> None:
+        self.dataset, self.config, self.training, self.rank, self.world = (
+            dataset,
+            config,
+            training,
+            rank,
+            world,
+        )
         self.batch_size = config.evaluate.batch_size
         if training:
             parts = world * config.train.accumulate
             self.batch_size = config.train.batch_size // parts
             if self.batch_size * parts != config.train.batch_size:
                 shared = f"{world} processes x {config.train.accumulate} micro-batches"
-                raise FSAFError(f"a batch of {config.train.batch_size} cannot be shared by {shared}: change --train.batch_size.")
+                raise FSAFError(
+                    f"a batch of {config.train.batch_size} cannot be shared by {shared}: change --train.batch_size."
+                )
             if not len(self):
                 short = f"{len(dataset)} images are less than a batch of {self.batch_size} for each of {world} processes"
                 raise FSAFError(f"{short}: set a smaller --train.batch_size.")
         self.faulty: dict[int, str] = {}  # image index: what is wrong with it
-        self._todo: list[list[tuple[int, int]]] = []  # batches of (epoch, image); what the DataLoader asks at the start of a pass
+        self._todo: list[
+            list[tuple[int, int]]
+        ] = []  # batches of (epoch, image); what the DataLoader asks at the start of a pass
         workers = config.data.workers
         self._loader = DataLoader(
             _Prepared(dataset, config, training),
@@ -190,7 +220,14 @@ class Loader:
 
     def _order(self, epoch: int) -> list[list[int]]:
         if self.training:
-            return train_order(self.dataset.wide, self.batch_size, self.config.train.seed, epoch, self.rank, self.world)
+            return train_order(
+                self.dataset.wide,
+                self.batch_size,
+                self.config.train.seed,
+                epoch,
+                self.rank,
+                self.world,
+            )
         return eval_order(self.dataset.wide, self.batch_size, self.rank, self.world)
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
@@ -209,19 +246,30 @@ class Loader:
             if "DataLoader worker" not in str(error):
                 raise
             died = f"a loading process died ({str(error)[:80]})"
-            raise FSAFError(f"{died}: it may have run out of memory; try fewer --data.workers.") from error
+            raise FSAFError(
+                f"{died}: it may have run out of memory; try fewer --data.workers."
+            ) from error
 
     def _batch(self, packed: _Packed) -> Batch:
         for i in packed.faults.keys() - self.faulty.keys():
             self.faulty[i] = packed.faults[i]
             tqdm.write(f"skipped: {packed.faults[i]}", file=sys.stderr)
         if len(self.faulty) > MAX_FAULTY * len(self.dataset):
-            share = f"{len(self.faulty)} of {len(self.dataset)} images cannot be read, more than 1 %"
-            raise FSAFError(f"{share}: mend or remove them. The last: {list(self.faulty.values())[-1]}")
+            share = (
+                f"{len(self.faulty)} of {len(self.dataset)} images cannot be read, more than 1 %"
+            )
+            raise FSAFError(
+                f"{share}: mend or remove them. The last: {list(self.faulty.values())[-1]}"
+            )
         parts = packed.pixels.split([3 * height * width for height, width in packed.shapes])
-        images = [part.view(3, height, width) for part, (height, width) in zip(parts, packed.shapes)]
+        images = [
+            part.view(3, height, width) for part, (height, width) in zip(parts, packed.shapes)
+        ]
         targets = [
-            {name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in target.items()}
+            {
+                name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+                for name, value in target.items()
+            }
             for target in packed.targets
         ]
         return Batch(images, targets, packed.ids)

@@ -48,18 +48,31 @@ def bilinear(image: UInt8[Tensor, "3 H W"], height: int, width: int) -> UInt8[Te
     """
     columns, across = _taps(image.shape[2], width, ends=True)
     rows, down = _taps(image.shape[1], height, ends=False)
-    pixels, step = image.numpy(), max(1, 2**14 // width)  # lines at a time: what is worked on stays in the processor's cache
-    lines, out = np.empty((3, pixels.shape[1], width), np.int16), np.empty((3, height, width), np.uint8)
+    pixels, step = (
+        image.numpy(),
+        max(1, 2**14 // width),
+    )  # lines at a time: what is worked on stays in the processor's cache
+    lines, out = (
+        np.empty((3, pixels.shape[1], width), np.int16),
+        np.empty((3, height, width), np.uint8),
+    )
     for y in range(0, pixels.shape[1], step):
-        left, right = (np.take(pixels[:, y : y + step], columns[side], 2) * across[side] for side in (0, 1))
+        left, right = (
+            np.take(pixels[:, y : y + step], columns[side], 2) * across[side] for side in (0, 1)
+        )
         lines[:, y : y + step] = (left + right) >> 4
     for y in range(0, height, step):
-        above, below = ((lines[:, rows[side, y : y + step]] * down[side, y : y + step, None]) >> 16 for side in (0, 1))
+        above, below = (
+            (lines[:, rows[side, y : y + step]] * down[side, y : y + step, None]) >> 16
+            for side in (0, 1)
+        )
         out[:, y : y + step] = (above + below + 2) >> 2
     return torch.from_numpy(out)
 
 
-def resize(image: UInt8[Tensor, "3 H W"], short: int = 800, long: int = 1333) -> UInt8[Tensor, "3 h w"]:
+def resize(
+    image: UInt8[Tensor, "3 H W"], short: int = 800, long: int = 1333
+) -> UInt8[Tensor, "3 h w"]:
     """The image at `resized_size`, `bilinear`.
 
     Differs: torchvision's default antialiases, which is off by up to 91 grey levels where a large photo is made smaller.
@@ -73,7 +86,12 @@ def _scaled(sample: Sample, short: int, long: int) -> Sample:
     height, width = sample["image"].shape[1:]
     image = resize(sample["image"], short, long)
     scale = torch.tensor([image.shape[2] / width, image.shape[1] / height]).repeat(2)
-    return {**sample, "image": image, "boxes": sample["boxes"] * scale, "ignored": sample["ignored"] * scale}
+    return {
+        **sample,
+        "image": image,
+        "boxes": sample["boxes"] * scale,
+        "ignored": sample["ignored"] * scale,
+    }
 
 
 def _mirrored(boxes: Float32[Tensor, "N 4"], width: int) -> Float32[Tensor, "N 4"]:
@@ -105,12 +123,22 @@ def zoom_crop(sample: Sample, fill: tuple[float, float, float], rng: np.random.G
     for _ in range(10):
         zoom = float(np.exp(rng.uniform(*np.log(ZOOM))))
         w, h = max(1, round(width / zoom)), max(1, round(height / zoom))
-        x, y = (int(rng.integers(min(0, room), max(0, room) + 1)) for room in (width - w, height - h))
+        x, y = (
+            int(rng.integers(min(0, room), max(0, room) + 1)) for room in (width - w, height - h)
+        )
         shift, scale = torch.tensor([x, y, x, y]), torch.tensor([width / w, height / h]).repeat(2)
         moved = (boxes - shift) * scale
         cut = moved.clamp(min=torch.zeros(4), max=limit)
-        centre, sides, left = (moved[:, :2] + moved[:, 2:]) / 2, moved[:, 2:] - moved[:, :2], cut[:, 2:] - cut[:, :2]
-        inside = ((centre > 0) & (centre < limit[:2])).all(1) & (left.prod(1) >= MIN_VISIBLE * sides.prod(1)) & (left >= 2).all(1)
+        centre, sides, left = (
+            (moved[:, :2] + moved[:, 2:]) / 2,
+            moved[:, 2:] - moved[:, :2],
+            cut[:, 2:] - cut[:, :2],
+        )
+        inside = (
+            ((centre > 0) & (centre < limit[:2])).all(1)
+            & (left.prod(1) >= MIN_VISIBLE * sides.prod(1))
+            & (left >= 2).all(1)
+        )
         if inside.any() or not len(boxes):
             break
     else:
@@ -124,7 +152,9 @@ def zoom_crop(sample: Sample, fill: tuple[float, float, float], rng: np.random.G
     return {**sample, "image": bilinear(window, height, width), **kept}  # type: ignore[typeddict-item]
 
 
-def train_transform(sample: Sample, model: ModelConfig, train: TrainConfig, rng: np.random.Generator) -> Sample:
+def train_transform(
+    sample: Sample, model: ModelConfig, train: TrainConfig, rng: np.random.Generator
+) -> Sample:
     """Zoom and crop, resize (to a random short side if `train.ms`), flip: each by chance, as the recipe says.
 
     Args:
@@ -135,7 +165,11 @@ def train_transform(sample: Sample, model: ModelConfig, train: TrainConfig, rng:
     """
     if rng.random() < train.crop:
         sample = zoom_crop(sample, model.image_mean, rng)
-    short = int(rng.integers(round(MULTI_SCALE * model.short_side), model.short_side + 1)) if train.ms else model.short_side
+    short = (
+        int(rng.integers(round(MULTI_SCALE * model.short_side), model.short_side + 1))
+        if train.ms
+        else model.short_side
+    )
     sample = _scaled(sample, short, model.long_side)
     return flip(sample) if rng.random() < train.flip else sample
 

@@ -21,18 +21,22 @@ class Meters:
     def add(self, values: Mapping[str, Tensor]) -> None:
         """Adds scalars to the sums of their names."""
         for name, value in values.items():
-            self.sums[name] = self.sums[name] + value.detach() if name in self.sums else value.detach()
+            self.sums[name] = (
+                self.sums[name] + value.detach() if name in self.sums else value.detach()
+            )
 
     def read(self, over_processes: Callable[[Tensor], Tensor], **more: float) -> dict[str, float]:
         """The sums over the window and all processes, those of `more` with them; begins a new window."""
         values = torch.stack([value.float() for value in self.sums.values()])
-        values = over_processes(torch.cat([values, torch.tensor([*more.values()], device=values.device)])).tolist()
+        values = over_processes(
+            torch.cat([values, torch.tensor([*more.values()], device=values.device)])
+        ).tolist()
         names = [*self.sums, *more]
         self.sums, self.steps, self.seconds, self.waited = {}, 0, 0.0, 0.0
         return dict(zip(names, values, strict=True))
 
 
-class LossWatch:
+class NonFiniteGuard:
     """Stops a run at the first loss or gradient that is no number; on CUDA a step later, so that no step waits for the answer."""
 
     def __init__(self) -> None:
@@ -83,7 +87,11 @@ class Interrupt:
 
     def __enter__(self) -> "Interrupt":
         here = threading.current_thread() is threading.main_thread()
-        self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM) if here}
+        self.before = {
+            number: signal.signal(number, self._ask)
+            for number in (signal.SIGINT, signal.SIGTERM)
+            if here
+        }
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -91,7 +99,9 @@ class Interrupt:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: object) -> None:
-        if os.getpid() != self.process:  # a loading process, which inherits this handler: Ctrl-C is not meant for it
+        if (
+            os.getpid() != self.process
+        ):  # a loading process, which inherits this handler: Ctrl-C is not meant for it
             if number == signal.SIGTERM:
                 os._exit(143)
         elif self.at_once or (self.asked and self.alone):

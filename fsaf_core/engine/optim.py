@@ -30,7 +30,9 @@ def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimi
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
-    return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+    return torch.optim.SGD(
+        parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+    )
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -45,7 +47,12 @@ def clip_gradients(optimizer: torch.optim.Optimizer, most: float | None) -> Tens
     Returns:
         The norm before (), on the device, so that no step waits for it.
     """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.grad is not None]
+    parameters = [
+        parameter
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if parameter.grad is not None
+    ]
     norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters])
     if most is not None:
         nn.utils.clip_grads_with_norm_(parameters, most, norm)
@@ -54,4 +61,8 @@ def clip_gradients(optimizer: torch.optim.Optimizer, most: float | None) -> Tens
 
 def snapshot_steps(count: int, total_steps: int) -> set[int]:
     """`count` steps from 0 to the last, log-spaced: most of what a detector learns, it learns early."""
-    return {0, *np.geomspace(1, total_steps, count - 1).round().astype(int).tolist()} if count else set()
+    return (
+        {0, *np.geomspace(1, total_steps, count - 1).round().astype(int).tolist()}
+        if count
+        else set()
+    )

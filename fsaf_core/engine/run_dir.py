@@ -11,10 +11,14 @@ from typing import Any
 from ..config import Config, DataConfig, EvaluateConfig, FSAFError, SceneConfig
 from ..utils.files import excerpt, write_atomically
 
-FREE_FIELDS = ("data.root", "data.workers", "train.keep")  # a run may go on with other values: they leave the numbers alone
+RESUMABLE_FIELDS = (
+    "data.root",
+    "data.workers",
+    "train.keep",
+)  # a run may go on with other values: they leave the numbers alone
 
 
-def check_run(run_dir: Path, config: Config, resume: bool) -> None:
+def validate_run_dir(run_dir: Path, config: Config, resume: bool) -> None:
     """Sees that a folder is new, or holds an unfinished run of the same configuration. Touches nothing.
 
     Raises:
@@ -24,16 +28,26 @@ def check_run(run_dir: Path, config: Config, resume: bool) -> None:
         raise FSAFError(f"{run_dir} is a file: take another --out.")
     if not run_dir.exists() or all(path.name.startswith(".") for path in run_dir.iterdir()):
         if resume:
-            raise FSAFError(f"{run_dir} holds no run to go on with: leave out --resume, or give the run's folder as --out.")
+            raise FSAFError(
+                f"{run_dir} holds no run to go on with: leave out --resume, or give the run's folder as --out."
+            )
         return
     try:
         old = json.loads((run_dir / "config.json").read_text())
         old["model"], old["train"]
     except (OSError, ValueError, TypeError, KeyError):
-        raise FSAFError(f"{run_dir} exists and is no run of fsaf train: take another --out; nothing was touched.") from None
+        raise FSAFError(
+            f"{run_dir} exists and is no run of fsaf train: take another --out; nothing was touched."
+        ) from None
     if (run_dir / "model.safetensors").exists():
-        raise FSAFError(f"{run_dir} holds a finished run: take another --out (--resume goes on with an unfinished one only).")
-    changed = [line for line in differences(old, asdict(config)) if line.split(":")[0] not in FREE_FIELDS]
+        raise FSAFError(
+            f"{run_dir} holds a finished run: take another --out (--resume goes on with an unfinished one only)."
+        )
+    changed = [
+        line
+        for line in differences(old, asdict(config))
+        if line.split(":")[0] not in RESUMABLE_FIELDS
+    ]
     if changed:
         raise FSAFError(
             f"{run_dir} holds an unfinished run of another configuration ({'; '.join(changed)}): "
@@ -55,7 +69,9 @@ def validation_of(run_dir: Path) -> tuple[DataConfig, EvaluateConfig] | None:
         data = {**values["data"], "scenes": SceneConfig(**values["data"]["scenes"])}
         return DataConfig(**data), EvaluateConfig(**values["evaluate"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FSAFError(f"{told} is damaged ({excerpt(error)}): mend it, or copy the weights to another folder.") from None
+        raise FSAFError(
+            f"{told} is damaged ({excerpt(error)}): mend it, or copy the weights to another folder."
+        ) from None
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -72,11 +88,15 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 
 def shortly(value: Any) -> str:
     """A value in one short line; long tuples by their length."""
-    return f"{len(value)} entries" if isinstance(value, (list, tuple)) and len(value) > 6 else str(value)
+    return (
+        f"{len(value)} entries"
+        if isinstance(value, (list, tuple)) and len(value) > 6
+        else str(value)
+    )
 
 
 @contextmanager
-def own(run_dir: Path) -> Iterator[None]:
+def lock_run_dir(run_dir: Path) -> Iterator[None]:
     """Makes the folder and keeps other processes from training into it; the lock goes with the process, however it ends.
 
     Raises:
@@ -88,9 +108,13 @@ def own(run_dir: Path) -> Iterator[None]:
             import fcntl
 
             try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not shared with loading processes, as flock is
+                fcntl.lockf(
+                    lock, fcntl.LOCK_EX | fcntl.LOCK_NB
+                )  # not shared with loading processes, as flock is
             except (BlockingIOError, PermissionError):
-                raise FSAFError(f"Another process is training into {run_dir}: wait for it, or take another --out.") from None
+                raise FSAFError(
+                    f"Another process is training into {run_dir}: wait for it, or take another --out."
+                ) from None
             except OSError:
                 pass  # a file system without locks
         yield
@@ -108,9 +132,13 @@ class Log:
         self.path = path
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         try:  # the last line may be torn; a whole one ends in a line feed
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+            kept = [
+                line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step
+            ]
         except (ValueError, KeyError, TypeError) as error:
-            raise FSAFError(f"{path} has a damaged line ({error}): remove that line, the same command goes on.") from None
+            raise FSAFError(
+                f"{path} has a damaged line ({error}): remove that line, the same command goes on."
+            ) from None
         if kept != lines:
             write_atomically(path, "".join(kept))
 
@@ -124,4 +152,6 @@ class Log:
             with open(self.path, "a") as file:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
-            raise FSAFError(f"{self.path} cannot be written ({error.strerror}): make room, the same command goes on.") from None
+            raise FSAFError(
+                f"{self.path} cannot be written ({error.strerror}): make room, the same command goes on."
+            ) from None

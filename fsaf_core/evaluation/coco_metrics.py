@@ -19,7 +19,7 @@ from ..data.coco_index import BEYOND
 from ..utils.files import excerpt
 
 # Name -> (what, IoU threshold or None for the mean over 0.5, 0.55 .. 0.95, area, detections an image), in pycocotools' order.
-FIGURES: dict[str, tuple[str, float | None, str, int]] = {
+COCO_METRICS: dict[str, tuple[str, float | None, str, int]] = {
     "AP": ("precision", None, "all", 100),
     "AP50": ("precision", 0.5, "all", 100),
     "AP75": ("precision", 0.75, "all", 100),
@@ -33,11 +33,18 @@ FIGURES: dict[str, tuple[str, float | None, str, int]] = {
     "ARm": ("recall", None, "medium", 100),
     "ARl": ("recall", None, "large", 100),
 }
-COCO_AREAS = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+COCO_AREAS = {
+    "all": (0.0, 1e10),
+    "small": (0.0, 32.0**2),
+    "medium": (32.0**2, 96.0**2),
+    "large": (96.0**2, 1e10),
+}
 
 
 def to_coco_results(
-    image_ids: Sequence[int], detections: Sequence[Mapping[str, Tensor]], category_ids: Sequence[int]
+    image_ids: Sequence[int],
+    detections: Sequence[Mapping[str, Tensor]],
+    category_ids: Sequence[int],
 ) -> list[dict[str, Any]]:
     """Detections in COCO's results format: one dict for each, with image_id, category_id, bbox (x y w h, pixels) and score.
 
@@ -63,7 +70,7 @@ def to_coco_results(
     return results
 
 
-def size_octave(area: float | int) -> str:
+def size_bin(area: float | int) -> str:
     """The octave of an object's size sqrt(area): "0-8" below 8 pixels, then "8-16", "16-32" .., the lower end included."""
     low, high = 0, 8
     while area >= high**2:
@@ -86,7 +93,7 @@ def coco_metrics(
         library: which one computes; None: faster_coco_eval where installed, else pycocotools. The figures are the same.
 
     Returns:
-        The twelve by name (`FIGURES`), 0..1, or -1 where no object is of that size, as in COCO; `images`, `instances`;
+        The twelve by name (`COCO_METRICS`), 0..1, or -1 where no object is of that size, as in COCO; `images`, `instances`;
         `by_class`: {name: {AP, AP50, instances}} and `by_size`: {octave: {AP, AP50, instances}} of those that have instances;
         `precision_recall`: {recall, "0.50", "0.75", mean}: 101 precisions each, mean over the classes.
 
@@ -95,15 +102,24 @@ def coco_metrics(
     """
     truth = _ground_truth(Path(annotations), None if image_ids is None else set(image_ids))
     known = {image["id"] for image in truth["images"]}
-    broken = next((row["image_id"] for row in results if not np.isfinite([row["score"], *row["bbox"]]).all()), None)
+    broken = next(
+        (row["image_id"] for row in results if not np.isfinite([row["score"], *row["bbox"]]).all()),
+        None,
+    )
     if broken is not None:
-        raise FSAFError(f"A detection of image {broken} holds a value that is no number: leave it out.")
+        raise FSAFError(
+            f"A detection of image {broken} holds a value that is no number: leave it out."
+        )
     stranger = next((row["image_id"] for row in results if row["image_id"] not in known), None)
     if stranger is not None:
-        raise FSAFError(f"A detection names image {stranger}, none of {annotations}: evaluate on the set it was made on.")
+        raise FSAFError(
+            f"A detection names image {stranger}, none of {annotations}: evaluate on the set it was made on."
+        )
     counted = [row for row in truth["annotations"] if not row["iscrowd"]]
     of_class = Counter(row["category_id"] for row in counted)
-    of_size = Counter(size_octave(area) for area in sorted(row["area"] for row in counted))  # so that they stand by size
+    of_size = Counter(
+        size_bin(area) for area in sorted(row["area"] for row in counted)
+    )  # so that they stand by size
     areas = dict(COCO_AREAS)
     for octave in of_size:
         low, high = (int(side) ** 2 for side in octave.split("-"))
@@ -111,37 +127,64 @@ def coco_metrics(
         areas[octave] = (float(low), float(np.nextafter(high, 0)))
     table = _tables(truth, results, areas, library)
 
-    def figure(what: str, iou: float | None, area: str, most: int = 100, column: int | slice = slice(None)) -> float:
-        values = table[what][..., column, list(areas).index(area), (1, 10, 100).index(most)]  # (T, [101,] [K])
+    def figure(
+        what: str, iou: float | None, area: str, most: int = 100, column: int | slice = slice(None)
+    ) -> float:
+        values = table[what][
+            ..., column, list(areas).index(area), (1, 10, 100).index(most)
+        ]  # (T, [101,] [K])
         values = values if iou is None else values[round((iou - 0.5) / 0.05)]
         return float(np.mean(values[values > -1])) if (values > -1).any() else -1.0
 
-    def part(instances: int, area: str = "all", column: int | slice = slice(None)) -> dict[str, float]:
+    def part(
+        instances: int, area: str = "all", column: int | slice = slice(None)
+    ) -> dict[str, float]:
         ap, ap50 = (figure("precision", iou, area, column=column) for iou in (None, 0.5))
         return {"AP": ap, "AP50": ap50, "instances": instances}
 
-    metrics: dict[str, Any] = {name: figure(*arguments) for name, arguments in FIGURES.items()}
+    metrics: dict[str, Any] = {name: figure(*arguments) for name, arguments in COCO_METRICS.items()}
     classes = enumerate(truth["categories"])
     metrics |= {
         "images": len(known),
         "instances": len(counted),
-        "by_class": {row["name"]: part(of_class[row["id"]], column=column) for column, row in classes if row["id"] in of_class},
+        "by_class": {
+            row["name"]: part(of_class[row["id"]], column=column)
+            for column, row in classes
+            if row["id"] in of_class
+        },
         "by_size": {octave: part(number, octave) for octave, number in of_size.items()},
     }
-    precision = table["precision"][:, :, :, 0, 2]  # (T, 101, K), -1 in the columns of classes without an instance
+    precision = table["precision"][
+        :, :, :, 0, 2
+    ]  # (T, 101, K), -1 in the columns of classes without an instance
     precision = precision[:, :, (precision > -1).any((0, 1))]
     by_iou = precision.mean(2) if precision.shape[2] else np.zeros(precision.shape[:2])
-    curves = {"recall": np.linspace(0, 1, 101), "0.50": by_iou[0], "0.75": by_iou[5], "mean": by_iou.mean(0)}
-    metrics["precision_recall"] = {name: np.round(curve, 4).tolist() for name, curve in curves.items()}
+    curves = {
+        "recall": np.linspace(0, 1, 101),
+        "0.50": by_iou[0],
+        "0.75": by_iou[5],
+        "mean": by_iou.mean(0),
+    }
+    metrics["precision_recall"] = {
+        name: np.round(curve, 4).tolist() for name, curve in curves.items()
+    }
     return metrics
 
 
 def table(metrics: Mapping[str, Any]) -> str:
     """The figures of an evaluation as text: COCO's twelve in percent, AP by class and by size."""
-    lines = ["  ".join(f"{name:>5}" for name in FIGURES), "  ".join(_percent(metrics[name]) for name in FIGURES)]
+    lines = [
+        "  ".join(f"{name:>5}" for name in COCO_METRICS),
+        "  ".join(_percent(metrics[name]) for name in COCO_METRICS),
+    ]
     for title, key in (("AP by class", "by_class"), ("AP by sqrt(area)", "by_size")):
         if metrics[key]:
-            lines.append(f"{title}: " + ", ".join(f"{name} {_percent(row['AP']).strip()}" for name, row in metrics[key].items()))
+            lines.append(
+                f"{title}: "
+                + ", ".join(
+                    f"{name} {_percent(row['AP']).strip()}" for name, row in metrics[key].items()
+                )
+            )
     return "\n".join(lines)
 
 
@@ -156,7 +199,11 @@ def _ground_truth(path: Path, image_ids: set[int] | None) -> dict[str, Any]:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
-        images = [{"id": row["id"]} for row in data["images"] if image_ids is None or row["id"] in image_ids]
+        images = [
+            {"id": row["id"]}
+            for row in data["images"]
+            if image_ids is None or row["id"] in image_ids
+        ]
         kept = {image["id"] for image in images}
         annotations = [
             {
@@ -169,12 +216,28 @@ def _ground_truth(path: Path, image_ids: set[int] | None) -> dict[str, Any]:
             for row in data["annotations"]
             if row["image_id"] in kept and row.get("bbox")
         ]
-        annotations = [row for row in annotations if all(abs(value) < BEYOND for value in (row["area"], *row["bbox"]))]  # no NaN
-        names = {int(row["id"]): str(row["name"]) for row in reversed(data["categories"])}  # of equal ids, the first
+        annotations = [
+            row
+            for row in annotations
+            if all(abs(value) < BEYOND for value in (row["area"], *row["bbox"]))
+        ]  # no NaN
+        names = {
+            int(row["id"]): str(row["name"]) for row in reversed(data["categories"])
+        }  # of equal ids, the first
         categories = [{"id": number, "name": name} for number, name in sorted(names.items())]
     except OSError as error:
-        raise FSAFError(f"{path} cannot be read ({error.strerror}): give the path of a COCO json.") from None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        raise FSAFError(
+            f"{path} cannot be read ({error.strerror}): give the path of a COCO json."
+        ) from None
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise FSAFError(
             f"{path} is no COCO json ({type(error).__name__}: {excerpt(error)}): it needs images, annotations, categories."
         ) from None
@@ -189,7 +252,13 @@ def _tables(
     """`precision` (T IoUs, 101 recalls, K, A areas, M: 1, 10, 100 detections) and `recall` (T, K, A, M); -1 = no instance."""
     COCO, COCOeval = _library(library)
     found = [
-        {**row, "id": number, "bbox": [*row["bbox"]], "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0}
+        {
+            **row,
+            "id": number,
+            "bbox": [*row["bbox"]],
+            "area": row["bbox"][2] * row["bbox"][3],
+            "iscrowd": 0,
+        }
         for number, row in enumerate(results, 1)
     ]
     with contextlib.redirect_stdout(io.StringIO()):  # both libraries talk while they work
@@ -200,7 +269,10 @@ def _tables(
             side.createIndex()
             sides.append(side)
         judge = COCOeval(*sides, "bbox")
-        judge.params.areaRng, judge.params.areaRngLbl = [list(area) for area in areas.values()], list(areas)
+        judge.params.areaRng, judge.params.areaRngLbl = (
+            [list(area) for area in areas.values()],
+            list(areas),
+        )
         judge.evaluate()
         judge.accumulate()
     return {name: np.ascontiguousarray(judge.eval[name]) for name in ("precision", "recall")}

@@ -21,31 +21,47 @@ from ..method.locations import box_area
 from ..method.selection import select_heuristic
 from ..model.detector import Detector
 from ..utils.files import write_atomically
-from .coco_metrics import coco_metrics, size_octave, to_coco_results
-from .miss_analysis import miss_table, why_missed
+from .coco_metrics import coco_metrics, size_bin, to_coco_results
+from .miss_analysis import diagnose_misses, miss_table
 
-TTA_SCALES = (1.0, 0.5, 1.5)  # of short and long side: (1333, 800), (666, 400), (2000, 1200); reference, rule 19
+TTA_SCALES = (
+    1.0,
+    0.5,
+    1.5,
+)  # of short and long side: (1333, 800), (666, 400), (2000, 1200); reference, rule 19
 NUM_PICTURES = 10  # images whose boxes are kept for drawing
 
 
 @dataclass(frozen=True)
-class Record:
+class EvaluationResult:
     """What an evaluation found out, as plain numbers; `write` makes the files that pictures are drawn from."""
 
     metrics: dict[str, Any]  # as `coco_metrics`, and `missed` as `misses.miss_table`
     results: list[dict[str, Any]]  # detections in COCO's results format
-    levels: dict[str, list]  # of each object: size (sqrt(w h), pixels of the network's input), level (3..7, -1 = none), heuristic
-    pictures: dict[str, Any]  # class_names, and of some images file, truth, found; boxes in the file's pixels
+    levels: dict[
+        str, list
+    ]  # of each object: size (sqrt(w h), pixels of the network's input), level (3..7, -1 = none), heuristic
+    pictures: dict[
+        str, Any
+    ]  # class_names, and of some images file, truth, found; boxes in the file's pixels
 
     def write(self, run_dir: str | Path) -> None:
         """`metrics.json`, `detections.json`, `levels.json` and `pictures.json` in `run_dir`."""
-        files = {"metrics": self.metrics, "detections": self.results, "levels": self.levels, "pictures": self.pictures}
+        files = {
+            "metrics": self.metrics,
+            "detections": self.results,
+            "levels": self.levels,
+            "pictures": self.pictures,
+        }
         for name, numbers in files.items():
-            write_atomically(Path(run_dir) / f"{name}.json", json.dumps(numbers, indent=1 if name == "metrics" else None))
+            write_atomically(
+                Path(run_dir) / f"{name}.json",
+                json.dumps(numbers, indent=1 if name == "metrics" else None),
+            )
 
 
 @torch.no_grad()
-def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Record:
+def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> EvaluationResult:
     """The detector's figures on the images of `loader`, shared with the other processes if there are any.
 
     Args:
@@ -66,17 +82,35 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Recor
             "the set that it was trained for (--data.source, --data.root, --data.val-json)."
         )
     index = dataset.index
-    place = {int(index.image_ids[kept]): number for number, kept in enumerate(dataset.kept.tolist())}
-    shown = set(np.linspace(0, len(dataset) - 1, min(NUM_PICTURES, len(dataset))).astype(int).tolist())
+    place = {
+        int(index.image_ids[kept]): number for number, kept in enumerate(dataset.kept.tolist())
+    }
+    shown = set(
+        np.linspace(0, len(dataset) - 1, min(NUM_PICTURES, len(dataset))).astype(int).tolist()
+    )
     ids, results, levels, pictures = [], [], [], []
-    fates: list[tuple[str, str | None]] = []  # of each object its size octave, and why it was missed
+    outcomes: list[
+        tuple[str, str | None]
+    ] = []  # of each object its size octave, and why it was missed
     silent = loader.rank > 0 or not sys.stderr.isatty()
     detector.eval()
     try:
-        for batch in tqdm(loader.epoch(), total=len(loader), desc="evaluation", unit="batch", disable=silent, leave=False):
-            scales = [_scale(image, target["size"]) for image, target in zip(batch.images, batch.targets)]
+        for batch in tqdm(
+            loader.epoch(),
+            total=len(loader),
+            desc="evaluation",
+            unit="batch",
+            disable=silent,
+            leave=False,
+        ):
+            scales = [
+                _scale(image, target["size"]) for image, target in zip(batch.images, batch.targets)
+            ]
             if tta:
-                found = [detect_tta(detector, dataset[place[image_id]]["image"]) for image_id in batch.ids]
+                found = [
+                    detect_tta(detector, dataset[place[image_id]]["image"])
+                    for image_id in batch.ids
+                ]
             else:
                 prepared = detector.preprocess(batch.images)
                 outputs = detector.head_outputs(prepared.tensor)
@@ -87,31 +121,49 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Recor
                 continue
             for image_id, target, own, scale in zip(batch.ids, batch.targets, found, scales):
                 if place[image_id] in shown:
-                    truth = {"boxes": (target["boxes"] / torch.tensor(scale * 2)).tolist(), "labels": target["labels"].tolist()}
+                    truth = {
+                        "boxes": (target["boxes"] / torch.tensor(scale * 2)).tolist(),
+                        "labels": target["labels"].tolist(),
+                    }
                     lists = {name: own[name].tolist() for name in ("boxes", "labels", "scores")}
                     file = str(dataset.path(place[image_id]).resolve())
-                    pictures.append((place[image_id], {"file": file, "truth": truth, "found": lists}))
+                    pictures.append(
+                        (place[image_id], {"file": file, "truth": truth, "found": lists})
+                    )
             if not tta:  # the causes and levels are those of one pass
                 assignment = detector.assign(outputs, batch.targets, prepared.sizes)
                 for own, scale in zip(found, scales):  # to the input's pixels
                     own["boxes"] = own["boxes"] * own["boxes"].new_tensor(scale * 2)
-                causes = why_missed(detector, outputs, prepared.sizes, batch.targets, found, assignment)
+                causes = diagnose_misses(
+                    detector, outputs, prepared.sizes, batch.targets, found, assignment
+                )
                 for target, scale, of_image in zip(batch.targets, scales, causes):
                     areas = box_area(target["boxes"] / torch.tensor(scale * 2)).tolist()
-                    fates += zip(map(size_octave, areas), of_image)
+                    outcomes += zip(map(size_bin, areas), of_image)
                 levels += _levels(detector, assignment, batch)
     finally:
         detector.train(was_training)
 
-    ids, results, levels, pictures, fates = (_gathered(part) for part in (ids, results, levels, pictures, fates))
-    metrics = [coco_metrics(dataset.json_path, results, ids) if not dist.is_initialized() or dist.get_rank() == 0 else {}]
+    ids, results, levels, pictures, outcomes = (
+        _gathered(part) for part in (ids, results, levels, pictures, outcomes)
+    )
+    metrics = [
+        coco_metrics(dataset.json_path, results, ids)
+        if not dist.is_initialized() or dist.get_rank() == 0
+        else {}
+    ]
     if dist.is_initialized():
         dist.broadcast_object_list(metrics)
-    if fates:
-        metrics[0]["missed"] = miss_table(fates)
-    columns = {name: [row[number] for row in levels] for number, name in enumerate(("size", "level", "heuristic"))}
+    if outcomes:
+        metrics[0]["missed"] = miss_table(outcomes)
+    columns = {
+        name: [row[number] for row in levels]
+        for number, name in enumerate(("size", "level", "heuristic"))
+    }
     in_order = [picture for _, picture in sorted(pictures, key=lambda pair: pair[0])]
-    return Record(metrics[0], results, columns, {"class_names": list(dataset.class_names), "images": in_order})
+    return EvaluationResult(
+        metrics[0], results, columns, {"class_names": list(dataset.class_names), "images": in_order}
+    )
 
 
 def _scale(image: Tensor, size: tuple[int, int]) -> tuple[float, float]:
@@ -126,10 +178,18 @@ def _levels(detector: Detector, assignment: Any, batch: Batch) -> list[tuple[flo
     config = detector.config
     boxes = torch.cat([target["boxes"] for target in batch.targets])
     all_levels = torch.zeros(len(boxes), len(config.strides))  # as if every level had a cell
-    heuristic = select_heuristic(boxes, all_levels, config.first_level, config.heuristic_size, config.heuristic_level)
+    heuristic = select_heuristic(
+        boxes, all_levels, config.first_level, config.heuristic_size, config.heuristic_level
+    )
     chosen = assignment.selected_level.cpu()
     chosen = torch.where(chosen < 0, -1, chosen + config.first_level)
-    return list(zip(box_area(boxes).sqrt().tolist(), chosen.tolist(), (heuristic + config.first_level).tolist()))
+    return list(
+        zip(
+            box_area(boxes).sqrt().tolist(),
+            chosen.tolist(),
+            (heuristic + config.first_level).tolist(),
+        )
+    )
 
 
 def _gathered(mine: list) -> list:
@@ -158,11 +218,17 @@ def detect_tta(detector: Detector, image: UInt8[Tensor, "3 H W"]) -> dict[str, T
         for mirrored in (False, True):
             batch = detector.preprocess([sized.flip(2) if mirrored else sized])
             scale = _scale(sized, (image.shape[1], image.shape[2]))
-            found = detector.postprocess(detector.head_outputs(batch.tensor), batch.sizes, [scale])[0]
+            found = detector.postprocess(detector.head_outputs(batch.tensor), batch.sizes, [scale])[
+                0
+            ]
             if mirrored:
                 x1, y1, x2, y2 = found["boxes"].unbind(1)
                 found["boxes"] = torch.stack([image.shape[2] - x2, y1, image.shape[2] - x1, y2], 1)
             parts.append(found)
-    merged = {name: torch.cat([part[name] for part in parts]) for name in ("boxes", "scores", "labels")}
-    keep = batched_nms(merged["boxes"], merged["scores"], merged["labels"], config.nms_thresh)[: config.detections_per_img]
+    merged = {
+        name: torch.cat([part[name] for part in parts]) for name in ("boxes", "scores", "labels")
+    }
+    keep = batched_nms(merged["boxes"], merged["scores"], merged["labels"], config.nms_thresh)[
+        : config.detections_per_img
+    ]
     return {name: values[keep] for name, values in merged.items()}

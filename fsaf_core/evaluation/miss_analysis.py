@@ -44,7 +44,9 @@ def match(
     Returns:
         For each detection its object, 0..N-1, or -1.
     """
-    overlap = (box_iou(boxes.double(), gt_boxes.double()) * (labels[:, None] == gt_labels)).cpu().numpy()
+    overlap = (
+        (box_iou(boxes.double(), gt_boxes.double()) * (labels[:, None] == gt_labels)).cpu().numpy()
+    )
     taken = np.full(len(boxes), -1)
     order = torch.argsort(scores, descending=True, stable=True).tolist()
     near = (overlap >= IOU).any(1)
@@ -56,7 +58,7 @@ def match(
 
 
 @torch.no_grad()
-def why_missed(
+def diagnose_misses(
     detector: Detector,
     outputs: HeadOutputs,
     sizes: list[tuple[int, int]],
@@ -88,7 +90,9 @@ def why_missed(
     untaught = _untaught(detector, outputs, sizes, targets, assignment)
 
     causes, start = [], 0
-    for index, (target, own, candidates) in enumerate(zip(targets, found, detector.candidates(outputs))):
+    for index, (target, own, candidates) in enumerate(
+        zip(targets, found, detector.candidates(outputs))
+    ):
         gt_boxes, gt_labels = target["boxes"].to(device), target["labels"].to(device)
         n = len(gt_labels)
         taken = match(own["boxes"], own["scores"], own["labels"], gt_boxes, gt_labels)
@@ -102,7 +106,10 @@ def why_missed(
         if not missed:
             continue
         logits, boxes = (torch.cat(part) for part in zip(*candidates))
-        boxes, scores = torch.minimum(boxes.clamp(min=0), boxes.new_tensor(sizes[index][::-1] * 2)), logits.sigmoid()
+        boxes, scores = (
+            torch.minimum(boxes.clamp(min=0), boxes.new_tensor(sizes[index][::-1] * 2)),
+            logits.sigmoid(),
+        )
         own_scores = scores[:, gt_labels[missed]].mT  # (missed, A)
         good = box_iou(gt_boxes[missed], boxes) >= IOU
         passing = good & (own_scores > detector.config.score_thresh)
@@ -112,12 +119,21 @@ def why_missed(
             if without_limits is None:
                 without_limits = unlimited.postprocess(outputs, sizes)
             more = without_limits[index]
-            uncut = set(match(more["boxes"], more["scores"], more["labels"], gt_boxes, gt_labels).tolist())
-            above = torch.nonzero((scores > detector.config.score_thresh) & (box_iou(boxes, gt_boxes).amax(1) >= IOU)[:, None])
+            uncut = set(
+                match(more["boxes"], more["scores"], more["labels"], gt_boxes, gt_labels).tolist()
+            )
+            above = torch.nonzero(
+                (scores > detector.config.score_thresh)
+                & (box_iou(boxes, gt_boxes).amax(1) >= IOU)[:, None]
+            )
             values = scores[above[:, 0], above[:, 1]]
-            unsuppressed = set(match(boxes[above[:, 0]], values, above[:, 1], gt_boxes, gt_labels).tolist())
+            unsuppressed = set(
+                match(boxes[above[:, 0]], values, above[:, 1], gt_boxes, gt_labels).tolist()
+            )
         astray = own["boxes"][taken < 0], own["labels"][taken < 0]
-        confused = (box_iou(gt_boxes[missed], astray[0]) >= IOU) & (gt_labels[missed][:, None] != astray[1])
+        confused = (box_iou(gt_boxes[missed], astray[0]) >= IOU) & (
+            gt_labels[missed][:, None] != astray[1]
+        )
         for place, instance in enumerate(missed):
             if passing[place].any() and instance in uncut:
                 row[instance] = CUT
@@ -130,7 +146,9 @@ def why_missed(
     return causes
 
 
-def _untaught(detector: Detector, outputs: HeadOutputs, sizes, targets, assignment: Assignment | None) -> dict[int, str]:
+def _untaught(
+    detector: Detector, outputs: HeadOutputs, sizes, targets, assignment: Assignment | None
+) -> dict[int, str]:
     """The objects of the batch that no cell learns, 0..N-1, and why; none where anchors teach too."""
     assignment = detector.assign(outputs, targets, sizes) if assignment is None else assignment
     if assignment is None or detector.config.branches != "anchor_free":
@@ -142,19 +160,26 @@ def _untaught(detector: Detector, outputs: HeadOutputs, sizes, targets, assignme
     return {instance: LOST if effective[instance].any() else NO_CELL for instance in lost}
 
 
-def miss_table(fates: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
+def miss_table(outcomes: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
     """The causes counted: `instances`, `found`, `causes` {cause: n}, and `by_size` {octave: {instances, cause: n ..}}.
 
     Args:
-        fates: each object's size octave ("8-16") and its cause, None if it was found. instances = found + the sum of the causes.
+        outcomes: each object's size octave ("8-16") and its cause, None if it was found. instances = found + the sum of the causes.
     """
 
     def count(causes: Sequence[str | None]) -> dict[str, int]:
         return {cause: causes.count(cause) for cause in CAUSES}
 
     by_size = {}
-    for octave in sorted({octave for octave, _ in fates}, key=lambda octave: int(octave.split("-")[0])):
-        here = [cause for own, cause in fates if own == octave]
+    for octave in sorted(
+        {octave for octave, _ in outcomes}, key=lambda octave: int(octave.split("-")[0])
+    ):
+        here = [cause for own, cause in outcomes if own == octave]
         by_size[octave] = {"instances": len(here), **count(here)}
-    causes = [cause for _, cause in fates]
-    return {"instances": len(causes), "found": causes.count(None), "causes": count(causes), "by_size": by_size}
+    causes = [cause for _, cause in outcomes]
+    return {
+        "instances": len(causes),
+        "found": causes.count(None),
+        "causes": count(causes),
+        "by_size": by_size,
+    }

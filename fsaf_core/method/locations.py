@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Grid:
+class Locations:
     """All cells of all levels of one input size, level by level, row by row: `R`, the same for every image of a batch."""
 
     shapes: tuple[tuple[int, int], ...]  # (rows, columns) of each level
@@ -46,7 +46,9 @@ def fresh(like: Tensor) -> bool:
     return torch.compiler.is_compiling() or type(like) is not Tensor
 
 
-def make_grid(shapes: tuple[tuple[int, int], ...], strides: tuple[int, ...], cell_center: float, like: Tensor) -> Grid:
+def pyramid_locations(
+    shapes: tuple[tuple[int, int], ...], strides: tuple[int, ...], cell_center: float, like: Tensor
+) -> Locations:
     """The cells of a pyramid of `shapes`, on `like`'s device; made once for each input size.
 
     A cell in row i, column j of a level stands at ((j + c) * stride, (i + c) * stride), c = `cell_center`.
@@ -64,18 +66,27 @@ def make_grid(shapes: tuple[tuple[int, int], ...], strides: tuple[int, ...], cel
 
 
 @lru_cache(maxsize=64)
-def _grid(shapes: tuple[tuple[int, int], ...], strides: tuple[int, ...], cell_center: float, device: torch.device) -> Grid:
+def _grid(
+    shapes: tuple[tuple[int, int], ...],
+    strides: tuple[int, ...],
+    cell_center: float,
+    device: torch.device,
+) -> Locations:
     row_column = []
     for rows, columns in shapes:
         y, x = torch.arange(rows, device=device), torch.arange(columns, device=device)
         row_column.append(torch.cartesian_prod(y, x))
     cells = torch.tensor([rows * columns for rows, columns in shapes], device=device)
     total = sum(rows * columns for rows, columns in shapes)
-    level = torch.repeat_interleave(torch.arange(len(shapes), device=device), cells, output_size=total)
+    level = torch.repeat_interleave(
+        torch.arange(len(shapes), device=device), cells, output_size=total
+    )
     stride = torch.tensor(strides, dtype=torch.float32, device=device)[level]
     both = torch.cat(row_column)
     centers = (both.flip(1) + cell_center) * stride[:, None]
-    return Grid(shapes, strides, centers, stride, level, both, torch.cat([-centers, centers], 1))
+    return Locations(
+        shapes, strides, centers, stride, level, both, torch.cat([-centers, centers], 1)
+    )
 
 
 def box_area(boxes: Float[Tensor, "*any 4"]) -> Float[Tensor, "*any"]:
@@ -85,7 +96,9 @@ def box_area(boxes: Float[Tensor, "*any 4"]) -> Float[Tensor, "*any"]:
 
 
 def decode(
-    offsets: Float[Tensor, "*any 4"], centers: Float[Tensor, "*#any 2"], scale: Float[Tensor, "*#any"]
+    offsets: Float[Tensor, "*any 4"],
+    centers: Float[Tensor, "*#any 2"],
+    scale: Float[Tensor, "*#any"],
 ) -> Float[Tensor, "*any 4"]:
     """Boxes from distances: x1 = x - scale * l, y1 = y - scale * t, x2 = x + scale * r, y2 = y + scale * b.
 
@@ -118,15 +131,23 @@ def to_edges(boxes: Float[Tensor, "*any 4"]) -> Float[Tensor, "*any 4"]:
     return torch.cat([-low, high], -1)
 
 
-def edge_iou(one: Float[Tensor, "*any 4"], other: Float[Tensor, "*any 4"], eps: float = 1e-6) -> Float[Tensor, "*any"]:
+def edge_iou(
+    one: Float[Tensor, "*any 4"], other: Float[Tensor, "*any 4"], eps: float = 1e-6
+) -> Float[Tensor, "*any"]:
     """IoU, 0..1, of each box of `one` with that at the same place of `other`, both as edges; the union is at least `eps` px^2."""
-    overlap_one_other = torch.stack([torch.minimum(one, other), one, other])  # of two edges the inner one bounds the overlap
+    overlap_one_other = torch.stack(
+        [torch.minimum(one, other), one, other]
+    )  # of two edges the inner one bounds the overlap
     low, high = overlap_one_other.chunk(2, -1)
-    width, height = (low + high).relu().unbind(-1)  # relu: unlike clamp it keeps nothing but its result for the gradient
+    width, height = (
+        (low + high).relu().unbind(-1)
+    )  # relu: unlike clamp it keeps nothing but its result for the gradient
     overlap, area_one, area_other = (width * height).unbind(0)
     return overlap / (area_one + area_other - overlap).clamp(min=eps)
 
 
-def box_iou_aligned(one: Float[Tensor, "*any 4"], other: Float[Tensor, "*any 4"]) -> Float[Tensor, "*any"]:
+def box_iou_aligned(
+    one: Float[Tensor, "*any 4"], other: Float[Tensor, "*any 4"]
+) -> Float[Tensor, "*any"]:
     """IoU of each box of `one` with the box at the same place of `other`: 0..1."""
     return edge_iou(to_edges(one), to_edges(other))

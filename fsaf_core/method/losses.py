@@ -44,7 +44,9 @@ def focal_positive(logits: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     return ALPHA * torch.sigmoid(-logits).square() * softplus(-logits)
 
 
-def at_label(blocks: Sequence[Float[Tensor, "B K _"]], label: Int64[Tensor, "B R"]) -> Float[Tensor, "B R"]:
+def gather_class(
+    blocks: Sequence[Float[Tensor, "B K _"]], label: Int64[Tensor, "B R"]
+) -> Float[Tensor, "B R"]:
     """The entry of each cell's own class."""
     own = label.unsqueeze(1).split([block.shape[2] for block in blocks], 2)
     return torch.cat([block.gather(1, index) for block, index in zip(blocks, own)], 2).squeeze(1)
@@ -57,7 +59,11 @@ def background_focal(
     """-p^2 ln(1 - p), summed over the classes of each cell: all that is not ignored taken as background; without weight."""
     half = -(-blocks[0].shape[2] // 2)  # so large are the pieces: a smaller temporary
     pieces = [piece for block in blocks for piece in block.split(half, 2)]
-    masks = [piece for mask in ignored for piece in mask.split(half, 2)] if ignored is not None else [None] * len(pieces)
+    masks = (
+        [piece for mask in ignored for piece in mask.split(half, 2)]
+        if ignored is not None
+        else [None] * len(pieces)
+    )
     sums = []
     for piece, mask in zip(pieces, masks):
         loss = focal_term(piece)
@@ -70,14 +76,18 @@ class _CellFocal(torch.autograd.Function):
     """Focal loss of each cell, summed over the classes; closed form in both directions (gamma = 2)."""
 
     @staticmethod
-    def forward(ctx, *args):  # with all of them named, torch.compile of PyTorch 2.14 miscounts, and leaves ctx out
+    def forward(
+        ctx, *args
+    ):  # with all of them named, torch.compile of PyTorch 2.14 miscounts, and leaves ctx out
         positive, label, ignored, background, *blocks = args
         ctx.num_blocks = len(blocks)
         ctx.save_for_backward(positive, label, *blocks, *ignored)
-        own = at_label(blocks, label)
+        own = gather_class(blocks, label)
         if not ignored:  # else the own class is among them
             background = background - focal_term(own) * positive
-        return torch.lerp(background, focal_term(-own) * positive, ALPHA)  # (1 - alpha) background + alpha positive
+        return torch.lerp(
+            background, focal_term(-own) * positive, ALPHA
+        )  # (1 - alpha) background + alpha positive
 
     @staticmethod
     def backward(ctx, grad):
@@ -87,7 +97,9 @@ class _CellFocal(torch.autograd.Function):
         grads = []
         cells = (part.split(sizes, 1) for part in (label, positive, grad))
         for block, index, where, out, mask in zip(blocks, *cells, ignored):
-            dense = focal_term(block).mul_(2)  # its slope is 2 (1 - p) term + p^3; piece by piece, to keep the temporaries small
+            dense = focal_term(block).mul_(
+                2
+            )  # its slope is 2 (1 - p) term + p^3; piece by piece, to keep the temporaries small
             out = out.unsqueeze(1)
             for x, piece in zip(block.chunk(4, 1), dense.chunk(4, 1)):
                 p = torch.sigmoid(x)
@@ -98,11 +110,15 @@ class _CellFocal(torch.autograd.Function):
             x = block.gather(1, own)
             q = torch.sigmoid(-x)
             at_own = -ALPHA * q.square() * torch.lerp(2 * softplus(-x), torch.ones_like(q), q) * out
-            grads.append(dense.scatter_(1, own, torch.where(where.unsqueeze(1), at_own, dense.gather(1, own))))
+            grads.append(
+                dense.scatter_(
+                    1, own, torch.where(where.unsqueeze(1), at_own, dense.gather(1, own))
+                )
+            )
         return None, None, None, None, *grads
 
 
-def cell_focal(
+def focal_loss(
     blocks: list[Float[Tensor, "B K _"]],
     positive: Bool[Tensor, "B R"],
     label: Int64[Tensor, "B R"],
@@ -129,7 +145,9 @@ def cell_focal(
     return _CellFocal.apply(positive, label, tuple(ignored or ()), background, *blocks)
 
 
-def iou_loss(predicted: Float[Tensor, "*any 4"], target: Float[Tensor, "*any 4"]) -> Float[Tensor, "*any"]:
+def iou_loss(
+    predicted: Float[Tensor, "*any 4"], target: Float[Tensor, "*any 4"]
+) -> Float[Tensor, "*any"]:
     """-ln IoU of boxes at the same place of both, given as edges (`to_edges`), 0..13.8: the IoU is taken as at least 1e-6.
 
     Source: paper, section 3.2 (IoU loss); reference, rule 12.

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..config import Rules
-from .locations import Grid, box_area, fresh
+from .locations import Locations, box_area, fresh
 
 OVERLAP = 0.01  # reference: a cell belongs to a box that covers more than this share of its square
 CROWD_SCALE = 0.5  # reference: grid points in the inner half of a crowd box are left out
@@ -31,7 +31,9 @@ class Slots:
     bottom, each measured outwards, in cells of the slot's level: so one rule serves all four.
     """
 
-    num_effective: int  # the first slots hold the effective boxes' rows, the others the ignoring boxes'
+    num_effective: (
+        int  # the first slots hold the effective boxes' rows, the others the ignoring boxes'
+    )
     level: Int64[Tensor, " T"]
     row: Int32[Tensor, " T"]  # counted from the region's first
     start: Int32[Tensor, " T"]  # the first cell in R of the level's row of that number
@@ -39,11 +41,21 @@ class Slots:
     scale: Float[Tensor, "T 1"]  # sides of the scaled box, in sides of the box
     outward: Float[Tensor, "T 4"]  # from pixels to half the cells, outwards
     shift: Float[Tensor, "4"]  # added to edges before they are rounded to whole cells
-    inner_shift: Float[Tensor, "4"]  # the same for the edges of the full box, inside which an effective cell must stand ...
-    strict: Float[Tensor, "T 4"]  # ... strictly: a cell less at the left and top; no bound for ignoring slots
-    row_shift: Float[Tensor, "T 4"]  # from a whole cell's number back to its outer side; at the top the slot's row
-    bounds: tuple[Float[Tensor, "1 T 4"], Float[Tensor, "1 T 4"]]  # least and greatest edges, where an image fills the tensor
-    entry_slot: Int64[Tensor, " E"]  # entries: every cell that an effective region can have, by slot ...
+    inner_shift: Float[
+        Tensor, "4"
+    ]  # the same for the edges of the full box, inside which an effective cell must stand ...
+    strict: Float[
+        Tensor, "T 4"
+    ]  # ... strictly: a cell less at the left and top; no bound for ignoring slots
+    row_shift: Float[
+        Tensor, "T 4"
+    ]  # from a whole cell's number back to its outer side; at the top the slot's row
+    bounds: tuple[
+        Float[Tensor, "1 T 4"], Float[Tensor, "1 T 4"]
+    ]  # least and greatest edges, where an image fills the tensor
+    entry_slot: Int64[
+        Tensor, " E"
+    ]  # entries: every cell that an effective region can have, by slot ...
     entry_column: Int64[Tensor, "E 1"]  # ... and column, counted from the run's first
 
     @property
@@ -65,7 +77,7 @@ class Runs:
     length: Int32[Tensor, "N T"]
 
 
-def make_slots(grid: Grid, effective_scale: float, rules: Rules, like: Tensor) -> Slots:
+def make_slots(grid: Locations, effective_scale: float, rules: Rules, like: Tensor) -> Slots:
     """The row slots of one input size; made once."""
     make = _slots.__wrapped__ if fresh(like) else _slots
     return make(grid.shapes, grid.strides, effective_scale, rules, like.device)
@@ -90,8 +102,10 @@ def _slots(shapes, strides, effective_scale: float, rules: Rules, device: torch.
     scale, stride = torch.tensor([entry[4:] for entry in table], device=device).split(1, 1)
     entry_slot, entry_column = torch.tensor(entries, device=device).split(1, 1)
     inwards = torch.tensor([1.0, 1.0, -1.0, -1.0], device=device)
-    shift = inwards * (rules.cell_center - 0.5 if rules.cells == "overlap" else 0.0)
-    strict = (inwards + 1) * -0.5 + torch.where(torch.arange(len(table), device=device) < num_effective, 0.0, torch.inf)[:, None]
+    shift = inwards * (rules.cell_center - 0.5 if rules.region_rounding == "overlap" else 0.0)
+    strict = (inwards + 1) * -0.5 + torch.where(
+        torch.arange(len(table), device=device) < num_effective, 0.0, torch.inf
+    )[:, None]
     row_shift = shift + row[:, None] * torch.tensor([0.0, 1.0, 0.0, 0.0], device=device)
     full = torch.tensor([[[w, h] for h, w in shapes]], device=device)
     return Slots(
@@ -100,15 +114,21 @@ def _slots(shapes, strides, effective_scale: float, rules: Rules, device: torch.
     )  # fmt: skip
 
 
-def edge_bounds(extent: Int64[Tensor, "N L 2"], level: Int64[Tensor, " T"], rules: Rules) -> tuple[Tensor, Tensor]:
+def edge_bounds(
+    extent: Int64[Tensor, "N L 2"], level: Int64[Tensor, " T"], rules: Rules
+) -> tuple[Tensor, Tensor]:
     """Least and greatest edges (N, T, 4) of regions that stay in images of `extent` columns and rows at each level."""
     limit = extent[:, level].float()
     none = torch.zeros_like(limit)
-    least = 1 if rules.cells == "floor_ceil" else 0  # a region keeps this many columns and rows
+    least = (
+        1 if rules.region_rounding == "floor_ceil" else 0
+    )  # a region keeps this many columns and rows
     return torch.cat([least - limit, none], 2), torch.cat([none, limit], 2)
 
 
-def find_runs(boxes: Float[Tensor, "N 4"], extent: Int64[Tensor, "N L 2"] | None, rules: Rules, slots: Slots) -> Runs:
+def find_runs(
+    boxes: Float[Tensor, "N 4"], extent: Int64[Tensor, "N L 2"] | None, rules: Rules, slots: Slots
+) -> Runs:
     """The runs of the effective and ignoring regions of each instance at each level.
 
     Scaled box: same centre, sides * epsilon_e (or epsilon_i), divided by the stride: the level's own cells.
@@ -123,28 +143,38 @@ def find_runs(boxes: Float[Tensor, "N 4"], extent: Int64[Tensor, "N L 2"] | None
 
     Source: paper, section 3.2 (ground truth); reference, rules 5 and 6.
     """
-    half = boxes.unsqueeze(1) * slots.outward  # the edges of the full box, halved: N T 4, like all that follow
+    half = (
+        boxes.unsqueeze(1) * slots.outward
+    )  # the edges of the full box, halved: N T 4, like all that follow
     opposite = half.roll(2, 2)
-    edges = (half - opposite) + (half + opposite) * slots.scale  # of the scaled box: middle + half a side * scale
+    edges = (half - opposite) + (
+        half + opposite
+    ) * slots.scale  # of the scaled box: middle + half a side * scale
     cells = (edges + slots.shift).ceil()
-    if rules.cells == "overlap":
+    if rules.region_rounding == "overlap":
         cells = cells.minimum(slots.inner_shift.add(half, alpha=2).ceil() + slots.strict)
     lower, upper = slots.bounds if extent is None else edge_bounds(extent, slots.level, rules)
     cells = cells.clamp(lower, upper).int()
     left, top, right, bottom = cells.unbind(2)
     length, rows = left + right, top + bottom
     start = torch.addcmul(slots.start, top, slots.width, value=-1) - left
-    if rules.cells == "floor_ceil":
+    if rules.region_rounding == "floor_ceil":
         return _only(rows.clamp(min=1) > slots.row, start, length.clamp(min=1))
     # The share of the first and last column's, and of the row's squares that the box covers. Columns between are covered whole.
     side = cells - slots.row_shift
     covered = torch.minimum(side, edges) + torch.minimum(1 - side, edges.roll(2, 2))
     first, row, last, _ = covered.unbind(2)
     thin = torch.stack([first, last]) * row <= OVERLAP
-    return _only((rows > slots.row) & (row > OVERLAP), start + thin[0], (length - thin.sum(0, dtype=torch.int32)).clamp(min=0))
+    return _only(
+        (rows > slots.row) & (row > OVERLAP),
+        start + thin[0],
+        (length - thin.sum(0, dtype=torch.int32)).clamp(min=0),
+    )
 
 
-def _only(there: Bool[Tensor, "N T"], start: Int32[Tensor, "N T"], length: Int32[Tensor, "N T"]) -> Runs:
+def _only(
+    there: Bool[Tensor, "N T"], start: Int32[Tensor, "N T"], length: Int32[Tensor, "N T"]
+) -> Runs:
     return Runs(start * there, length * there)
 
 
@@ -154,7 +184,12 @@ def with_none(values: Tensor, none: float) -> Tensor:
 
 
 def own_cells(
-    boxes: Float[Tensor, "N 4"], image: Int64[Tensor, " N"], runs: Runs, slots: Slots, batch: int, num_cells: int
+    boxes: Float[Tensor, "N 4"],
+    image: Int64[Tensor, " N"],
+    runs: Runs,
+    slots: Slots,
+    batch: int,
+    num_cells: int,
 ) -> Int64[Tensor, "B R"]:
     """The instance that owns each cell of each image: 1 + its index in `N`, or 0 for none.
 
@@ -168,18 +203,31 @@ def own_cells(
 
     Source: paper, section 3.2 ("the smaller instance has a higher priority"); reference, rule 7.
     """
-    order = with_none(box_area(boxes), torch.inf).argsort(descending=True, stable=True)  # owners; no instance, 0, comes first
+    order = with_none(box_area(boxes), torch.inf).argsort(
+        descending=True, stable=True
+    )  # owners; no instance, 0, comes first
     rank = order.argsort()[1:]  # each instance's place in that order
     # Every cell that the regions can have (E N), in B x R; rank 0 for those beyond a run's end.
-    cell = (runs.start.mT.index_select(0, slots.entry_slot) + slots.entry_column).add(image, alpha=num_cells)
-    rank = rank.masked_fill(slots.entry_column >= runs.length.mT.index_select(0, slots.entry_slot), 0)
-    best = rank.new_zeros((batch + 1) * num_cells)  # with room for what lies beyond a run's end in the last image
+    cell = (runs.start.mT.index_select(0, slots.entry_slot) + slots.entry_column).add(
+        image, alpha=num_cells
+    )
+    rank = rank.masked_fill(
+        slots.entry_column >= runs.length.mT.index_select(0, slots.entry_slot), 0
+    )
+    best = rank.new_zeros(
+        (batch + 1) * num_cells
+    )  # with room for what lies beyond a run's end in the last image
     best.scatter_reduce_(0, cell.flatten(), rank.flatten(), "amax")
     return order[best[: batch * num_cells]].view(batch, num_cells)
 
 
 def count_regions(
-    runs: Runs, part: slice, active: Bool[Tensor, "N T"] | None, plane: Int64[Tensor, " N"], planes: int, num_cells: int
+    runs: Runs,
+    part: slice,
+    active: Bool[Tensor, "N T"] | None,
+    plane: Int64[Tensor, " N"],
+    planes: int,
+    num_cells: int,
 ) -> Int[Tensor, "P R"]:
     """How many regions lie over each cell of `planes` maps, int16; instance n is drawn into map `plane[n]`.
 
@@ -198,12 +246,22 @@ def count_regions(
     return steps.cumsum_(0)[:-2].view(planes, num_cells)
 
 
-def crowd_cells(crowds: Float[Tensor, "M 4"], image: Int64[Tensor, " M"], batch: int, grid: Grid) -> Bool[Tensor, "B R"]:
+def crowd_cells(
+    crowds: Float[Tensor, "M 4"], image: Int64[Tensor, " M"], batch: int, grid: Locations
+) -> Bool[Tensor, "B R"]:
     """Cells that stand strictly inside the inner half (sides * 0.5) of a crowd box: neither positive nor negative.
 
     Source: reference, rule 8. The paper says nothing of crowds; both conventions use this rule.
     """
-    center, half = (crowds[:, :2] + crowds[:, 2:]) * 0.5, (crowds[:, 2:] - crowds[:, :2]) * 0.5 * CROWD_SCALE
+    center, half = (
+        (crowds[:, :2] + crowds[:, 2:]) * 0.5,
+        (crowds[:, 2:] - crowds[:, :2]) * 0.5 * CROWD_SCALE,
+    )
     x_y = grid.centers
     inside = ((x_y > (center - half)[:, None]) & (x_y < (center + half)[:, None])).all(2)
-    return torch.zeros(batch, grid.num_cells, dtype=torch.int64, device=x_y.device).index_add_(0, image, inside.long()) > 0
+    return (
+        torch.zeros(batch, grid.num_cells, dtype=torch.int64, device=x_y.device).index_add_(
+            0, image, inside.long()
+        )
+        > 0
+    )

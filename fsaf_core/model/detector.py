@@ -16,11 +16,11 @@ from ..config import FSAFError, ModelConfig
 from ..data.images import as_rgb, load_image
 from ..data.transforms import resize
 from ..method import assignment as af
-from ..method.locations import Grid, decode, make_grid
+from ..method.locations import Locations, decode, pyramid_locations
 from ..method.regions import make_slots
 from .anchor_branch import AnchorBased
 from .network import Network
-from .structures import Batch, HeadOutputs, Instances, check_images, pack_targets
+from .structures import GroundTruth, HeadOutputs, ImageBatch, check_images, pack_ground_truth
 
 
 class Detector(nn.Module):
@@ -33,10 +33,18 @@ class Detector(nn.Module):
         super().__init__()
         self.config = config
         self.network = Network(config, AnchorBased.per_cell, pretrained_backbone)
-        self.anchor_based = AnchorBased(config.strides, config.anchor_scale) if config.branches != "anchor_free" else None
+        self.anchor_based = (
+            AnchorBased(config.strides, config.anchor_scale)
+            if config.branches != "anchor_free"
+            else None
+        )
         self.sync_normalizer = False  # divide by the mean of all processes' positives
-        self.register_buffer("mean", 255 * torch.tensor(config.image_mean)[:, None, None], persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(config.image_std)[:, None, None], persistent=False)
+        self.register_buffer(
+            "mean", 255 * torch.tensor(config.image_mean)[:, None, None], persistent=False
+        )
+        self.register_buffer(
+            "std", 255 * torch.tensor(config.image_std)[:, None, None], persistent=False
+        )
 
     def forward(
         self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None
@@ -54,7 +62,7 @@ class Detector(nn.Module):
 
         Raises:
             FSAFError: "the detector is in training mode and got no targets: ..."; "2 images came with 1 targets: ..."; as
-                `inputs.check_images` and `inputs.pack_targets`.
+                `inputs.check_images` and `inputs.pack_ground_truth`.
 
         Source: paper, section 3.4 (joint training and inference).
         """
@@ -63,13 +71,19 @@ class Detector(nn.Module):
         if not self.training:
             return self.postprocess(outputs, batch.sizes)
         if targets is None:
-            raise FSAFError("the detector is in training mode and got no targets: pass them, or call .eval() first.")
+            raise FSAFError(
+                "the detector is in training mode and got no targets: pass them, or call .eval() first."
+            )
         if len(targets) != len(images):
-            raise FSAFError(f"{len(images)} images came with {len(targets)} targets: give a dict for each image, empty ones too.")
-        instances = pack_targets(targets, batch.tensor.device, self.config.num_classes, batch.sizes)
+            raise FSAFError(
+                f"{len(images)} images came with {len(targets)} targets: give a dict for each image, empty ones too."
+            )
+        instances = pack_ground_truth(
+            targets, batch.tensor.device, self.config.num_classes, batch.sizes
+        )
         return self.losses(outputs, self.assign(outputs, instances, batch.sizes), instances)
 
-    def preprocess(self, images: Sequence[Tensor]) -> Batch:
+    def preprocess(self, images: Sequence[Tensor]) -> ImageBatch:
         """Normalises, then pads with zeros to a common size, a multiple of `size_divisor`.
 
         Args:
@@ -89,7 +103,7 @@ class Detector(nn.Module):
             whole, image = image.dtype == torch.uint8, image.to(self.mean.device).float()
             image = image if whole else image * 255
             padded.append(F.pad((image - self.mean) / self.std, (0, width - w, 0, height - h)))
-        return Batch(torch.stack(padded).to(self.mean.dtype), sizes)
+        return ImageBatch(torch.stack(padded).to(self.mean.dtype), sizes)
 
     def head_outputs(self, tensor: Float[Tensor, "B 3 H W"]) -> HeadOutputs:
         """Body, pyramid, towers, outputs.
@@ -105,7 +119,7 @@ class Detector(nn.Module):
     def assign(
         self,
         outputs: HeadOutputs,
-        targets: list[dict[str, Tensor]] | Instances,
+        targets: list[dict[str, Tensor]] | GroundTruth,
         sizes: list[tuple[int, int]] | None = None,
     ) -> af.Assignment | None:
         """Which level and which cells learn each instance; None without an anchor-free branch.
@@ -116,17 +130,25 @@ class Detector(nn.Module):
             sizes: height, width of each image before padding; None: every image fills the tensor.
 
         Raises:
-            FSAFError: as `inputs.pack_targets`.
+            FSAFError: as `inputs.pack_ground_truth`.
         """
         if not outputs.cls_logits:
             return None
-        instances, grid = self._packed(targets, outputs.cls_logits[0]), self._grid(outputs.cls_logits)
-        slots = make_slots(grid, self.config.effective_scale, self.config.rules, outputs.cls_logits[0])
+        instances, grid = (
+            self._packed(targets, outputs.cls_logits[0]),
+            self._grid(outputs.cls_logits),
+        )
+        slots = make_slots(
+            grid, self.config.effective_scale, self.config.rules, outputs.cls_logits[0]
+        )
         extent, valid = self._extent(grid, sizes, outputs.cls_logits[0])
         return af.assign(outputs, instances, extent, valid, grid, slots, self.config)
 
     def losses(
-        self, outputs: HeadOutputs, assignment: af.Assignment | None, targets: list[dict[str, Tensor]] | Instances
+        self,
+        outputs: HeadOutputs,
+        assignment: af.Assignment | None,
+        targets: list[dict[str, Tensor]] | GroundTruth,
     ) -> dict[str, Float[Tensor, ""]]:
         """The named losses of an assignment, scalars as `forward` gives them; differentiable in `outputs`.
 
@@ -140,32 +162,47 @@ class Detector(nn.Module):
             normalizer = af.loss_normalizer(assignment, self.config, self.sync_normalizer)
             losses.update(af.anchor_free_losses(outputs, assignment, normalizer, self.config))
         if self.anchor_based is not None:
-            instances, size = self._packed(targets, outputs.ab_cls[0]), self._input_size(outputs.ab_cls)
-            losses.update(self.anchor_based.losses(outputs.ab_cls, outputs.ab_box, instances, *size, self.sync_normalizer))
+            instances, size = (
+                self._packed(targets, outputs.ab_cls[0]),
+                self._input_size(outputs.ab_cls),
+            )
+            losses.update(
+                self.anchor_based.losses(
+                    outputs.ab_cls, outputs.ab_box, instances, *size, self.sync_normalizer
+                )
+            )
         return losses
 
-    def _packed(self, targets: list[dict[str, Tensor]] | Instances, like: Tensor) -> Instances:
-        if isinstance(targets, Instances):
+    def _packed(self, targets: list[dict[str, Tensor]] | GroundTruth, like: Tensor) -> GroundTruth:
+        if isinstance(targets, GroundTruth):
             return targets
-        return pack_targets(targets, like.device, self.config.num_classes)
+        return pack_ground_truth(targets, like.device, self.config.num_classes)
 
-    def _grid(self, maps: list[Tensor]) -> Grid:
+    def _grid(self, maps: list[Tensor]) -> Locations:
         shapes = tuple((int(m.shape[-2]), int(m.shape[-1])) for m in maps)
-        return make_grid(shapes, self.config.strides, self.config.rules.cell_center, maps[0])
+        return pyramid_locations(
+            shapes, self.config.strides, self.config.rules.cell_center, maps[0]
+        )
 
     def _input_size(self, maps: list[Tensor]) -> tuple[int, int]:
         height, width = (side * self.config.strides[0] for side in maps[0].shape[-2:])
         return height, width
 
     def _extent(
-        self, grid: Grid, sizes: list[tuple[int, int]] | None, like: Tensor
+        self, grid: Locations, sizes: list[tuple[int, int]] | None, like: Tensor
     ) -> tuple[Int64[Tensor, "B L 2"] | None, Tensor | None]:
         """Columns and rows of each image, padded by itself to `size_divisor`, at each level; cells inside it. None: all."""
         if sizes is None:
             return None, None
-        own = [[-(-side // self.config.size_divisor) * self.config.size_divisor for side in size] for size in sizes]
+        own = [
+            [-(-side // self.config.size_divisor) * self.config.size_divisor for side in size]
+            for size in sizes
+        ]
         extent = [
-            [[min(-(-w // s), columns), min(-(-h // s), rows)] for s, (rows, columns) in zip(grid.strides, grid.shapes)]
+            [
+                [min(-(-w // s), columns), min(-(-h // s), rows)]
+                for s, (rows, columns) in zip(grid.strides, grid.shapes)
+            ]
             for h, w in own
         ]
         if extent == [[[w, h] for h, w in grid.shapes]] * len(like):
@@ -175,7 +212,10 @@ class Detector(nn.Module):
 
     @torch.no_grad()
     def postprocess(
-        self, outputs: HeadOutputs, sizes: list[tuple[int, int]], scales: list[tuple[float, float]] | None = None
+        self,
+        outputs: HeadOutputs,
+        sizes: list[tuple[int, int]],
+        scales: list[tuple[float, float]] | None = None,
     ) -> list[dict[str, Tensor]]:
         """Detections of each image: threshold, best candidates of each level, decode, clip, class-wise NMS, the best 100.
 
@@ -202,11 +242,15 @@ class Detector(nn.Module):
                 boxes = boxes / boxes.new_tensor(scales[index] * 2)
             solid = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
             boxes, scores, labels = boxes[solid], scores[solid], labels[solid]
-            keep = batched_nms(boxes, scores, labels, self.config.nms_thresh)[: self.config.detections_per_img]
+            keep = batched_nms(boxes, scores, labels, self.config.nms_thresh)[
+                : self.config.detections_per_img
+            ]
             found.append({"boxes": boxes[keep], "scores": scores[keep], "labels": labels[keep]})
         return found
 
-    def candidates(self, outputs: HeadOutputs) -> Iterator[list[tuple[Float[Tensor, "A K"], Float[Tensor, "A 4"]]]]:
+    def candidates(
+        self, outputs: HeadOutputs
+    ) -> Iterator[list[tuple[Float[Tensor, "A K"], Float[Tensor, "A 4"]]]]:
         """For each image, level by level, the class logits and decoded boxes of its cells, then of its anchors.
 
         Boxes are x1 y1 x2 y2 in pixels of the input tensor, not clipped; no score is too low.
@@ -216,20 +260,28 @@ class Detector(nn.Module):
             anchors = self.anchor_based.anchors(outputs.ab_cls, *self._input_size(outputs.ab_cls))
         for index in range(len((outputs.cls_logits or outputs.ab_cls)[0])):
             parts = []
-            for start, size, logits, offsets in zip(grid.starts, grid.sizes, outputs.cls_logits, outputs.box_offsets):
+            for start, size, logits, offsets in zip(
+                grid.starts, grid.sizes, outputs.cls_logits, outputs.box_offsets
+            ):
                 distance = offsets[index].flatten(1).mT.float()
                 cells = slice(start, start + size)
-                boxes = decode(distance, grid.centers[cells], config.offset_normalizer * grid.stride[cells])
+                boxes = decode(
+                    distance, grid.centers[cells], config.offset_normalizer * grid.stride[cells]
+                )
                 parts.append((logits[index].permute(1, 2, 0).flatten(0, 1).float(), boxes))
             if self.anchor_based is not None:
                 for cls, box, own in zip(outputs.ab_cls, outputs.ab_box, anchors):
-                    parts.append(self.anchor_based.candidates(cls[index].float(), box[index].float(), own))
+                    parts.append(
+                        self.anchor_based.candidates(cls[index].float(), box[index].float(), own)
+                    )
             yield parts
 
     def _best(self, logits: Float[Tensor, "A K"]) -> tuple[Tensor, Tensor, Tensor]:
         """Cell, score and label of the candidates of one level: above the threshold and among the best `topk_candidates`."""
         scores = logits.sigmoid()
-        if self.config.rules.topk == "cells":  # paper: the best cells by their best class, with all their classes
+        if (
+            self.config.rules.topk == "cells"
+        ):  # paper: the best cells by their best class, with all their classes
             best = scores.amax(1)
             cells = best.topk(min(self.config.topk_candidates, len(best))).indices
             cell, label = torch.nonzero(scores[cells] > self.config.score_thresh, as_tuple=True)
@@ -259,7 +311,9 @@ class Detector(nn.Module):
             source = Image.fromarray(source) if isinstance(source, np.ndarray) else source
             picture = as_rgb(source) if isinstance(source, Image.Image) else load_image(source)
         except (TypeError, ValueError) as error:
-            raise FSAFError(f"no picture was given ({error}): give a path, a PIL image or an array, uint8 (H, W, 3).") from None
+            raise FSAFError(
+                f"no picture was given ({error}): give a path, a PIL image or an array, uint8 (H, W, 3)."
+            ) from None
         image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
         small = resize(image, self.config.short_side, self.config.long_side)
         was_training = self.training
@@ -270,7 +324,10 @@ class Detector(nn.Module):
             found = self.postprocess(self.head_outputs(batch.tensor), batch.sizes, [scale])[0]
         finally:
             self.train(was_training)
-        return {**found, "names": [self.config.class_names[label] for label in found["labels"].tolist()]}
+        return {
+            **found,
+            "names": [self.config.class_names[label] for label in found["labels"].tolist()],
+        }
 
 
 def build_detector(config: ModelConfig, pretrained_backbone: bool = False) -> Detector:
@@ -284,5 +341,7 @@ def build_detector(config: ModelConfig, pretrained_backbone: bool = False) -> De
         FSAFError: "give a ModelConfig, such as presets.get('tiny').model, not a Config."
     """
     if not isinstance(config, ModelConfig):
-        raise FSAFError(f"give a ModelConfig, such as presets.get('tiny').model, not a {type(config).__name__}.")
+        raise FSAFError(
+            f"give a ModelConfig, such as presets.get('tiny').model, not a {type(config).__name__}."
+        )
     return Detector(config, pretrained_backbone)

@@ -1,6 +1,5 @@
 """The feature pyramid: levels P3..P7 of C3..C5."""
 
-
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,12 +14,17 @@ class FeaturePyramid(nn.Module):
     Source: paper, section 3.1; reference, rule 15. torchvision's `LastLevelP6P7` applies a ReLU before P7.
     """
 
-    def __init__(self, in_channels: tuple[int, int, int], channels: int, first_level: int, last_level: int) -> None:
+    def __init__(
+        self, in_channels: tuple[int, int, int], channels: int, first_level: int, last_level: int
+    ) -> None:
         super().__init__()
         used = in_channels[max(first_level - 3, 0) :]
         self.skip = len(in_channels) - len(used)
         self.lateral = nn.ModuleList(nn.Conv2d(cin, channels, 1) for cin in used)
-        extra = [nn.Conv2d(in_channels[-1] if level == 6 else channels, channels, 3, 2, 1) for level in range(6, last_level + 1)]
+        extra = [
+            nn.Conv2d(in_channels[-1] if level == 6 else channels, channels, 3, 2, 1)
+            for level in range(6, last_level + 1)
+        ]
         self.output = nn.ModuleList([nn.Conv2d(channels, channels, 3, 1, 1) for _ in used] + extra)
         for parameter in self.parameters():
             nn.init.xavier_uniform_(parameter) if parameter.ndim > 1 else nn.init.zeros_(parameter)

@@ -14,7 +14,9 @@ def tower(channels: int, depth: int, norm: str) -> nn.Sequential:
     layers: list[nn.Module] = []
     for _ in range(depth):
         conv = nn.Conv2d(channels, channels, 3, 1, 1, bias=norm == "none")
-        nn.init.normal_(conv.weight, std=0.01) if norm == "none" else nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+        nn.init.normal_(conv.weight, std=0.01) if norm == "none" else nn.init.kaiming_normal_(
+            conv.weight, nonlinearity="relu"
+        )
         if conv.bias is not None:
             nn.init.zeros_(conv.bias)
         layers += [conv] if norm == "none" else [conv, nn.GroupNorm(8, channels)]
@@ -52,7 +54,9 @@ class Head(nn.Module):
             self.ab_cls = output_conv(channels, anchors_per_cell * classes, prior_bias)
             self.ab_box = output_conv(channels, anchors_per_cell * 4, 0.0)
 
-    def forward(self, levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+    def forward(
+        self, levels: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
         """The outputs of each level; empty lists without the branch.
 
         Returns:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..config import ModelConfig
-from .backbone import body_features, make_body
+from .backbone import backbone_features, build_backbone
 from .fpn import FeaturePyramid
 from .head import Head
 
@@ -16,11 +16,13 @@ from .head import Head
 class Network(nn.Module):
     """Normalised images to the heads' outputs."""
 
-    backbone: Any  # a torchvision ResNet, or TinyBody, which has the names of one
+    backbone: Any  # a torchvision ResNet, or TinyBackbone, which has the names of one
 
-    def __init__(self, config: ModelConfig, anchors_per_cell: int = 9, pretrained_backbone: bool = False) -> None:
+    def __init__(
+        self, config: ModelConfig, anchors_per_cell: int = 9, pretrained_backbone: bool = False
+    ) -> None:
         super().__init__()
-        self.backbone, channels = make_body(config, pretrained_backbone)
+        self.backbone, channels = build_backbone(config, pretrained_backbone)
         self.neck = FeaturePyramid(channels, config.channels, config.first_level, config.last_level)
         self.head = Head(config, anchors_per_cell)
         self.frozen_stages = config.frozen_stages
@@ -45,9 +47,11 @@ class Network(nn.Module):
 
     def features(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """C3, C4, C5: strides 8, 16, 32."""
-        return body_features(self.backbone, images)
+        return backbone_features(self.backbone, images)
 
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+    def forward(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
         """See `Head.forward`."""
         return self.head(self.neck(self.features(images)))
 
@@ -56,8 +60,15 @@ def fold_norms(network: Network) -> Network:
     """A copy for inference: each batch norm of the body folded into the convolution before it. Equal outputs to about 1e-5."""
     network = copy.deepcopy(network).eval()
     for module in network.backbone.modules():
-        for conv, norm in (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1")):  # the last: of a downsampling
+        for conv, norm in (
+            ("conv1", "bn1"),
+            ("conv2", "bn2"),
+            ("conv3", "bn3"),
+            ("0", "1"),
+        ):  # the last: of a downsampling
             if isinstance(getattr(module, norm, None), nn.BatchNorm2d):
-                setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm)))
+                setattr(
+                    module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm))
+                )
                 setattr(module, norm, nn.Identity())
     return network

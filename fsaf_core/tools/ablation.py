@@ -41,7 +41,10 @@ def ablation(out: Path, rows: Sequence[str], seeds: int, steps: int | None, base
             for name, values in figures[row].items():
                 values.append(100 * metrics[name])
             print(f"{row}, seed {seed}: AP {100 * metrics['AP']:.1f}", flush=True)
-    write_atomically(out / "ablation.json", json.dumps({"steps": steps, "seeds": seeds, "rows": figures}, indent=1))
+    write_atomically(
+        out / "ablation.json",
+        json.dumps({"steps": steps, "seeds": seeds, "rows": figures}, indent=1),
+    )
     text = ablation_table(figures, steps)
     write_atomically(out / "ablation.md", text + "\n")
     return text
@@ -50,7 +53,10 @@ def ablation(out: Path, rows: Sequence[str], seeds: int, steps: int | None, base
 def ablation_table(figures: dict[str, dict[str, list[float]]], steps: int) -> str:
     """Markdown: mean and standard deviation over seeds; mean paired difference to the first row, 95 % bootstrap interval."""
     first = next(iter(figures))
-    lines = [f"| row ({steps} steps) | seeds | AP | AP50 | AP minus {first}'s, paired |", "|---|---|---|---|---|"]
+    lines = [
+        f"| row ({steps} steps) | seeds | AP | AP50 | AP minus {first}'s, paired |",
+        "|---|---|---|---|---|",
+    ]
     reference = np.array(figures[first]["AP"])
     for row, values in figures.items():
         ap, ap50 = np.array(values["AP"]), np.array(values["AP50"])
@@ -59,7 +65,9 @@ def ablation_table(figures: dict[str, dict[str, list[float]]], steps: int) -> st
         if row != first:
             low, high = bootstrap_interval(ap - reference)
             difference = f"{(ap - reference).mean():+.1f} [{low:+.1f}, {high:+.1f}]"
-        lines.append(f"| {row} | {len(ap)} | {ap.mean():.1f}{spread} | {ap50.mean():.1f} | {difference} |")
+        lines.append(
+            f"| {row} | {len(ap)} | {ap.mean():.1f}{spread} | {ap50.mean():.1f} | {difference} |"
+        )
     return "\n".join(lines)
 
 

@@ -9,11 +9,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 # What makes the host wait for the device: a value is read, or a shape depends on one.
-SYNCS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equal", "is_nonzero", "_assert_async", "bincount")
+SYNCS = (
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "unique",
+    "equal",
+    "is_nonzero",
+    "_assert_async",
+    "bincount",
+)
 SYNCS += ("_unique2", "unique_dim", "unique_consecutive")
 
 
-class Tally(TorchDispatchMode):
+class OpCounter(TorchDispatchMode):
     """Counts operations (views, which compute nothing, aside), host syncs, and the bytes of new tensors that live at one time."""
 
     def __init__(self) -> None:

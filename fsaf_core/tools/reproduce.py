@@ -31,12 +31,18 @@ def checkpoint(row: str, folder: Path, host: str) -> Path:
     Raises:
         FSAFError: "cannot reach HOST ...".
     """
-    place = presets.ROWS[row].checkpoint
+    place = presets.PRESETS[row].checkpoint
     path = folder / Path(place).name
-    return path if path.exists() else fetch(f"{host}/{place}", path, sha256=path.stem.rsplit("-", 1)[1])
+    return (
+        path
+        if path.exists()
+        else fetch(f"{host}/{place}", path, sha256=path.stem.rsplit("-", 1)[1])
+    )
 
 
-def measure(detector: Detector, row: str, data: DataConfig, device: torch.device) -> dict[str, float | None]:
+def measure(
+    detector: Detector, row: str, data: DataConfig, device: torch.device
+) -> dict[str, float | None]:
     """AP on the validation set; images a second; on CUDA memory and seconds of a training step of 2 images.
 
     Args:
@@ -54,8 +60,13 @@ def measure(detector: Detector, row: str, data: DataConfig, device: torch.device
     dataset = open_dataset(data, "val")
     loader = Loader(dataset, config, training=False)
     record = evaluate(detector, loader, thorough=False)
-    result: dict[str, float | None] = {"AP": 100 * record.metrics["AP"], "fps": _speed(detector, loader)}
-    result["memory"], result["seconds"] = _training(detector, loader) if device.type == "cuda" else (None, None)
+    result: dict[str, float | None] = {
+        "AP": 100 * record.metrics["AP"],
+        "fps": _speed(detector, loader),
+    }
+    result["memory"], result["seconds"] = (
+        _training(detector, loader) if device.type == "cuda" else (None, None)
+    )
     return result
 
 
@@ -82,7 +93,9 @@ def _training(detector: Detector, loader: Loader) -> tuple[float, float]:
         if step == STEPS:
             torch.cuda.synchronize()
             began = time.perf_counter()
-        losses = detector([image.to(detector.mean.device) for image in batch.images[:2]], batch.targets[:2])
+        losses = detector(
+            [image.to(detector.mean.device) for image in batch.images[:2]], batch.targets[:2]
+        )
         torch.stack([*losses.values()]).sum().backward()
         clip_gradients(optimizer, loader.config.train.clip_norm)
         optimizer.step()
@@ -91,7 +104,14 @@ def _training(detector: Detector, loader: Loader) -> tuple[float, float]:
     return torch.cuda.max_memory_allocated() / 1e9, (time.perf_counter() - began) / STEPS
 
 
-def reproduce(out: Path, checkpoints: Path, data: DataConfig, rows: Sequence[str], device: torch.device, host: str = HOST) -> str:
+def reproduce(
+    out: Path,
+    checkpoints: Path,
+    data: DataConfig,
+    rows: Sequence[str],
+    device: torch.device,
+    host: str = HOST,
+) -> str:
     """Measures each row that has not been yet, and writes and returns the table.
 
     Args:
@@ -118,10 +138,19 @@ def table(out: Path, device: torch.device) -> str:
     lines = ["| row | box AP | train mem GB | s/iter | images/s |", "|---|---|---|---|---|"]
     name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
     for row, (memory, seconds, fps) in PUBLISHED.items():
-        lines.append(f"| {row}, published | {presets.ROWS[row].ap:.1f} | {memory:.2f} | {seconds:.2f} | {fps:.1f} |")
+        lines.append(
+            f"| {row}, published | {presets.PRESETS[row].ap:.1f} | {memory:.2f} | {seconds:.2f} | {fps:.1f} |"
+        )
         path = out / f"{row}.json"
         mine = json.loads(path.read_text()) if path.exists() else {}
-        figures = [(mine.get("AP"), 1), (mine.get("memory"), 2), (mine.get("seconds"), 2), (mine.get("fps"), 1)]
-        shown = ["not measured" if value is None else f"{value:.{digits}f}" for value, digits in figures]
+        figures = [
+            (mine.get("AP"), 1),
+            (mine.get("memory"), 2),
+            (mine.get("seconds"), 2),
+            (mine.get("fps"), 1),
+        ]
+        shown = [
+            "not measured" if value is None else f"{value:.{digits}f}" for value, digits in figures
+        ]
         lines.append(f"| {row}, here ({name}) | {' | '.join(shown)} |")
     return "\n".join(lines)

@@ -13,7 +13,7 @@ from ..config import FSAFError
 
 
 @dataclass(frozen=True)
-class World:
+class DistributedContext:
     """This process's place among those that train together; alone unless torchrun started it."""
 
     rank: int = 0
@@ -21,7 +21,7 @@ class World:
     device: torch.device = torch.device("cpu")
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process is the one that writes and prints."""
         return self.rank == 0
 
@@ -31,7 +31,7 @@ class World:
             dist.all_reduce(tensor)
         return tensor
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Returns when every process has come here."""
         if self.size > 1:
             self.sum(torch.zeros(1, device=self.device))
@@ -50,15 +50,19 @@ def device_of(name: str) -> torch.device:
         raise FSAFError(f"{name!r} is no device: take auto, cuda, mps or cpu.")
     device = torch.device(name)
     if (device.type == "cuda" and not cuda) or (device.type == "mps" and not mps):
-        raise FSAFError(f"There is no {device.type.upper()} device here: take --device cpu or auto.")
+        raise FSAFError(
+            f"There is no {device.type.upper()} device here: take --device cpu or auto."
+        )
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     if device.type == "cuda" and device.index >= torch.cuda.device_count():
-        raise FSAFError(f"There is no device {device} here, only {torch.cuda.device_count()}: give torchrun as many processes.")
+        raise FSAFError(
+            f"There is no device {device} here, only {torch.cuda.device_count()}: give torchrun as many processes."
+        )
     return device
 
 
-def join(device: str) -> World:
+def init(device: str) -> DistributedContext:
     """Meets the other processes that torchrun started (gloo on CPU, nccl on CUDA) and says which of them this one is.
 
     Raises:
@@ -68,24 +72,28 @@ def join(device: str) -> World:
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if size == 1:
-        return World(device=chosen)
+        return DistributedContext(device=chosen)
     if chosen.type == "mps":
-        raise FSAFError("Several processes cannot share an MPS device: take --device cpu, or one process.")
+        raise FSAFError(
+            "Several processes cannot share an MPS device: take --device cpu, or one process."
+        )
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-    return World(dist.get_rank(), size, chosen)
+    return DistributedContext(dist.get_rank(), size, chosen)
 
 
-def leave() -> None:
+def destroy() -> None:
     """Parts from the other processes."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
-def world_mean(sync: bool, count: Tensor, *others: Tensor | float) -> tuple[Any, ...]:
+def all_reduce_mean(sync: bool, count: Tensor, *others: Tensor | float) -> tuple[Any, ...]:
     """Each count's mean over all processes, and what one is then: 1 / their number. Without `sync` the counts, and 1."""
     if not (sync and dist.is_initialized()):
         return count, *others, 1.0
-    sums = torch.stack([torch.as_tensor(one, dtype=torch.float32, device=count.device) for one in (count, *others)])
+    sums = torch.stack(
+        [torch.as_tensor(one, dtype=torch.float32, device=count.device) for one in (count, *others)]
+    )
     dist.all_reduce(sums)
     one = 1 / dist.get_world_size()
     return *(sums * one).unbind(), one

@@ -23,7 +23,9 @@ def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> Non
     """
     path = Path(path)
     payload = payload.encode() if isinstance(payload, str) else payload
-    temporary = path.with_name(f".{path.name}.tmp")  # one name: what a killed process left behind is overwritten by the next
+    temporary = path.with_name(
+        f".{path.name}.tmp"
+    )  # one name: what a killed process left behind is overwritten by the next
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -47,7 +49,9 @@ def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> Non
                 f"{path} needs {need:.1f} MB and the disk has {left:.1f} MB left; "
                 "what was there before is untouched: make room and give the same command again."
             ) from error
-        raise FSAFError(f"{path} cannot be written ({error.strerror}): check the folder, or take another --out.") from error
+        raise FSAFError(
+            f"{path} cannot be written ({error.strerror}): check the folder, or take another --out."
+        ) from error
 
 
 def load_tensors(file: io.BufferedIOBase) -> Any:

@@ -17,7 +17,9 @@ class Style:
     """How one kind of cell is drawn."""
 
     fill: str  # "#rrggbb"
-    hatch: Literal["none", "solid", "diagonal", "cross"]  # solid: opaque; the others let an image below shine through
+    hatch: Literal[
+        "none", "solid", "diagonal", "cross"
+    ]  # solid: opaque; the others let an image below shine through
     opacity: float  # of the fill, over an image
     ink: str  # of the hatch's lines
 
@@ -57,7 +59,16 @@ LIGHT = Theme(
         "negative": Style("#eef0f4", "none", 0.35, "#eef0f4"),
         "lost": Style("#ffffff", "cross", 0.65, "#b0203a"),
     },
-    classes=("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#4d4d4d"),
+    classes=(
+        "#0072b2",
+        "#d55e00",
+        "#009e73",
+        "#cc79a7",
+        "#e69f00",
+        "#56b4e9",
+        "#f0e442",
+        "#4d4d4d",
+    ),
 )
 
 DARK = Theme(
@@ -73,7 +84,16 @@ DARK = Theme(
         "negative": Style("#23262d", "none", 0.35, "#23262d"),
         "lost": Style("#16181d", "cross", 0.65, "#ff8aa3"),
     },
-    classes=("#56b4e9", "#ff8a3d", "#2fc79a", "#e39ac4", "#f5b942", "#9fd4f5", "#f0e442", "#d0d0d0"),
+    classes=(
+        "#56b4e9",
+        "#ff8a3d",
+        "#2fc79a",
+        "#e39ac4",
+        "#f5b942",
+        "#9fd4f5",
+        "#f0e442",
+        "#d0d0d0",
+    ),
 )
 
 

@@ -47,10 +47,16 @@ def draw_boxes(
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image = image.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX)
     boxes = [[edge * scale for edge in box] for box in boxes]
-    order = range(len(boxes)) if scores is None else sorted(range(len(boxes)), key=lambda index: scores[index])
+    order = (
+        range(len(boxes))
+        if scores is None
+        else sorted(range(len(boxes)), key=lambda index: scores[index])
+    )
     draw, font = ImageDraw.Draw(image), _font(max(11, round(max(size) / 48)))
     for index in order:
-        draw.rectangle(boxes[index], outline=LIGHT.label(labels[index]), width=max(2, round(max(size) / 320)))
+        draw.rectangle(
+            boxes[index], outline=LIGHT.label(labels[index]), width=max(2, round(max(size) / 320))
+        )
     taken: list[tuple[float, float, float, float]] = []
     for index in reversed(order):  # the best one's name finds its place first
         name = class_names[labels[index]] + ("" if scores is None else f" {scores[index]:.2f}")
@@ -65,16 +71,25 @@ def draw_boxes(
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib and knows Latin, Greek and Cyrillic."""
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
+    return ImageFont.truetype(
+        str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size
+    )
 
 
 def _place(text, box, taken, size) -> tuple[float, float, float, float]:
     """The first free of: above the box, below it, inside it at the top, at the bottom; else above. Always inside the image."""
     width, height = text[2] + 4, text[3] + 3
     left = max(0, min(box[0], size[0] - width))
-    tops = [max(0, min(top, size[1] - height)) for top in (box[1] - height, box[3], box[1], box[3] - height)]
+    tops = [
+        max(0, min(top, size[1] - height))
+        for top in (box[1] - height, box[3], box[1], box[3] - height)
+    ]
     places = [(left, top, left + width, top + height) for top in tops]
-    free = (a for a in places if not any(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in taken))
+    free = (
+        a
+        for a in places
+        if not any(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in taken)
+    )
     return next(free, places[0])
 
 
@@ -91,7 +106,9 @@ def detections_beside_truth(pictures: Sequence[Mapping], class_names: Sequence[s
     for picture in pictures:
         image, truth, found = load_image(picture["file"]), picture["truth"], picture["found"]
         keep = [index for index, score in enumerate(found["scores"]) if score >= SURE]
-        boxes, labels, scores = ([found[name][index] for index in keep] for name in ("boxes", "labels", "scores"))
+        boxes, labels, scores = (
+            [found[name][index] for index in keep] for name in ("boxes", "labels", "scores")
+        )
         tiles.append(draw_boxes(image, truth["boxes"], truth["labels"], None, class_names, side))
         tiles.append(draw_boxes(image, boxes, labels, scores, class_names, side))
     rows = [tiles[start : start + 4] for start in range(0, len(tiles), 4)]
@@ -127,8 +144,12 @@ def loss_curves(log: Sequence[Mapping]) -> Figure:
             axes[0].plot(steps, _smooth(values), dash, color=color, label=name)
     axes[0].set(title="losses (smoothed; raw behind)", yscale="log" if train else "linear")
     axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes[0].yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
-    validated = [{"step": line["step"], **line["validation"]} for line in log if "validation" in line]
+    axes[0].yaxis.set_minor_formatter(
+        lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""
+    )
+    validated = [
+        {"step": line["step"], **line["validation"]} for line in log if "validation" in line
+    ]
     for name, color, mark in (("AP", LIGHT.label(0), "o-"), ("AP50", LIGHT.label(1), "s--")):
         axes[1].plot(*_column(validated, name), mark, color=color, markersize=4, label=name)
     axes[1].set(title="validation", ylim=(0, 1), ylabel="AP")
@@ -138,7 +159,9 @@ def loss_curves(log: Sequence[Mapping]) -> Figure:
         counts = np.stack([_smooth(_column(leveled, name)[1]) for name in names])
         colors = [LIGHT.level(int(name[1:])) for name in names]
         shares = counts / np.maximum(counts.sum(0), 1e-9)
-        axes[2].stackplot(_column(leveled, "step")[0], shares, colors=colors, labels=names, edgecolor="white")
+        axes[2].stackplot(
+            _column(leveled, "step")[0], shares, colors=colors, labels=names, edgecolor="white"
+        )
     axes[2].set(title="levels chosen, share of the instances", ylim=(0, 1), xlabel="step")
     for name, text, color, dash in (
         ("dead", "dead box outputs", LIGHT.label(1), "-"),
@@ -158,7 +181,9 @@ def _column(lines: Sequence[Mapping], name: str) -> tuple[list[int], np.ndarray]
     return [line["step"] for line in held], np.array([line[name] for line in held], float)
 
 
-def levels_against_size(sizes: Sequence[float], levels: Sequence[int], heuristic: Sequence[int]) -> Figure:
+def levels_against_size(
+    sizes: Sequence[float], levels: Sequence[int], heuristic: Sequence[int]
+) -> Figure:
     """Which level the loss chose for objects of each size, with the size heuristic's line drawn in.
 
     Args:
@@ -167,14 +192,33 @@ def levels_against_size(sizes: Sequence[float], levels: Sequence[int], heuristic
         heuristic: (N,) the level that size alone would give.
     """
     figure, (ax,) = _figure(1, 1, (7.5, 4.2))
-    sizes, levels, heuristic = np.asarray(sizes, float), np.asarray(levels, int), np.asarray(heuristic, int)
-    spread = np.random.default_rng(0).uniform(-0.28, 0.28, len(levels))  # dots of one level side by side
+    sizes, levels, heuristic = (
+        np.asarray(sizes, float),
+        np.asarray(levels, int),
+        np.asarray(heuristic, int),
+    )
+    spread = np.random.default_rng(0).uniform(
+        -0.28, 0.28, len(levels)
+    )  # dots of one level side by side
     lowest = min(levels[levels > 0], default=3) - 1  # the row of instances without a level
     rows = np.where(levels < 0, lowest, levels)
-    ax.scatter(sizes, rows + spread, s=7, c=[LIGHT.level(level) for level in levels.tolist()], alpha=0.55, linewidths=0)
+    ax.scatter(
+        sizes,
+        rows + spread,
+        s=7,
+        c=[LIGHT.level(level) for level in levels.tolist()],
+        alpha=0.55,
+        linewidths=0,
+    )
     order = np.argsort(sizes, kind="stable")
     ax.step(
-        sizes[order], heuristic[order], where="post", color=LIGHT.ink, linewidth=2, linestyle="--", label="the size heuristic"
+        sizes[order],
+        heuristic[order],
+        where="post",
+        color=LIGHT.ink,
+        linewidth=2,
+        linestyle="--",
+        label="the size heuristic",
     )
     ticks = sorted({*rows.tolist(), *heuristic.tolist()})
     ax.set_xscale("log", base=2)
@@ -196,8 +240,20 @@ def precision_recall(metrics: Mapping) -> Figure:
     curves, names = metrics["precision_recall"], {"0.50": "AP50", "0.75": "AP75", "mean": "AP"}
     for index, (curve, dash) in enumerate((("0.50", "-"), ("0.75", "--"), ("mean", ":"))):
         title = "mean of 0.5 .. 0.95" if curve == "mean" else f"IoU {curve}"
-        ax.plot(curves["recall"], curves[curve], dash, color=LIGHT.label(index), label=f"{title}: {metrics[names[curve]]:.3f}")
-    ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title="mean over the classes")
+        ax.plot(
+            curves["recall"],
+            curves[curve],
+            dash,
+            color=LIGHT.label(index),
+            label=f"{title}: {metrics[names[curve]]:.3f}",
+        )
+    ax.set(
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+        xlabel="recall",
+        ylabel="precision",
+        title="mean over the classes",
+    )
     ax.legend(fontsize=9)
     return figure
 
@@ -210,11 +266,21 @@ def missed_by_size(missed: Mapping) -> Figure:
     base = np.zeros(len(octaves))
     for index, cause in enumerate(causes):
         height = np.array([missed["by_size"][octave][cause] for octave in octaves], float) / totals
-        bars = {"color": LIGHT.label(index), "hatch": MISS_HATCHES[index % len(MISS_HATCHES)], "edgecolor": "white"}
+        bars = {
+            "color": LIGHT.label(index),
+            "hatch": MISS_HATCHES[index % len(MISS_HATCHES)],
+            "edgecolor": "white",
+        }
         ax.bar(octaves, height, bottom=base, label=f"{cause} ({missed['causes'][cause]})", **bars)
         base += height
     for index, octave in enumerate(octaves):
-        ax.text(index, base[index] + 0.015, f"of {missed['by_size'][octave]['instances']}", ha="center", fontsize=8)
+        ax.text(
+            index,
+            base[index] + 0.015,
+            f"of {missed['by_size'][octave]['instances']}",
+            ha="center",
+            fontsize=8,
+        )
     total = missed["instances"] - missed["found"]
     ax.set(
         xlabel="object size √area, pixels",
@@ -249,18 +315,34 @@ def write_run_figures(run_dir: str | Path) -> list[Path]:
 
     if numbers := json.loads(read("pictures.json")):
         sheet = detections_beside_truth(numbers["images"], numbers["class_names"])
-        save("detections.png", sheet, f"{len(numbers['images'])} validation images, ground truth beside detections.")
+        save(
+            "detections.png",
+            sheet,
+            f"{len(numbers['images'])} validation images, ground truth beside detections.",
+        )
     if (run_dir / "log.jsonl").exists():
         log = [json.loads(line) for line in read("log.jsonl").splitlines() if line.strip()]
         save("losses.png", loss_curves(log), "Losses, validation AP and levels by step.")
     levels = json.loads(read("levels.json"))
     if levels and levels["size"]:  # anchors alone choose no level
         figure = levels_against_size(levels["size"], levels["level"], levels["heuristic"])
-        save("levels.png", figure, "Level chosen for objects of each size, with the size heuristic's line.")
+        save(
+            "levels.png",
+            figure,
+            "Level chosen for objects of each size, with the size heuristic's line.",
+        )
     if metrics := json.loads(read("metrics.json")):
-        save("precision_recall.png", precision_recall(metrics), f"Precision against recall; AP {metrics['AP']:.3f}.")
+        save(
+            "precision_recall.png",
+            precision_recall(metrics),
+            f"Precision against recall; AP {metrics['AP']:.3f}.",
+        )
         if "missed" in metrics:
-            save("missed.png", missed_by_size(metrics["missed"]), "Why objects were missed, by size octave.")
+            save(
+                "missed.png",
+                missed_by_size(metrics["missed"]),
+                "Why objects were missed, by size octave.",
+            )
     return written
 
 

@@ -63,18 +63,28 @@ class Svg:
     def _repr_svg_(self) -> str:
         return str(self)
 
-    def add(self, tag: str, text: str | None = None, title: str | None = None, **attributes: float | str | None) -> None:
+    def add(
+        self,
+        tag: str,
+        text: str | None = None,
+        title: str | None = None,
+        **attributes: float | str | None,
+    ) -> None:
         """One element; `_` in an attribute's name stands for `-`, numbers are rounded, None is left out; `title`: on hover."""
         pairs = (
             f'{name.rstrip("_").replace("_", "-")}="{escape(value) if isinstance(value, str) else number(value)}"'
             for name, value in attributes.items()
             if value is not None
         )
-        inside = (f"<title>{escape(title)}</title>" if title else "") + (escape(text) if text else "")
+        inside = (f"<title>{escape(title)}</title>" if title else "") + (
+            escape(text) if text else ""
+        )
         head = " ".join([f"<{tag}", *pairs])
         self.parts.append(f"{head}>{inside}</{tag}>" if inside else f"{head}/>")
 
-    def rect(self, x: float, y: float, width: float, height: float, fill: str = "none", **style) -> None:
+    def rect(
+        self, x: float, y: float, width: float, height: float, fill: str = "none", **style
+    ) -> None:
         """A rectangle; `style` as in `add`: stroke, stroke_width, stroke_dasharray, fill_opacity, title ..."""
         self.add("rect", x=x, y=y, width=width, height=height, fill=fill, **style)
 
@@ -92,16 +102,39 @@ class Svg:
         self.add("circle", cx=x, cy=y, r=radius, fill=fill, **style)
 
     def text(
-        self, x: float, y: float, text: str, size: float = 12, anchor: str = "start", fill: str | None = None, **style
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float = 12,
+        anchor: str = "start",
+        fill: str | None = None,
+        **style,
     ) -> None:
         """`text` on the base line y; `anchor`: "start", "middle" or "end" of it lies at x."""
-        self.add("text", text, x=x, y=y, font_size=size, text_anchor=anchor, fill=fill or self.theme.ink, **style)
+        self.add(
+            "text",
+            text,
+            x=x,
+            y=y,
+            font_size=size,
+            text_anchor=anchor,
+            fill=fill or self.theme.ink,
+            **style,
+        )
 
     def image(self, pixels: np.ndarray, x: float, y: float, width: float, height: float) -> None:
         """`pixels` (H,W,3) uint8, stretched over the rectangle; shown in at most 256 colours (a third of the bytes)."""
         uri = "data:image/png;base64," + base64.b64encode(png(pixels)).decode("ascii")
         self.add(
-            "image", x=x, y=y, width=width, height=height, preserveAspectRatio="none", style="image-rendering:pixelated", href=uri
+            "image",
+            x=x,
+            y=y,
+            width=width,
+            height=height,
+            preserveAspectRatio="none",
+            style="image-rendering:pixelated",
+            href=uri,
         )
 
     def cells(self, codes: np.ndarray, x: float, y: float, cell: float) -> None:
@@ -112,7 +145,10 @@ class Svg:
         height, width = codes.shape
         for code, name in enumerate(REGION_NAMES):
             style = self.theme.regions[name]
-            corners = [(x + column * cell, y + row * cell) for row, column in np.argwhere(codes == code).tolist()]
+            corners = [
+                (x + column * cell, y + row * cell)
+                for row, column in np.argwhere(codes == code).tolist()
+            ]
             if not corners:
                 continue
             square = f"h{number(cell)}v{number(cell)}h{number(-cell)}z"
@@ -124,12 +160,27 @@ class Svg:
                 for dx, dy, to_x, to_y in HATCHES.get(style.hatch, ())
             )
             if hatch:
-                self.add("path", d=hatch, fill="none", stroke=style.ink, stroke_width=min(1.5, cell / 8))
-        lines = [f"M{number(x + i * cell)} {number(y)}v{number(height * cell)}" for i in range(width + 1)]
-        lines += [f"M{number(x)} {number(y + i * cell)}h{number(width * cell)}" for i in range(height + 1)]
+                self.add(
+                    "path", d=hatch, fill="none", stroke=style.ink, stroke_width=min(1.5, cell / 8)
+                )
+        lines = [
+            f"M{number(x + i * cell)} {number(y)}v{number(height * cell)}" for i in range(width + 1)
+        ]
+        lines += [
+            f"M{number(x)} {number(y + i * cell)}h{number(width * cell)}" for i in range(height + 1)
+        ]
         self.add("path", d="".join(lines), fill="none", stroke=self.theme.grid, stroke_width=0.5)
 
-    def box(self, x1: float, y1: float, x2: float, y2: float, color: str, label: str = "", stroke_width: float = 2) -> None:
+    def box(
+        self,
+        x1: float,
+        y1: float,
+        x2: float,
+        y2: float,
+        color: str,
+        label: str = "",
+        stroke_width: float = 2,
+    ) -> None:
         """A rectangle by its corners with its label on a filled tab above it, or inside where the drawing ends."""
         self.rect(x1, y1, x2 - x1, y2 - y1, stroke=color, stroke_width=stroke_width)
         if label:
@@ -159,7 +210,16 @@ class Svg:
             self.rect(x, top + row * 0.15, length, row * 0.7, fill=color)
             self.text(x + length + 5, top + row * 0.68, form.format(value), size=row * 0.6)
 
-    def axes(self, x: float, y: float, width: float, height: float, xs: Sequence[float], ys: Sequence[float], **names) -> Axes:
+    def axes(
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        xs: Sequence[float],
+        ys: Sequence[float],
+        **names,
+    ) -> Axes:
         """A chart in the rectangle; `xs` and `ys` are its ticks, the outer ones its ends; `names`: see `Axes`."""
         return Axes(self, x, y, width, height, tuple(xs), tuple(ys), **names)
 
@@ -190,16 +250,25 @@ class Axes:
             at = self.at(self.xs[0], value)[1]
             svg.line(self.x, at, self.x + self.width, at, stroke=svg.theme.grid, stroke_width=0.5)
             svg.text(self.x - 5, at + 4, number(value), size=11, anchor="end", fill=muted)
-        svg.polyline([(self.x, self.y), (self.x, bottom), (self.x + self.width, bottom)], svg.theme.ink, stroke_width=1)
+        svg.polyline(
+            [(self.x, self.y), (self.x, bottom), (self.x + self.width, bottom)],
+            svg.theme.ink,
+            stroke_width=1,
+        )
         svg.text(self.x + self.width / 2, bottom + 30, self.x_name, anchor="middle")
         middle = f"rotate(-90 {number(self.x - 34)} {number(self.y + self.height / 2)})"
-        svg.text(self.x - 34, self.y + self.height / 2, self.y_name, anchor="middle", transform=middle)
+        svg.text(
+            self.x - 34, self.y + self.height / 2, self.y_name, anchor="middle", transform=middle
+        )
 
     def at(self, value_x: float, value_y: float) -> tuple[float, float]:
         """Where the point lies, in the drawing's pixels."""
         scale = math.log2 if self.log_x else float
         low, high = scale(self.xs[0]), scale(self.xs[-1])
-        share_x, share_y = (scale(value_x) - low) / (high - low), (value_y - self.ys[0]) / (self.ys[-1] - self.ys[0])
+        share_x, share_y = (
+            (scale(value_x) - low) / (high - low),
+            (value_y - self.ys[0]) / (self.ys[-1] - self.ys[0]),
+        )
         return self.x + share_x * self.width, self.y + (1 - share_y) * self.height
 
     def scatter(self, xs: Sequence[float], ys: Sequence[float], colors: Sequence[str]) -> None:
@@ -209,7 +278,9 @@ class Axes:
 
     def line(self, xs: Sequence[float], ys: Sequence[float], color: str, **style) -> None:
         """A line through the points."""
-        self.svg.polyline([self.at(*point) for point in zip(xs, ys, strict=True)], color, stroke_width=2, **style)
+        self.svg.polyline(
+            [self.at(*point) for point in zip(xs, ys, strict=True)], color, stroke_width=2, **style
+        )
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -222,11 +293,19 @@ def png(pixels: np.ndarray) -> bytes:
         raise ValueError(f"png wants uint8 of (H,W,3), not {pixels.dtype} of {pixels.shape}")
     height, width = pixels.shape[:2]
     colors, index = median_cut(pixels.reshape(-1, 3))
-    rows = b"".join(b"\0" + row.tobytes() for row in index.reshape(height, width))  # each row after its filter's number: none
+    rows = b"".join(
+        b"\0" + row.tobytes() for row in index.reshape(height, width)
+    )  # each row after its filter's number: none
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"PLTE", colors.tobytes()), (b"IDAT", stored(rows)), (b"IEND", b""))
+    chunks = (
+        (b"IHDR", header),
+        (b"PLTE", colors.tobytes()),
+        (b"IDAT", stored(rows)),
+        (b"IEND", b""),
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
     )
 
 
@@ -259,4 +338,6 @@ def median_cut(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     index = np.empty(len(pixels), np.uint8)
     for nth, group in enumerate(groups):
         index[group] = nth
-    return np.stack([(pixels[group].sum(0, dtype=np.int64) // len(group)).astype(np.uint8) for group in groups]), index
+    return np.stack(
+        [(pixels[group].sum(0, dtype=np.int64) // len(group)).astype(np.uint8) for group in groups]
+    ), index

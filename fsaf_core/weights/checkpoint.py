@@ -18,6 +18,14 @@ from ..model.detector import Detector, build_detector
 from ..utils.files import excerpt, load_tensors, write_atomically
 
 HEADER = "fsaf"  # the key of our entry in a safetensors header
+# Names in files of the first edition: fields of `ModelConfig`, each with its name today.
+OLD_FIELDS = {
+    "body": "backbone",
+    "body_norm": "backbone_norm",
+    "cells": "region_rounding",
+    "other_levels": "ignore_levels",
+    "same_class": "same_class_overlap",
+}
 CLASS_LAYERS = ("af_cls", "ab_cls")  # their filters are counted in classes
 
 
@@ -27,14 +35,21 @@ def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
     Raises:
         FSAFError: "x.safetensors has a model field 'foo' that this version does not know: update fsaf-core."
     """
+    values = {OLD_FIELDS.get(name, name): value for name, value in values.items()}
     unknown = values.keys() - {field.name for field in fields(ModelConfig)}
     if unknown:
-        raise FSAFError(f"{where} has a model field {sorted(unknown)[0]!r} that this version does not know: update fsaf-core.")
-    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        raise FSAFError(
+            f"{where} has a model field {sorted(unknown)[0]!r} that this version does not know: update fsaf-core."
+        )
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
     hints = get_type_hints(ModelConfig)
     wrong = next((name for name, value in given.items() if not _is_a(value, hints[name])), None)
     if wrong:
-        raise FSAFError(f"{where}: its model field {wrong!r} cannot be {excerpt(given[wrong])}: take another copy of the file.")
+        raise FSAFError(
+            f"{where}: its model field {wrong!r} cannot be {excerpt(given[wrong])}: take another copy of the file."
+        )
     try:
         return ModelConfig(**given)
     except FSAFError as error:
@@ -69,9 +84,14 @@ def save(detector: Detector, path: str | Path, half: bool = False) -> None:
             be written; the file that was there survives.
     """
     if Path(path).suffix != ".safetensors":
-        raise FSAFError(f"{path}: a detector's file is named .safetensors, by which `load` and the commands know it: name it so.")
+        raise FSAFError(
+            f"{path}: a detector's file is named .safetensors, by which `load` and the commands know it: name it so."
+        )
     state = {
-        name: (tensor.half() if half and tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor)
+        .detach()
+        .cpu()
+        .contiguous()
         for name, tensor in detector.state_dict().items()
     }
     header = {HEADER: json.dumps({"model": asdict(detector.config), "versions": versions()})}
@@ -86,9 +106,11 @@ def load(path: str | Path) -> Detector:
     """
     tensors, config = read_weights(path)
     with torch.device("meta"):  # takes no memory, however much the configuration asks for
-        wrong = misfits(build_detector(config).state_dict(), tensors)
+        wrong = find_mismatches(build_detector(config).state_dict(), tensors)
     if wrong:
-        raise FSAFError(f"{path} does not fit its own configuration: {named(wrong)}; it was changed since, take another copy.")
+        raise FSAFError(
+            f"{path} does not fit its own configuration: {named(wrong)}; it was changed since, take another copy."
+        )
     detector = build_detector(config)
     detector.load_state_dict(tensors)
     return detector.eval()
@@ -112,34 +134,44 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig]:
         try:
             return state["model"], model_config(state["config"]["model"], str(path))
         except (KeyError, TypeError, AttributeError) as error:
-            raise FSAFError(f"{path} has a damaged configuration ({excerpt(error)}): take another checkpoint.") from error
+            raise FSAFError(
+                f"{path} has a damaged configuration ({excerpt(error)}): take another checkpoint."
+            ) from error
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             header = (file.metadata() or {}).get(HEADER)
     except Exception as error:  # a broken file breaks its reader in many ways
-        raise FSAFError(f"{path} is no readable safetensors file ({excerpt(error)}): take another copy, or a .pth.") from error
+        raise FSAFError(
+            f"{path} is no readable safetensors file ({excerpt(error)}): take another copy, or a .pth."
+        ) from error
     if header is None:
-        raise FSAFError(f"{path} holds weights but no FSAF configuration: give a file that fsaf.save or fsaf train wrote.")
+        raise FSAFError(
+            f"{path} holds weights but no FSAF configuration: give a file that fsaf.save or fsaf train wrote."
+        )
     try:
         return tensors, model_config(json.loads(header)["model"], str(path))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FSAFError(f"{path} has a damaged FSAF header ({excerpt(error)}): take another copy of the file.") from error
+        raise FSAFError(
+            f"{path} has a damaged FSAF header ({excerpt(error)}): take another copy of the file."
+        ) from error
 
 
-def misfits(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, str]:
+def find_mismatches(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Names of tensors that cannot take the places of `own`, each with what is wrong."""
     wrong = dict.fromkeys(own.keys() - tensors.keys(), "missing")
     wrong |= dict.fromkeys(tensors.keys() - own.keys(), "not of this model")
     for name in own.keys() & tensors.keys():
         if own[name].shape != tensors[name].shape:
-            wrong[name] = f"{tuple(tensors[name].shape)} in the file, {tuple(own[name].shape)} in the model"
-        elif what := unsound(tensors[name], own[name]):
+            wrong[name] = (
+                f"{tuple(tensors[name].shape)} in the file, {tuple(own[name].shape)} in the model"
+            )
+        elif what := tensor_problem(tensors[name], own[name]):
             wrong[name] = what
     return dict(sorted(wrong.items()))
 
 
-def unsound(tensor: Tensor, own: Tensor) -> str:
+def tensor_problem(tensor: Tensor, own: Tensor) -> str:
     """Why a file's tensor cannot be taken for `own`, whose shape it has; "" if it can."""
     if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
         return "is sparse, quantised or empty"
@@ -149,7 +181,7 @@ def unsound(tensor: Tensor, own: Tensor) -> str:
 
 
 def named(wrong: Mapping[str, str]) -> str:
-    """The first four misfits as part of a sentence."""
+    """The first four find_mismatches as part of a sentence."""
     shown = [f"{name} ({what})" for name, what in list(wrong.items())[:4]]
     return ", ".join(shown) + (f" and {len(wrong) - 4} more tensors" if len(wrong) > 4 else "")
 
@@ -168,12 +200,20 @@ def load_weights(detector: Detector, path: str | Path) -> list[str]:
         FSAFError: "x.safetensors does not fit this model: ...", naming the tensors, whatever else differs; as `read_weights`.
     """
     tensors, _ = read_weights(path)
-    wrong = misfits(detector.state_dict(), tensors)
-    fresh = [name for name in wrong if not {*CLASS_LAYERS}.isdisjoint(name.split(".")) and "in the file" in wrong[name]]
+    wrong = find_mismatches(detector.state_dict(), tensors)
+    fresh = [
+        name
+        for name in wrong
+        if not {*CLASS_LAYERS}.isdisjoint(name.split(".")) and "in the file" in wrong[name]
+    ]
     if len(fresh) < len(wrong):
         others = {name: what for name, what in wrong.items() if name not in fresh}
-        raise FSAFError(f"{path} does not fit this model: {named(others)}; take the model fields it was trained with.")
-    detector.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in fresh}, strict=False)
+        raise FSAFError(
+            f"{path} does not fit this model: {named(others)}; take the model fields it was trained with."
+        )
+    detector.load_state_dict(
+        {name: tensor for name, tensor in tensors.items() if name not in fresh}, strict=False
+    )
     return fresh
 
 
@@ -197,5 +237,7 @@ def read_training(path: Path) -> dict[str, Any]:
             raise ValueError("its weights are of another kind")
     except Exception as error:  # the reader raises whatever a strange byte leads it to
         why = excerpt(error)
-        raise FSAFError(f"{path} is no readable checkpoint ({why}): delete it, and the one before it is used.") from error
+        raise FSAFError(
+            f"{path} is no readable checkpoint ({why}): delete it, and the one before it is used."
+        ) from error
     return state

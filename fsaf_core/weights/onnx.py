@@ -29,7 +29,9 @@ class Exported(nn.Module):
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         if detector.config.branches != "anchor_free":
-            raise FSAFError(f"only anchor_free detectors are exported, this one is {detector.config.branches}: give another.")
+            raise FSAFError(
+                f"only anchor_free detectors are exported, this one is {detector.config.branches}: give another."
+            )
         self.network, self.config = fold_norms(detector.network), detector.config
         self.register_buffer("mean", detector.mean / 255)
         self.register_buffer("std", detector.std / 255)
@@ -37,16 +39,25 @@ class Exported(nn.Module):
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, Tensor, Tensor]:
         """Candidates, not yet suppressed."""
         cls_logits, box_offsets, _, _ = self.network((images - self.mean) / self.std)
-        limit = torch.stack([torch.tensor(images.shape[3]), torch.tensor(images.shape[2])]).float().repeat(2)
+        limit = (
+            torch.stack([torch.tensor(images.shape[3]), torch.tensor(images.shape[2])])
+            .float()
+            .repeat(2)
+        )
         found = []
         for stride, logits, offsets in zip(self.config.strides, cls_logits, box_offsets):
             scores = logits.sigmoid().permute(0, 2, 3, 1).flatten(1, 2)  # B, cells, K
             boxes = self._boxes(offsets, stride)
             k = self.config.topk_candidates
             if self.config.rules.topk == "cells":
-                top, best = F.pad(scores.amax(2), (0, k)).topk(k)  # so that small levels have k too; padding scores 0
+                top, best = F.pad(scores.amax(2), (0, k)).topk(
+                    k
+                )  # so that small levels have k too; padding scores 0
                 best = best.clamp(max=scores.shape[1] - 1)
-                value = scores.gather(1, best[..., None].expand(-1, -1, scores.shape[2])) * (top > 0)[..., None]
+                value = (
+                    scores.gather(1, best[..., None].expand(-1, -1, scores.shape[2]))
+                    * (top > 0)[..., None]
+                )
                 label = torch.arange(scores.shape[2]).expand_as(value)
                 box = boxes.gather(1, best[..., None].expand(-1, -1, 4))
                 box = box[:, :, None].expand(-1, -1, scores.shape[2], -1)
@@ -77,10 +88,15 @@ def export(detector: Detector, path: str | Path) -> Path:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError:
-        raise FSAFError("export needs two packages more: pip install onnx onnxscript onnxruntime.") from None
+        raise FSAFError(
+            "export needs two packages more: pip install onnx onnxscript onnxruntime."
+        ) from None
     path, model, step = Path(path), Exported(detector).eval(), detector.config.size_divisor
     path.parent.mkdir(parents=True, exist_ok=True)
-    batch, rows, columns = (torch.export.Dim(name, min=least) for name, least in (("batch", 1), ("rows", 2), ("columns", 2)))
+    batch, rows, columns = (
+        torch.export.Dim(name, min=least)
+        for name, least in (("batch", 1), ("rows", 2), ("columns", 2))
+    )
     shapes = {"images": {0: batch, 2: step * rows, 3: step * columns}}
     example = torch.rand(2, 3, 4 * step, 5 * step)
     torch.onnx.export(
@@ -121,7 +137,9 @@ def suppress(
     while len(order) and len(kept) < most:
         best, order = order[0], order[1:]
         kept.append(best)
-        sides = np.minimum(boxes[best, 2:], boxes[order, 2:]) - np.maximum(boxes[best, :2], boxes[order, :2])
+        sides = np.minimum(boxes[best, 2:], boxes[order, 2:]) - np.maximum(
+            boxes[best, :2], boxes[order, :2]
+        )
         overlap = sides.clip(min=0).prod(1)
         iou = overlap / (area[best] + area[order] - overlap)
         order = order[(iou <= nms_thresh) | (labels[order] != labels[best])]

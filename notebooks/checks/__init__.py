@@ -41,7 +41,9 @@ class Case:
     name: str  # in a few words, shown to the reader
     args: tuple
     look: str  # goes on after "look at", for a wrong answer that no slip explains
-    expected: Any = ...  # typed out where it is not what the solution gives, so that the solution is checked too
+    expected: Any = (
+        ...
+    )  # typed out where it is not what the solution gives, so that the solution is checked too
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,9 @@ class Slip:
     look: str  # goes on after "look at"
 
 
-def within(place: Callable[[Callable], Callable], slips: Sequence[Slip], look: str = "") -> tuple[Slip, ...]:
+def within(
+    place: Callable[[Callable], Callable], slips: Sequence[Slip], look: str = ""
+) -> tuple[Slip, ...]:
     """The same faults inside a larger function: `place` puts one there; `look` goes before what its text says."""
     return tuple(Slip(place(slip.function), look + slip.look) for slip in slips)
 
@@ -70,8 +74,12 @@ class Checker:
 
     solution: Callable
     cases: Sequence[Case]  # asked in this order: the simplest first
-    slips: Sequence[Slip] = ()  # named is the one that agrees in most cases, the first wrong one included
-    run: Callable[..., Any] = lambda function, *args: function(*args)  # gives what is compared, e.g. a value and its gradient
+    slips: Sequence[
+        Slip
+    ] = ()  # named is the one that agrees in most cases, the first wrong one included
+    run: Callable[..., Any] = lambda function, *args: function(
+        *args
+    )  # gives what is compared, e.g. a value and its gradient
 
     def __call__(self, answer: Callable | None) -> None:
         print(self.verdict(answer))
@@ -79,7 +87,10 @@ class Checker:
     @cached_property
     def expected(self) -> list[Any]:
         """What each case should give."""
-        return [_ask(self.run, self.solution, one)[0] if one.expected is ... else one.expected for one in self.cases]
+        return [
+            _ask(self.run, self.solution, one)[0] if one.expected is ... else one.expected
+            for one in self.cases
+        ]
 
     def verdict(self, answer: Callable | None) -> str:
         """The line that is printed. None, and a function that gives None, NotImplemented or ... everywhere, are "to do"."""
@@ -89,11 +100,15 @@ class Checker:
         given, changed = zip(*(_ask(self.run, answer, case) for case in self.cases))
         if all(map(nothing, given)):
             return f"to do: {name} returns nothing yet"
-        first = next((i for i, pair in enumerate(zip(given, self.expected)) if not same(*pair)), None)
+        first = next(
+            (i for i, pair in enumerate(zip(given, self.expected)) if not same(*pair)), None
+        )
         if first is None:
             if any(changed):
                 at = self._where(changed.index(True))
-                return f"{at}: the result is right, but {name} changes its arguments; work on a copy"
+                return (
+                    f"{at}: the result is right, but {name} changes its arguments; work on a copy"
+                )
             return f"done: {name} is right in all {len(self.cases)} cases"
         mine, right = told(given[first], self.expected[first])
         verb = "you stop with" if isinstance(given[first], _Raised) else "you gave"
@@ -108,8 +123,12 @@ class Checker:
         wrong = [not same(*pair) for pair in zip(given, self.expected)]
         for slip in self.slips:
             outputs = [_slip_gives(self.run, slip, case) for case in self.cases]
-            agree = [same(mine, theirs) for mine, theirs in zip(given, outputs)]  # errors by their text
-            fits = 2 * sum(map(min, agree, wrong)) >= sum(wrong) and 2 * sum(agree) >= len(agree)  # one may look alike by chance
+            agree = [
+                same(mine, theirs) for mine, theirs in zip(given, outputs)
+            ]  # errors by their text
+            fits = 2 * sum(map(min, agree, wrong)) >= sum(wrong) and 2 * sum(agree) >= len(
+                agree
+            )  # one may look alike by chance
             if agree[first] and fits and sum(agree) > most:
                 best, most = slip.look, sum(agree)
         return best
@@ -117,8 +136,14 @@ class Checker:
     def _unexplained(self, given: Any, first: int) -> str:
         """What to look at where no slip fits: the shape if that is wrong, else what the case is about."""
         right = self.expected[first]
-        while isinstance(given, Mapping) and isinstance(right, Mapping) and given.keys() == right.keys():
-            given, right = next((given[key], right[key]) for key in right if not same(given[key], right[key]))
+        while (
+            isinstance(given, Mapping)
+            and isinstance(right, Mapping)
+            and given.keys() == right.keys()
+        ):
+            given, right = next(
+                (given[key], right[key]) for key in right if not same(given[key], right[key])
+            )
         ours, theirs = _numbers(given), _numbers(right)
         if ours is None or theirs is None or ours.shape == theirs.shape:
             return self.cases[first].look
@@ -141,7 +166,11 @@ def _ask(run: Callable[..., Any], function: Callable, case: Case) -> tuple[Any, 
             return None, False
         except Exception as error:
             return _Raised(f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"), False
-    plain = [(new, old) for new, old in zip(args, case.args) if _numbers(old) is not None or isinstance(old, (Sequence, Mapping))]
+    plain = [
+        (new, old)
+        for new, old in zip(args, case.args)
+        if _numbers(old) is not None or isinstance(old, (Sequence, Mapping))
+    ]
     return value, any(not same(new, old) for new, old in plain)
 
 
@@ -153,12 +182,16 @@ def _slip_gives(run: Callable[..., Any], slip: Slip, case: Case) -> Any:
 def same(given: Any, expected: Any) -> bool:
     """Whether two results have equal shape and, within the tolerance, equal values."""
     if isinstance(given, Mapping) and isinstance(expected, Mapping):
-        return given.keys() == expected.keys() and all(same(given[key], expected[key]) for key in expected)
+        return given.keys() == expected.keys() and all(
+            same(given[key], expected[key]) for key in expected
+        )
     ours, theirs = _numbers(given), _numbers(expected)
     if ours is not None and theirs is not None:
         if isinstance(given, (list, tuple)) and ours.numel() == theirs.numel() == 0:
             return True  # an empty list cannot say its columns
-        return ours.shape == theirs.shape and bool(torch.isclose(ours, theirs, TOLERANCE, TOLERANCE, equal_nan=True).all())
+        return ours.shape == theirs.shape and bool(
+            torch.isclose(ours, theirs, TOLERANCE, TOLERANCE, equal_nan=True).all()
+        )
     if isinstance(given, (list, tuple)) and isinstance(expected, (list, tuple)):
         return len(given) == len(expected) and all(map(same, given, expected))
     return ours is None and theirs is None and type(given) is type(expected) and given == expected
@@ -189,17 +222,34 @@ def told(given: Any, expected: Any) -> tuple[str, str]:
     """How the two are shown to the reader: in full when short, else by shape or by the first place that differs."""
     if isinstance(given, _Raised):
         return given.text, _short(expected)
-    if isinstance(given, Mapping) and isinstance(expected, Mapping) and given.keys() == expected.keys():
+    if (
+        isinstance(given, Mapping)
+        and isinstance(expected, Mapping)
+        and given.keys() == expected.keys()
+    ):
         key = next(key for key in expected if not same(given[key], expected[key]))
         mine, right = told(given[key], expected[key])
         return f"{mine} under {key!r}", right
     ours, theirs = _numbers(given), _numbers(expected)
     if ours is not None and theirs is not None and ours.shape != theirs.shape:
-        return f"{_short(given)} of shape {tuple(ours.shape)}", f"{_short(expected)} of shape {tuple(theirs.shape)}"
+        return (
+            f"{_short(given)} of shape {tuple(ours.shape)}",
+            f"{_short(expected)} of shape {tuple(theirs.shape)}",
+        )
     if ours is not None and theirs is not None and theirs.numel() > SHORT:
-        place = torch.nonzero(~torch.isclose(ours, theirs, TOLERANCE, TOLERANCE, equal_nan=True))[0].tolist()
-        return f"{ours[tuple(place)].item():.4g} at {place}", f"{theirs[tuple(place)].item():.4g} there"
-    if ours is None and theirs is None and isinstance(given, (list, tuple)) and isinstance(expected, (list, tuple)):
+        place = torch.nonzero(~torch.isclose(ours, theirs, TOLERANCE, TOLERANCE, equal_nan=True))[
+            0
+        ].tolist()
+        return (
+            f"{ours[tuple(place)].item():.4g} at {place}",
+            f"{theirs[tuple(place)].item():.4g} there",
+        )
+    if (
+        ours is None
+        and theirs is None
+        and isinstance(given, (list, tuple))
+        and isinstance(expected, (list, tuple))
+    ):
         if len(given) != len(expected):
             return f"{len(given)} parts", f"{len(expected)} parts"
         place = next(i for i, pair in enumerate(zip(given, expected)) if not same(*pair))
@@ -218,5 +268,7 @@ def _short(value: Any) -> str:
         return text if len(text) <= 60 else f"{text[:57]}..."
     if numbers.numel() > SHORT:
         return f"{numbers.numel()} numbers"
-    text = np.array2string(numbers.numpy(), separator=", ", formatter={"float_kind": lambda one: f"{one:.4g}"})
+    text = np.array2string(
+        numbers.numpy(), separator=", ", formatter={"float_kind": lambda one: f"{one:.4g}"}
+    )
     return " ".join(text.split())

@@ -20,14 +20,30 @@ LABELS_CASES = (
     Case("ids with gaps, as COCO has", ([90, 1, 13], [1, 13, 90]), _GAPS, expected=[2, 0, 1]),
     Case("categories listed in no order", ([90, 1, 13], [13, 90, 1]), _GAPS, expected=[2, 0, 1]),
     Case("a class that no object has", ([7, 7], [2, 5, 7]), _GAPS, expected=[2, 2]),
-    Case("no object", ([], [4, 2]), "an image without objects: no labels, an empty list", expected=[]),
+    Case(
+        "no object", ([], [4, 2]), "an image without objects: no labels, an empty list", expected=[]
+    ),
 )
 LABELS_SLIPS = (
-    Slip(lambda used, ids: [one - 1 for one in used], "ids with gaps: COCO's 80 ids run to 90, so id − 1 is no label"),
-    Slip(lambda used, ids: list(used), "the ids themselves: they are names, labels are places 0..K−1"),
-    Slip(lambda used, ids: [ids.index(one) for one in used], "the order: the file's own order says nothing, sort the ids first"),
-    Slip(lambda used, ids: [sorted(ids).index(one) + 1 for one in used], "where counting starts: at 0, background has no label"),
-    Slip(_appearance, "the order: you number the classes as they come up among the objects, not by ascending id"),
+    Slip(
+        lambda used, ids: [one - 1 for one in used],
+        "ids with gaps: COCO's 80 ids run to 90, so id − 1 is no label",
+    ),
+    Slip(
+        lambda used, ids: list(used), "the ids themselves: they are names, labels are places 0..K−1"
+    ),
+    Slip(
+        lambda used, ids: [ids.index(one) for one in used],
+        "the order: the file's own order says nothing, sort the ids first",
+    ),
+    Slip(
+        lambda used, ids: [sorted(ids).index(one) + 1 for one in used],
+        "where counting starts: at 0, background has no label",
+    ),
+    Slip(
+        _appearance,
+        "the order: you number the classes as they come up among the objects, not by ascending id",
+    ),
     Slip(
         lambda used, ids: [sorted(set(used)).index(one) for one in used],
         "classes without an object: they keep their place, or a label would mean another class in each image",
@@ -42,7 +58,9 @@ _BOXES = torch.tensor([STAR, (0.0, 10.0, 30.0, 20.0), (100.0, 0.0, 128.0, 128.0)
 
 
 def _columns(x1: Callable, x2: Callable) -> Callable[[Tensor, float], Tensor]:
-    return lambda boxes, width: torch.stack([x1(boxes, width), boxes[:, 1], x2(boxes, width), boxes[:, 3]], 1)
+    return lambda boxes, width: torch.stack(
+        [x1(boxes, width), boxes[:, 1], x2(boxes, width), boxes[:, 3]], 1
+    )
 
 
 def _upside_down(boxes: Tensor, width: float) -> Tensor:
@@ -57,20 +75,29 @@ FLIP_CASES = (
     Case("no box", (_BOXES[:0], 128), "an image without objects: 0 x 4 in, 0 x 4 out"),
 )
 FLIP_SLIPS = (
-    Slip(_columns(lambda b, w: w - b[:, 0], lambda b, w: w - b[:, 2]), "x1 and x2: they change roles, yours has x1 > x2"),
+    Slip(
+        _columns(lambda b, w: w - b[:, 0], lambda b, w: w - b[:, 2]),
+        "x1 and x2: they change roles, yours has x1 > x2",
+    ),
     Slip(
         _columns(lambda b, w: w - 1 - b[:, 2], lambda b, w: w - 1 - b[:, 0]),
         "the − 1: x is a place, not a pixel's number; the right border lies at x = width",
     ),
     Slip(
-        lambda b, w: _columns(lambda b, w: w - b[:, 2], lambda b, w: w - b[:, 0])(_upside_down(b, w), w), "y: it stays as it is"
+        lambda b, w: _columns(lambda b, w: w - b[:, 2], lambda b, w: w - b[:, 0])(
+            _upside_down(b, w), w
+        ),
+        "y: it stays as it is",
     ),
     Slip(
         _columns(lambda b, w: w - b[:, 2], lambda b, w: b[:, 2]),
         "the order of the two lines: x1 is overwritten before x2 is made of it; read both, then write both",
     ),
     Slip(_upside_down, "x and y: the mirror swaps left and right, you swapped top and bottom"),
-    Slip(lambda b, w: flip_boxes(b, w).flip(0), "the order of the boxes: it stays, else labels go to other boxes"),
+    Slip(
+        lambda b, w: flip_boxes(b, w).flip(0),
+        "the order of the boxes: it stays, else labels go to other boxes",
+    ),
     Slip(lambda b, w: flip_boxes(b, 128), "the width: it is an argument, not always 128"),
     Slip(lambda b, w: b, "what you return: these are the boxes as they came"),
 )
@@ -96,13 +123,19 @@ _MANY = torch.tensor(
 
 
 def _in_window(
-    shift: bool = True, cut: bool = True, clamp: bool = True, share: str = "own", strict: bool = False
+    shift: bool = True,
+    cut: bool = True,
+    clamp: bool = True,
+    share: str = "own",
+    strict: bool = False,
 ) -> Callable[[Tensor, tuple, float], Tensor]:
     """The solution with parts left out: a source of slips."""
 
     def function(boxes: Tensor, window: tuple, min_visible: float) -> Tensor:
         limits = torch.tensor(window)
-        inside = torch.cat([torch.maximum(boxes[:, :2], limits[:2]), torch.minimum(boxes[:, 2:], limits[2:])], 1)
+        inside = torch.cat(
+            [torch.maximum(boxes[:, :2], limits[:2]), torch.minimum(boxes[:, 2:], limits[2:])], 1
+        )
         sides = inside[:, 2:] - inside[:, :2]
         overlap = (sides.clamp(min=0) if clamp else sides).prod(1)
         own, frame = (boxes[:, 2:] - boxes[:, :2]).prod(1), (limits[2:] - limits[:2]).prod()
@@ -130,8 +163,16 @@ WINDOW_CASES = (
     Case("a box cut by the window", (_MANY[:1], _WINDOW, 0.4), "the cut, then the shift"),
     Case("a box of which 9 % is left", (_MANY[1:2], _WINDOW, 0.4), _SHARE),
     Case("exactly min_visible is left", (_HALF, _WINDOW, 0.5), "at least: equal counts as enough"),
-    Case("60 % is left, and 70 % are asked for", (torch.tensor([[0.0, 40.0, 50.0, 60.0]]), _WINDOW, 0.7), _SHARE),
-    Case("a box much larger than the window", (torch.tensor([[0.0, 0.0, 200.0, 200.0]]), _WINDOW, 0.4), _SHARE),
+    Case(
+        "60 % is left, and 70 % are asked for",
+        (torch.tensor([[0.0, 40.0, 50.0, 60.0]]), _WINDOW, 0.7),
+        _SHARE,
+    ),
+    Case(
+        "a box much larger than the window",
+        (torch.tensor([[0.0, 0.0, 200.0, 200.0]]), _WINDOW, 0.4),
+        _SHARE,
+    ),
     Case("a box beyond the corner", (_MANY[3:4], _WINDOW, 0.4), "boxes outside: drop them"),
     Case("seven boxes", (_MANY, _WINDOW, 0.4), _SHARE),
     Case("another window and another share", (_MANY, (0.0, 0.0, 100.0, 60.0), 0.7), _SHARE),
@@ -139,16 +180,39 @@ WINDOW_CASES = (
 )
 WINDOW_SLIPS = (
     Slip(_in_window(shift=False), f"{_ORIGIN} (yours are still in the image's pixels)"),
-    Slip(_in_window(cut=False), "the sides: what reaches out of the window is cut off at its border"),
-    Slip(_in_window(shift=False, cut=False), "the cut and the shift: the boxes that stay come out as they went in"),
-    Slip(_in_window(clamp=False), "boxes beyond a corner: both sides of the overlap are negative, and minus times minus is plus"),
-    Slip(_in_window(share="union"), "the share: you divide by the union; a small box inside the window would go"),
+    Slip(
+        _in_window(cut=False), "the sides: what reaches out of the window is cut off at its border"
+    ),
+    Slip(
+        _in_window(shift=False, cut=False),
+        "the cut and the shift: the boxes that stay come out as they went in",
+    ),
+    Slip(
+        _in_window(clamp=False),
+        "boxes beyond a corner: both sides of the overlap are negative, and minus times minus is plus",
+    ),
+    Slip(
+        _in_window(share="union"),
+        "the share: you divide by the union; a small box inside the window would go",
+    ),
     Slip(_in_window(share="window"), "the share: it is of the box's own area, not of the window's"),
-    Slip(_in_window(share="any"), "the share: every box that touches the window stays, however little is left"),
-    Slip(_in_window(share="centre"), "which boxes stay: you ask whether the centre is inside, asked is how much of the area"),
+    Slip(
+        _in_window(share="any"),
+        "the share: every box that touches the window stays, however little is left",
+    ),
+    Slip(
+        _in_window(share="centre"),
+        "which boxes stay: you ask whether the centre is inside, asked is how much of the area",
+    ),
     Slip(_in_window(share="all"), "which boxes stay: all do, even those outside the window"),
-    Slip(_in_window(strict=True), "at least: a box of which exactly min_visible is left stays (≥, not >)"),
-    Slip(lambda b, w, m: _in_window()(b, w, 1 - m), "the threshold: it is the share that is left, not the share that is lost"),
+    Slip(
+        _in_window(strict=True),
+        "at least: a box of which exactly min_visible is left stays (≥, not >)",
+    ),
+    Slip(
+        lambda b, w, m: _in_window()(b, w, 1 - m),
+        "the threshold: it is the share that is left, not the share that is lost",
+    ),
     Slip(
         lambda b, w, m: _in_window()(b, (*w[:2], w[0] + w[2], w[1] + w[3]), m),
         "the window: it is x1 y1 x2 y2, you read its last two numbers as sides",

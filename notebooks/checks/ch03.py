@@ -30,18 +30,44 @@ SHAPE_CASES = (
     Case("32 x 96, whose P5 is one row", (32, 96, 7), "a single row: half of 1, rounded up, is 1"),
 )
 SHAPE_SLIPS = (
-    Slip(_shapes(lambda n: n // 2), "the halving: a map of 25 rows becomes one of 13; you round down"),
+    Slip(
+        _shapes(lambda n: n // 2), "the halving: a map of 25 rows becomes one of 13; you round down"
+    ),
     Slip(_shapes(lambda n: n), "the halving: it is missing"),
-    Slip(_shapes(lambda n: round(n / 2)), "the halving: Python's round takes halves to the even number; here a half goes up"),
-    Slip(_shapes(lambda n: max(n // 2, 1)), "the halving: a map of 25 rows becomes one of 13; you round down"),
-    Slip(lambda h, w, last: level_shapes(w, h, last), "rows and columns: they are swapped; rows go with the height"),
-    Slip(_shapes(lambda n: (n + 1) // 2, 4), "the first level: P3 has stride 2³ = 8, yours begins at 4"),
-    Slip(_shapes(lambda n: (n + 1) // 2, 16), "the first level: P3 has stride 2³ = 8, yours begins at 16"),
+    Slip(
+        _shapes(lambda n: round(n / 2)),
+        "the halving: Python's round takes halves to the even number; here a half goes up",
+    ),
+    Slip(
+        _shapes(lambda n: max(n // 2, 1)),
+        "the halving: a map of 25 rows becomes one of 13; you round down",
+    ),
+    Slip(
+        lambda h, w, last: level_shapes(w, h, last),
+        "rows and columns: they are swapped; rows go with the height",
+    ),
+    Slip(
+        _shapes(lambda n: (n + 1) // 2, 4),
+        "the first level: P3 has stride 2³ = 8, yours begins at 4",
+    ),
+    Slip(
+        _shapes(lambda n: (n + 1) // 2, 16),
+        "the first level: P3 has stride 2³ = 8, yours begins at 16",
+    ),
     Slip(lambda h, w, last: level_shapes(h, w, 7), "last_level: not every pyramid goes up to P7"),
-    Slip(lambda h, w, last: level_shapes(h, w, last)[:-1], "the last level: it is meant to be there, yours stops one before"),
-    Slip(lambda h, w, last: level_shapes(h, w, last + 1), "the last level: yours goes on to the one after it"),
+    Slip(
+        lambda h, w, last: level_shapes(h, w, last)[:-1],
+        "the last level: it is meant to be there, yours stops one before",
+    ),
+    Slip(
+        lambda h, w, last: level_shapes(h, w, last + 1),
+        "the last level: yours goes on to the one after it",
+    ),
     Slip(lambda h, w, last: level_shapes(h, w, last)[::-1], "the order: P3 first"),
-    Slip(lambda h, w, last: [a * b for a, b in level_shapes(h, w, last)], "what you return: (rows, columns), not their product"),
+    Slip(
+        lambda h, w, last: [a * b for a, b in level_shapes(h, w, last)],
+        "what you return: (rows, columns), not their product",
+    ),
 )
 
 
@@ -55,11 +81,27 @@ _ORDER = "the order of counting: all of P3 first, and within a level row by row"
 WHERE_CASES = (
     Case("the first cell of all", (0, _SQUARE), "counting from 0: cell 0 is row 0, column 0 of P3"),
     Case("a cell of P3", (37, _SQUARE), _ORDER),
-    Case("the last cell of P3", (255, _SQUARE), "the last cell of a level: 256 cells are numbered 0 to 255"),
-    Case("the first cell of P4", (256, _SQUARE), "the first cell of a level: take the cells of the finer levels off r"),
-    Case("the very last cell", (339, _SQUARE), "how many cells are taken off: those of all finer levels"),
-    Case("a map of 4 rows and 6 columns", (17, _WIDE), "a row's length: it is the number of columns"),
-    Case("P4 of the same", (28, _WIDE), "a row's length: it is the number of columns of this level"),
+    Case(
+        "the last cell of P3",
+        (255, _SQUARE),
+        "the last cell of a level: 256 cells are numbered 0 to 255",
+    ),
+    Case(
+        "the first cell of P4",
+        (256, _SQUARE),
+        "the first cell of a level: take the cells of the finer levels off r",
+    ),
+    Case(
+        "the very last cell",
+        (339, _SQUARE),
+        "how many cells are taken off: those of all finer levels",
+    ),
+    Case(
+        "a map of 4 rows and 6 columns", (17, _WIDE), "a row's length: it is the number of columns"
+    ),
+    Case(
+        "P4 of the same", (28, _WIDE), "a row's length: it is the number of columns of this level"
+    ),
     Case("P5 of the same", (31, _WIDE), _ORDER),
 )
 
@@ -94,14 +136,23 @@ WHERE_SLIPS = (
         _where_variant(late=True),
         "the last cell of a level: r equal to the number of its cells is the next level's first (<, not <=)",
     ),
-    Slip(_where_variant(keep=True), "what is left of r: take the cells of the finer levels off before you split it"),
+    Slip(
+        _where_variant(keep=True),
+        "what is left of r: take the cells of the finer levels off before you split it",
+    ),
     Slip(_where_variant(lambda r, m, n: (r % n, r // n)), "row and column: they are swapped"),
-    Slip(_where_variant(lambda r, m, n: (r % m, r // m)), "the order within a level: row by row, yours goes column by column"),
+    Slip(
+        _where_variant(lambda r, m, n: (r % m, r // m)),
+        "the order within a level: row by row, yours goes column by column",
+    ),
     Slip(
         _where_variant(lambda r, m, n: (r // m, r % m)),
         "a row's length: it is the number of columns, you took the number of rows",
     ),
-    Slip(_where_variant(lambda r, m, n: (r // n + 1, r % n + 1)), "where counting starts: rows and columns count from 0"),
+    Slip(
+        _where_variant(lambda r, m, n: (r // n + 1, r % n + 1)),
+        "where counting starts: rows and columns count from 0",
+    ),
 )
 
 
@@ -116,7 +167,11 @@ _OFF = "the centre: it lies at (j + 0.5) · stride; you are half a cell off"
 def _range(function: Callable, *args) -> tuple[int, ...] | str:
     """The answer; one word for all ways to write a range without cells."""
     result = function(*args)
-    if isinstance(result, (tuple, list)) and len(result) == 4 and (result[0] == result[1] or result[2] == result[3]):
+    if (
+        isinstance(result, (tuple, list))
+        and len(result) == 4
+        and (result[0] == result[1] or result[2] == result[3])
+    ):
         return "no cells"
     return result
 
@@ -131,12 +186,24 @@ INSIDE_CASES = (
         "equal: a centre on a lower side is in, on an upper side out",
     ),
     Case("the star at P6: no cell", (STAR, 64, 2, 2), "a box without a centre: end equal to first"),
-    Case("the cross at P4: no cell", (_CROSS, 16, 8, 8), "a box without a centre: end equal to first"),
-    Case("a box over the upper left border", ((-30.0, -9.0, 21.0, 13.0), 8, 16, 16), "the border: there are no cells before 0"),
     Case(
-        "a box over the lower right border", ((100.0, 90.0, 170.0, 140.0), 8, 16, 16), "the border: end is at most rows, columns"
+        "the cross at P4: no cell", (_CROSS, 16, 8, 8), "a box without a centre: end equal to first"
     ),
-    Case("a wide level", ((60.0, 5.0, 170.0, 35.0), 8, 5, 20), "rows and columns: each has its own limit"),
+    Case(
+        "a box over the upper left border",
+        ((-30.0, -9.0, 21.0, 13.0), 8, 16, 16),
+        "the border: there are no cells before 0",
+    ),
+    Case(
+        "a box over the lower right border",
+        ((100.0, 90.0, 170.0, 140.0), 8, 16, 16),
+        "the border: end is at most rows, columns",
+    ),
+    Case(
+        "a wide level",
+        ((60.0, 5.0, 170.0, 35.0), 8, 5, 20),
+        "rows and columns: each has its own limit",
+    ),
 )
 
 
@@ -152,7 +219,10 @@ def _inside_variant(
         x1, y1, x2, y2 = (side / stride for side in box)
         edges = (low(y1), (high or low)(y2), low(x1), (high or low)(x2))
         if clamp:
-            edges = tuple(min(max(edge, 0), limit) for edge, limit in zip(edges, (rows, rows, columns, columns)))
+            edges = tuple(
+                min(max(edge, 0), limit)
+                for edge, limit in zip(edges, (rows, rows, columns, columns))
+            )
         return edges[0], edges[1] + end, edges[2], edges[3] + end
 
     return function
@@ -164,7 +234,9 @@ def _in_order(*places: int) -> Callable[..., tuple[int, ...]]:
 
 def _limits_swapped(box: tuple, stride: int, rows: int, columns: int) -> tuple[int, ...]:
     edges = _inside_variant(clamp=False)(box, stride, rows, columns)
-    return tuple(min(max(edge, 0), limit) for edge, limit in zip(edges, (columns, columns, rows, rows)))
+    return tuple(
+        min(max(edge, 0), limit) for edge, limit in zip(edges, (columns, columns, rows, rows))
+    )
 
 
 INSIDE_SLIPS = (
@@ -174,17 +246,23 @@ INSIDE_SLIPS = (
         "the order of what you return: first_row, end_row, first_column, end_column; yours is that of a box",
     ),
     Slip(
-        _in_order(0, 2, 1, 3), "the order of what you return: first_row, end_row, first_column, end_column; yours is two corners"
+        _in_order(0, 2, 1, 3),
+        "the order of what you return: first_row, end_row, first_column, end_column; yours is two corners",
     ),
     Slip(
-        _inside_variant(floor, ceil), "which cells count: those whose centre lies in the box; yours are all that the box touches"
+        _inside_variant(floor, ceil),
+        "which cells count: those whose centre lies in the box; yours are all that the box touches",
     ),
     Slip(
-        _inside_variant(ceil, floor), "which cells count: those whose centre lies in the box; yours are only those wholly inside"
+        _inside_variant(ceil, floor),
+        "which cells count: those whose centre lies in the box; yours are only those wholly inside",
     ),
     Slip(_inside_variant(floor), f"{_OFF} (floor of side / stride)"),
     Slip(_inside_variant(ceil), f"{_OFF} (the cell is taken to stand at j · stride)"),
-    Slip(_inside_variant(lambda u: ceil(u + 0.5)), "the sign of the half: j ≥ x / stride − 0.5; you added it"),
+    Slip(
+        _inside_variant(lambda u: ceil(u + 0.5)),
+        "the sign of the half: j ≥ x / stride − 0.5; you added it",
+    ),
     Slip(
         _inside_variant(lambda u: floor(u - 0.5)),
         "the rounding: the first j that is at least x / stride − 0.5 is its ceil, not its floor (nor int(), which cuts off)",
@@ -193,11 +271,25 @@ INSIDE_SLIPS = (
         _inside_variant(lambda u: floor(u + 0.5)),
         "equal: a centre on a lower side (x = x1) is in; floor(x / stride + 0.5) leaves it out",
     ),
-    Slip(_inside_variant(lambda u: floor(u + 0.5), lambda u: ceil(u - 0.5)), "equal: a centre on a lower side (x = x1) is in"),
-    Slip(_inside_variant(round), "the rounding: Python's round takes halves to the even number; a centre on a side needs ceil"),
-    Slip(_inside_variant(high=lambda u: floor(u - 0.5) + 1), "equal: a centre on an upper side (x = x2) is out"),
-    Slip(_inside_variant(clamp=False), "the border: a level has rows × columns cells, the first is 0"),
-    Slip(_inside_variant(end=-1), "end: it is one past the last cell, as in a Python range; yours is the last"),
+    Slip(
+        _inside_variant(lambda u: floor(u + 0.5), lambda u: ceil(u - 0.5)),
+        "equal: a centre on a lower side (x = x1) is in",
+    ),
+    Slip(
+        _inside_variant(round),
+        "the rounding: Python's round takes halves to the even number; a centre on a side needs ceil",
+    ),
+    Slip(
+        _inside_variant(high=lambda u: floor(u - 0.5) + 1),
+        "equal: a centre on an upper side (x = x2) is out",
+    ),
+    Slip(
+        _inside_variant(clamp=False), "the border: a level has rows × columns cells, the first is 0"
+    ),
+    Slip(
+        _inside_variant(end=-1),
+        "end: it is one past the last cell, as in a Python range; yours is the last",
+    ),
     Slip(_limits_swapped, "the limits: rows bound what comes from y, columns what comes from x"),
 )
 

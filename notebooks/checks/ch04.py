@@ -49,22 +49,38 @@ def _outside(box: Sequence[float], l0: int, s0: float, first: int, last: int) ->
 
 
 LEVEL_SLIPS = (
-    Slip(_level(size=lambda w, h: w * h), "the root: the size is sqrt(w h); you put the area w h in its place"),
+    Slip(
+        _level(size=lambda w, h: w * h),
+        "the root: the size is sqrt(w h); you put the area w h in its place",
+    ),
     Slip(_level(size=max), "the size: it is sqrt(w h), not the longer side"),
     Slip(_level(size=min), "the size: it is sqrt(w h), not the shorter side"),
-    Slip(_level(size=lambda w, h: (w + h) / 2), "the size: it is sqrt(w h), not the mean of the sides"),
+    Slip(
+        _level(size=lambda w, h: (w + h) / 2),
+        "the size: it is sqrt(w h), not the mean of the sides",
+    ),
     Slip(_level(size=lambda w, h: w), "the size: it is sqrt(w h), not the width"),
     Slip(_level(whole=round), "the rounding: floor, always downwards; you round to the nearest"),
     Slip(_level(whole=math.ceil), "the rounding: floor, always downwards; you round upwards"),
-    Slip(_level(log=math.log), "the logarithm: to base 2, an octave is one level; yours is the natural one"),
-    Slip(_level(log=math.log10), "the logarithm: to base 2, an octave is one level; yours is to base 10"),
+    Slip(
+        _level(log=math.log),
+        "the logarithm: to base 2, an octave is one level; yours is the natural one",
+    ),
+    Slip(
+        _level(log=math.log10),
+        "the logarithm: to base 2, an octave is one level; yours is to base 10",
+    ),
     Slip(_level(clamp=False), "the ends: there are only the levels first..last, clamp to them"),
-    Slip(_level(index=True), "what you return: the level's number (3 for P3), not its index from 0"),
+    Slip(
+        _level(index=True), "what you return: the level's number (3 for P3), not its index from 0"
+    ),
     Slip(
         lambda box, *rest: heuristic_level([0.0, 0.0, *box[2:]], *rest),
         "the sides: they are x2 − x1 and y2 − y1, you take x2 and y2 themselves",
     ),
-    Slip(_outside, "s0: it divides the size inside the logarithm, log2(size / s0), not the logarithm"),
+    Slip(
+        _outside, "s0: it divides the size inside the logarithm, log2(size / s0), not the logarithm"
+    ),
     Slip(_level(flip=True), "the fraction: size over s0, larger objects go to higher levels"),
 )
 
@@ -78,12 +94,20 @@ _IOU = torch.tensor(
         [0.60, 0.20, 0.10, 0.90, 0.05, 0.39, 0.00, 0.00],
     ]
 )
-_POOR = torch.tensor([[0.8, 0.3, 0.1, 0.0], [0.1, 0.0, 0.2, 0.27]])  # instance 1 has only a bad anchor, the last
-_STOLEN = torch.tensor([[0.60, 0.55, 0.10], [0.05, 0.12, 0.02]])  # the best anchor of instance 1 belongs to instance 0
-_THIEF = torch.tensor([[0.60, 0.30, 0.10], [0.05, 0.20, 0.02]])  # the same, below 0.4: rescued, but for instance 0
+_POOR = torch.tensor(
+    [[0.8, 0.3, 0.1, 0.0], [0.1, 0.0, 0.2, 0.27]]
+)  # instance 1 has only a bad anchor, the last
+_STOLEN = torch.tensor(
+    [[0.60, 0.55, 0.10], [0.05, 0.12, 0.02]]
+)  # the best anchor of instance 1 belongs to instance 0
+_THIEF = torch.tensor(
+    [[0.60, 0.30, 0.10], [0.05, 0.20, 0.02]]
+)  # the same, below 0.4: rescued, but for instance 0
 _TIES = torch.tensor([[0.3, 0.3, 0.2, 0.3], [0.0, 0.0, 0.6, 0.0]])
 _FAR = torch.tensor([[0.7, 0.2, 0.0], [0.0, 0.0, 0.0]])
-_RULE = "the rule: >= 0.5 positive, < 0.4 negative, between left out; then the best anchors of each box"
+_RULE = (
+    "the rule: >= 0.5 positive, < 0.4 negative, between left out; then the best anchors of each box"
+)
 _MATCH = (
     ("every box has a good anchor", _IOU),
     ("a box whose best anchor has IoU 0.27", _POOR),
@@ -97,7 +121,12 @@ MATCH_CASES = tuple(Case(name, (iou,), _RULE) for name, iou in _MATCH)
 
 
 def _match(
-    rescue: str = "own", low: float = 0.4, strict: bool = False, far: bool = True, between: int = -2, negative: int = -1
+    rescue: str = "own",
+    low: float = 0.4,
+    strict: bool = False,
+    far: bool = True,
+    between: int = -2,
+    negative: int = -1,
 ) -> Callable[[Tensor], Tensor]:
     """The solution with one part exchanged: a source of slips."""
 
@@ -110,7 +139,9 @@ def _match(
         result[(overlap <= low) if strict else (overlap < low)] = negative
         top = iou.max(1).values
         for n, row in enumerate(iou):
-            anchors = torch.nonzero(row == top[n])[:, 0] if rescue != "first" else row.argmax()[None]
+            anchors = (
+                torch.nonzero(row == top[n])[:, 0] if rescue != "first" else row.argmax()[None]
+            )
             if rescue != "none" and (top[n] > 0 or not far):
                 result[anchors] = n if rescue == "box" else instance[anchors]
         return result
@@ -120,15 +151,33 @@ def _match(
 
 MATCH_SLIPS = (
     Slip(_match(rescue="none"), "section 4: the best anchors of each box are positive in any case"),
-    Slip(_match(rescue="box"), "whose the kept anchor is: it learns the instance that it overlaps most itself"),
-    Slip(_match(rescue="first"), "ties: all anchors that reach the box's highest IoU are kept, argmax gives only one"),
-    Slip(_match(far=False), "boxes that nothing overlaps: their highest IoU is 0, and every anchor far away reaches it"),
+    Slip(
+        _match(rescue="box"),
+        "whose the kept anchor is: it learns the instance that it overlaps most itself",
+    ),
+    Slip(
+        _match(rescue="first"),
+        "ties: all anchors that reach the box's highest IoU are kept, argmax gives only one",
+    ),
+    Slip(
+        _match(far=False),
+        "boxes that nothing overlaps: their highest IoU is 0, and every anchor far away reaches it",
+    ),
     Slip(_match(low=0.5), "the gap: IoU between 0.4 and 0.5 is left out (−2), not negative"),
     Slip(_match(low=0.0), "the gap: below 0.4 is negative (−1), only 0.4 to 0.5 is left out"),
     Slip(_match(strict=True), "the borders: 0.5 itself is positive, 0.4 itself is left out"),
-    Slip(_match(between=-1, negative=-2), "the two codes: −1 is negative, −2 is left out; yours are swapped"),
-    Slip(lambda iou: iou.argmax(0) if len(iou) else torch.full((iou.shape[1],), -1), "the thresholds: few anchors are positive"),
-    Slip(lambda iou: iou.argmax(1), "the axis: one answer for each anchor (A,), you give one for each box"),
+    Slip(
+        _match(between=-1, negative=-2),
+        "the two codes: −1 is negative, −2 is left out; yours are swapped",
+    ),
+    Slip(
+        lambda iou: iou.argmax(0) if len(iou) else torch.full((iou.shape[1],), -1),
+        "the thresholds: few anchors are positive",
+    ),
+    Slip(
+        lambda iou: iou.argmax(1),
+        "the axis: one answer for each anchor (A,), you give one for each box",
+    ),
 )
 
 

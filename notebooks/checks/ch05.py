@@ -29,25 +29,48 @@ def _in_order(*places: int) -> Callable[..., list[float]]:
 
 
 ENCODE_SLIPS = (
-    Slip(lambda box, i, j, s, S, c: encode_cell(box, j, i, s, S, c), "i and j: the row i gives y, the column j gives x"),
-    Slip(lambda box, i, j, s, S, c: encode_cell(box, i, j, s, S, 0.0), "half a cell: the cell stands at (j + c), not at j"),
-    Slip(lambda box, i, j, s, S, c: encode_cell(box, i, j, s, S, 0.5), "half a cell: c is an argument, not always 0.5"),
+    Slip(
+        lambda box, i, j, s, S, c: encode_cell(box, j, i, s, S, c),
+        "i and j: the row i gives y, the column j gives x",
+    ),
+    Slip(
+        lambda box, i, j, s, S, c: encode_cell(box, i, j, s, S, 0.0),
+        "half a cell: the cell stands at (j + c), not at j",
+    ),
+    Slip(
+        lambda box, i, j, s, S, c: encode_cell(box, i, j, s, S, 0.5),
+        "half a cell: c is an argument, not always 0.5",
+    ),
     Slip(lambda box, i, j, s, S, c: encode_cell(box, i, j, s, 1.0, c), "S: divide by it as well"),
-    Slip(lambda box, i, j, s, S, c: encode_cell(box, i, j, s, 4.0, c), "S: it is an argument, not always 4"),
+    Slip(
+        lambda box, i, j, s, S, c: encode_cell(box, i, j, s, 4.0, c),
+        "S: it is an argument, not always 4",
+    ),
     Slip(_each(lambda v, s, S: v * s), "the stride: divide by it, distances are in cells"),
     Slip(_each(lambda v, s, S: v * s * S), "the units: these are pixels, divide by S * stride"),
     Slip(_each(lambda v, s, S: v * S * S), "S: divide by it, you multiply"),
     Slip(_each(lambda v, s, S: -v), "the signs: inside the box all four are positive"),
-    Slip(_each(lambda v, s, S: max(v, 0.0)), "a cell outside: its negative distances tell so, keep them"),
+    Slip(
+        _each(lambda v, s, S: max(v, 0.0)),
+        "a cell outside: its negative distances tell so, keep them",
+    ),
     Slip(_in_order(1, 0, 3, 2), "the order: l t r b, not t l b r"),
     Slip(_in_order(0, 2, 1, 3), "the order: l t r b, not l r t b"),
     Slip(_in_order(1, 3, 0, 2), "the order: l t r b, not t b l r"),
-    Slip(lambda box, i, j, s, S, c: encode_cell(box, i, j, s, S, c / s), "half a cell: c is in cells, times stride it is pixels"),
     Slip(
-        lambda box, i, j, s, S, c: encode_cell([*box[:2], box[0] + box[2], box[1] + box[3]], i, j, s, S, c),
+        lambda box, i, j, s, S, c: encode_cell(box, i, j, s, S, c / s),
+        "half a cell: c is in cells, times stride it is pixels",
+    ),
+    Slip(
+        lambda box, i, j, s, S, c: encode_cell(
+            [*box[:2], box[0] + box[2], box[1] + box[3]], i, j, s, S, c
+        ),
         "the box: x1 y1 x2 y2, two corners; you take the last two for its sides",
     ),
-    Slip(_each(lambda v, s, S: abs(v)), "the signs: from a cell outside the box some distances are negative; keep that"),
+    Slip(
+        _each(lambda v, s, S: abs(v)),
+        "the signs: from a cell outside the box some distances are negative; keep that",
+    ),
 )
 
 
@@ -68,7 +91,9 @@ DECODE_CASES = tuple(Case(name, args, _BOX) for name, args in _DECODE)
 
 
 def _no_relu(o: Tensor, s: int, S: float, c: float) -> Tensor:
-    return decode_level(o.relu(), s, S, c) + (o - o.relu()).permute(1, 2, 0) * S * s * torch.tensor([-1.0, -1.0, 1.0, 1.0])
+    return decode_level(o.relu(), s, S, c) + (o - o.relu()).permute(1, 2, 0) * S * s * torch.tensor(
+        [-1.0, -1.0, 1.0, 1.0]
+    )
 
 
 def _mixed(o: Tensor, s: int, S: float, c: float) -> Tensor:
@@ -79,7 +104,9 @@ def _mixed(o: Tensor, s: int, S: float, c: float) -> Tensor:
 
 
 def _both_sides(o: Tensor, s: int, S: float, c: float) -> Tensor:
-    return decode_level(o, s, S, c) + 2 * S * s * (o.relu() * torch.tensor([1, 1, 0, 0])[:, None, None]).permute(1, 2, 0)
+    return decode_level(o, s, S, c) + 2 * S * s * (
+        o.relu() * torch.tensor([1, 1, 0, 0])[:, None, None]
+    ).permute(1, 2, 0)
 
 
 def _reshaped(o: Tensor, s: int, S: float, c: float) -> Tensor:
@@ -94,22 +121,60 @@ def _with_sides(o: Tensor, s: int, S: float, c: float) -> Tensor:
 
 DECODE_SLIPS = (
     Slip(_no_relu, "the ReLU: a distance below zero is none, it becomes 0"),
-    Slip(lambda o, s, S, c: decode_level(o, s, S, 0.0), "half a cell: the cell stands at (j + c), not at j"),
-    Slip(lambda o, s, S, c: decode_level(o, s, S, 0.5), "half a cell: c is an argument, not always 0.5"),
-    Slip(lambda o, s, S, c: decode_level(o, s, 1.0, c), "S: the outputs are in units of S * stride"),
+    Slip(
+        lambda o, s, S, c: decode_level(o, s, S, 0.0),
+        "half a cell: the cell stands at (j + c), not at j",
+    ),
+    Slip(
+        lambda o, s, S, c: decode_level(o, s, S, 0.5),
+        "half a cell: c is an argument, not always 0.5",
+    ),
+    Slip(
+        lambda o, s, S, c: decode_level(o, s, 1.0, c), "S: the outputs are in units of S * stride"
+    ),
     Slip(lambda o, s, S, c: decode_level(o, s, 4.0, c), "S: it is an argument, not always 4"),
-    Slip(lambda o, s, S, c: decode_level(o / s, s, S, c), "the stride: the outputs are in units of S * stride"),
-    Slip(lambda o, s, S, c: decode_level(o, s, S, c).transpose(0, 1), "rows and columns: the result is (h, w, 4)"),
-    Slip(lambda o, s, S, c: decode_level(o, s, S, c).permute(2, 0, 1), "the axes: the result is (h, w, 4), the four sides last"),
-    Slip(lambda o, s, S, c: decode_level(o[[1, 0, 3, 2]], s, S, c), "the order: channels are l t r b, you read t l b r"),
-    Slip(lambda o, s, S, c: decode_level(o[[0, 2, 1, 3]], s, S, c), "the order: channels are l t r b, you read l r t b"),
+    Slip(
+        lambda o, s, S, c: decode_level(o / s, s, S, c),
+        "the stride: the outputs are in units of S * stride",
+    ),
+    Slip(
+        lambda o, s, S, c: decode_level(o, s, S, c).transpose(0, 1),
+        "rows and columns: the result is (h, w, 4)",
+    ),
+    Slip(
+        lambda o, s, S, c: decode_level(o, s, S, c).permute(2, 0, 1),
+        "the axes: the result is (h, w, 4), the four sides last",
+    ),
+    Slip(
+        lambda o, s, S, c: decode_level(o[[1, 0, 3, 2]], s, S, c),
+        "the order: channels are l t r b, you read t l b r",
+    ),
+    Slip(
+        lambda o, s, S, c: decode_level(o[[0, 2, 1, 3]], s, S, c),
+        "the order: channels are l t r b, you read l r t b",
+    ),
     Slip(_mixed, "x and y: x runs over the columns, y over the rows; yours are swapped"),
-    Slip(_reshaped, "the axes: reshape tears the four numbers of a cell apart; stack or permute moves them"),
+    Slip(
+        _reshaped,
+        "the axes: reshape tears the four numbers of a cell apart; stack or permute moves them",
+    ),
     Slip(_both_sides, "the signs: left and top lie before the cell, so x − ... and y − ..."),
-    Slip(lambda o, s, S, c: decode_level(o, s, S, c).relu(), "the ReLU: it is for distances; a box may begin before the image"),
-    Slip(lambda o, s, S, c: decode_level(o.exp(), s, S, c), "the ReLU: FSAF says max(z, 0), not e to the z"),
-    Slip(lambda o, s, S, c: decode_level(o.sigmoid(), s, S, c), "the ReLU: the sigmoid belongs to the class output"),
-    Slip(lambda o, s, S, c: decode_level(o.abs(), s, S, c), "the ReLU: what is below zero becomes 0, its sign is not dropped"),
+    Slip(
+        lambda o, s, S, c: decode_level(o, s, S, c).relu(),
+        "the ReLU: it is for distances; a box may begin before the image",
+    ),
+    Slip(
+        lambda o, s, S, c: decode_level(o.exp(), s, S, c),
+        "the ReLU: FSAF says max(z, 0), not e to the z",
+    ),
+    Slip(
+        lambda o, s, S, c: decode_level(o.sigmoid(), s, S, c),
+        "the ReLU: the sigmoid belongs to the class output",
+    ),
+    Slip(
+        lambda o, s, S, c: decode_level(o.abs(), s, S, c),
+        "the ReLU: what is below zero becomes 0, its sign is not dropped",
+    ),
     Slip(_with_sides, "the box: x1 y1 x2 y2, two corners; yours ends with width and height"),
 )
 
@@ -118,7 +183,9 @@ check_decode_level = Checker(decode_level, DECODE_CASES, DECODE_SLIPS)
 
 
 _SHARE = "what is counted: outputs of positive cells that are 0 or less before the ReLU, over all outputs (four a cell) of these"
-_SOME = torch.tensor([[0.5, -0.2, 0.0, 0.1], [-1.0, -2.0, -0.5, -0.1], [0.3, 0.2, 0.1, 0.4], [-0.3, 0.7, 0.2, -0.4]])
+_SOME = torch.tensor(
+    [[0.5, -0.2, 0.0, 0.1], [-1.0, -2.0, -0.5, -0.1], [0.3, 0.2, 0.1, 0.4], [-0.3, 0.7, 0.2, -0.4]]
+)
 
 
 def _mask(*flags: int) -> Tensor:
@@ -126,12 +193,24 @@ def _mask(*flags: int) -> Tensor:
 
 
 _DEAD = (
-    ("one positive cell, one output below zero", (torch.tensor([[0.5, -0.2, 0.3, 0.1]]), _mask(1)), _SHARE),
+    (
+        "one positive cell, one output below zero",
+        (torch.tensor([[0.5, -0.2, 0.3, 0.1]]), _mask(1)),
+        _SHARE,
+    ),
     ("two positive cells of four", (_SOME, _mask(1, 1, 0, 0)), _SHARE),
-    ("an output of exactly 0", (_SOME, _mask(1, 0, 0, 0)), "exactly 0: the slope of PyTorch's ReLU is 0 there too"),
+    (
+        "an output of exactly 0",
+        (_SOME, _mask(1, 0, 0, 0)),
+        "exactly 0: the slope of PyTorch's ReLU is 0 there too",
+    ),
     ("all alive", (_SOME, _mask(0, 0, 1, 0)), _SHARE),
     ("all positive", (_SOME, _mask(1, 1, 1, 1)), _SHARE),
-    ("no positive cell", (_SOME, _mask(0, 0, 0, 0)), "no positive cell: the mean of nothing is nan; return 0.0"),
+    (
+        "no positive cell",
+        (_SOME, _mask(0, 0, 0, 0)),
+        "no positive cell: the mean of nothing is nan; return 0.0",
+    ),
 )
 DEAD_CASES = tuple(Case(name, args, look) for name, args, look in _DEAD)
 
@@ -152,17 +231,38 @@ def _dead(
 
 
 DEAD_SLIPS = (
-    Slip(_dead(lambda x: x < 0), "exactly 0: the slope of PyTorch's ReLU is 0 there too, so <= and not <"),
-    Slip(_dead(lambda x: x.relu() < 0), "below zero: behind the ReLU nothing is; ask for 0 or less before it"),
-    Slip(_dead(lambda x: x == 0), "before the ReLU: a dead output is below zero here; it becomes 0 only behind it"),
+    Slip(
+        _dead(lambda x: x < 0),
+        "exactly 0: the slope of PyTorch's ReLU is 0 there too, so <= and not <",
+    ),
+    Slip(
+        _dead(lambda x: x.relu() < 0),
+        "below zero: behind the ReLU nothing is; ask for 0 or less before it",
+    ),
+    Slip(
+        _dead(lambda x: x == 0),
+        "before the ReLU: a dead output is below zero here; it becomes 0 only behind it",
+    ),
     Slip(_dead(lambda x: x > 0), "dead or alive: yours is the share that is alive"),
     Slip(_dead(cells="all"), "which cells: only positive ones have a target; yours are all cells"),
     Slip(_dead(cells="negative"), "which cells: the positive ones, yours are all others"),
-    Slip(_dead(count=lambda dead: dead.any(1).float().mean()), "outputs, not cells: each of the four counts for itself"),
-    Slip(_dead(count=lambda dead: dead.all(1).float().mean()), "outputs, not cells: each of the four counts for itself"),
+    Slip(
+        _dead(count=lambda dead: dead.any(1).float().mean()),
+        "outputs, not cells: each of the four counts for itself",
+    ),
+    Slip(
+        _dead(count=lambda dead: dead.all(1).float().mean()),
+        "outputs, not cells: each of the four counts for itself",
+    ),
     Slip(_dead(count=lambda dead: dead.sum() / len(dead)), "the divisor: a cell has four outputs"),
-    Slip(_dead(count=lambda dead: dead.sum()), "a share: divide by the number of the positive cells' outputs"),
-    Slip(_dead(count=lambda dead: 100 * dead.float().mean()), "a share: between 0 and 1, not per cent"),
+    Slip(
+        _dead(count=lambda dead: dead.sum()),
+        "a share: divide by the number of the positive cells' outputs",
+    ),
+    Slip(
+        _dead(count=lambda dead: 100 * dead.float().mean()),
+        "a share: between 0 and 1, not per cent",
+    ),
     Slip(
         lambda before, positive: float(((before <= 0) & positive[:, None]).float().mean()),
         "the divisor: the outputs of positive cells, not of all cells",

@@ -29,8 +29,15 @@ def _cells(
         result = torch.zeros(rows, columns, dtype=torch.bool)
         spans = []
         for start, stop, count in ((y1, y2, rows), (x1, x2, columns)):
-            middle, half = (start + stop) / 2 / stride, (stop - start) * whole / stride * share(scale)
-            edges = (start * scale / stride, stop * scale / stride) if about_corner else (middle - half, middle + half)
+            middle, half = (
+                (start + stop) / 2 / stride,
+                (stop - start) * whole / stride * share(scale),
+            )
+            edges = (
+                (start * scale / stride, stop * scale / stride)
+                if about_corner
+                else (middle - half, middle + half)
+            )
             first, end = low(edges[0]), high(edges[1]) + more
             if clamp:
                 first, end = min(max(first, 0), count - least), min(end, count)
@@ -59,7 +66,9 @@ def _swapped(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def _rounded_first(box: tuple, stride: int, rows: int, columns: int, scale: float) -> Tensor:
     x1, y1, x2, y2 = (side / stride for side in box)
-    return _cells()((math.floor(x1), math.floor(y1), math.ceil(x2), math.ceil(y2)), 1, rows, columns, scale)
+    return _cells()(
+        (math.floor(x1), math.floor(y1), math.ceil(x2), math.ceil(y2)), 1, rows, columns, scale
+    )
 
 
 _TOUCH = "which cells the scaled box touches: from floor of its low edge to ceil of its high edge, the end not included"
@@ -71,38 +80,72 @@ EFFECTIVE_CASES = (
     Case("the star at P4", (STAR, 16, 8, 8, 0.2), _TOUCH),
     Case("the star at P3", (STAR, 8, 16, 16, 0.2), _TOUCH),
     Case("the star's ignoring box at P3", (STAR, 8, 16, 16, 0.5), "the scale: it is an argument"),
-    Case("a map of 4 rows and 16 columns", ((70.0, 4.0, 110.0, 24.0), 8, 4, 16, 0.5), "rows and columns: y belongs to rows"),
-    Case("edges that lie on lines between cells", ((0.0, 16.0, 80.0, 96.0), 8, 16, 16, 0.2), _TOUCH),
+    Case(
+        "a map of 4 rows and 16 columns",
+        ((70.0, 4.0, 110.0, 24.0), 8, 4, 16, 0.5),
+        "rows and columns: y belongs to rows",
+    ),
+    Case(
+        "edges that lie on lines between cells", ((0.0, 16.0, 80.0, 96.0), 8, 16, 16, 0.2), _TOUCH
+    ),
     Case("a box smaller than a cell", ((34.0, 34.0, 38.0, 38.0), 16, 8, 8, 0.2), _NEVER),
     Case("a box over the left border", ((-30.0, 40.0, 34.0, 104.0), 8, 16, 16, 0.5), _CLAMP),
     Case("a box whose middle lies outside", ((-60.0, 40.0, 20.0, 104.0), 8, 16, 16, 0.2), _CLAMP),
-    Case("a box whose middle lies beyond the last cell", ((110.0, 100.0, 170.0, 180.0), 8, 16, 16, 0.2), _CLAMP),
+    Case(
+        "a box whose middle lies beyond the last cell",
+        ((110.0, 100.0, 170.0, 180.0), 8, 16, 16, 0.2),
+        _CLAMP,
+    ),
     Case("a box on a map of one cell", (STAR, 128, 1, 1, 0.2), _CLAMP),
-    Case("a box that ends half a pixel beyond a line", ((3.0, 3.0, 16.5, 16.5), 8, 4, 4, 1.0), "the fractions: keep them"),
+    Case(
+        "a box that ends half a pixel beyond a line",
+        ((3.0, 3.0, 16.5, 16.5), 8, 4, 4, 1.0),
+        "the fractions: keep them",
+    ),
 )
 EFFECTIVE_SLIPS = (
-    Slip(_cells(share=math.sqrt), "the scale: ε multiplies the sides, so the area shrinks to ε²; yours shrinks the area to ε"),
-    Slip(_cells(share=lambda scale: scale**2), "the scale: ε multiplies the sides once; yours are multiplied by ε²"),
-    Slip(_cells(whole=1.0), "half a side: the scaled box reaches ε·w/2 to each side of the middle, not ε·w"),
+    Slip(
+        _cells(share=math.sqrt),
+        "the scale: ε multiplies the sides, so the area shrinks to ε²; yours shrinks the area to ε",
+    ),
+    Slip(
+        _cells(share=lambda scale: scale**2),
+        "the scale: ε multiplies the sides once; yours are multiplied by ε²",
+    ),
+    Slip(
+        _cells(whole=1.0),
+        "half a side: the scaled box reaches ε·w/2 to each side of the middle, not ε·w",
+    ),
     Slip(_cells(share=lambda scale: 0.2), "the scale: it is an argument, not always 0.2"),
     Slip(_cells(share=lambda scale: 1.0), "the scale: these are the cells of the whole box"),
     Slip(
         _cells(about_corner=True),
         "the middle: the scaled box keeps the box's centre; yours has moved towards the upper left corner",
     ),
-    Slip(_swapped(_cells()), "x and y: they are swapped; x runs over columns, y over rows, and a map is indexed [row, column]"),
+    Slip(
+        _swapped(_cells()),
+        "x and y: they are swapped; x runs over columns, y over rows, and a map is indexed [row, column]",
+    ),
     Slip(
         _cells(low=round, high=round),
         "how edges are rounded: floor for the low edge, ceil for the high one; you take the nearest line",
     ),
     Slip(
-        _cells(high=math.floor), "the end: the cell that the high edge lies in belongs to the region, so ceil; you stop before it"
+        _cells(high=math.floor),
+        "the end: the cell that the high edge lies in belongs to the region, so ceil; you stop before it",
     ),
     Slip(
-        _cells(high=math.floor, more=1), "an edge on a line between two cells: the next cell is not touched; ceil, not floor + 1"
+        _cells(high=math.floor, more=1),
+        "an edge on a line between two cells: the next cell is not touched; ceil, not floor + 1",
     ),
-    Slip(_cells(more=1), "the end: ceil already is one past the last cell; you have one row and one column too many"),
-    Slip(_cells(low=math.ceil, high=math.floor), "partly covered cells: they belong to the region too; you keep only whole ones"),
+    Slip(
+        _cells(more=1),
+        "the end: ceil already is one past the last cell; you have one row and one column too many",
+    ),
+    Slip(
+        _cells(low=math.ceil, high=math.floor),
+        "partly covered cells: they belong to the region too; you keep only whole ones",
+    ),
     Slip(
         _centres_inside,
         "which cells count: those that the scaled box touches; you ask whether a cell's centre lies in it (half a cell off)",
@@ -111,17 +154,26 @@ EFFECTIVE_SLIPS = (
     Slip(_cells(least=0), f"{_NEVER}; yours has no cell"),
     Slip(_cells(least=2), "the least number of cells: one each way is enough here; you take two"),
     Slip(
-        lambda box, stride, rows, columns, scale: _cells()([int(side) for side in box], stride, rows, columns, scale),
+        lambda box, stride, rows, columns, scale: _cells()(
+            [int(side) for side in box], stride, rows, columns, scale
+        ),
         "the box: its sides are fractions of pixels; you cut them to whole ones",
     ),
-    Slip(_rounded_first, "the order: scale the box first, take floor and ceil last; you scale whole cells"),
+    Slip(
+        _rounded_first,
+        "the order: scale the box first, take floor and ceil last; you scale whole cells",
+    ),
     Slip(
         lambda box, stride, rows, columns, scale: _cells()(box, 1, rows, columns, scale),
         "the stride: boxes are in pixels, cells are stride pixels apart",
     ),
     Slip(
         lambda box, stride, rows, columns, scale: _cells()(
-            (*box[:2], box[0] + scale * (box[2] - box[0]), box[1] + scale * (box[3] - box[1])), stride, rows, columns, 1.0
+            (*box[:2], box[0] + scale * (box[2] - box[0]), box[1] + scale * (box[3] - box[1])),
+            stride,
+            rows,
+            columns,
+            1.0,
         ),
         "the middle: the scaled box keeps the box's centre; yours keeps its upper left corner",
     ),
@@ -131,7 +183,10 @@ EFFECTIVE_SLIPS = (
         ),
         "the box: x1 y1 x2 y2, two corners; you take the last two for its sides",
     ),
-    Slip(lambda *args: ~_cells()(*args), "true and false: the box's own cells are true; yours are all the others"),
+    Slip(
+        lambda *args: ~_cells()(*args),
+        "true and false: the box's own cells are true; yours are all the others",
+    ),
 )
 
 
@@ -152,16 +207,29 @@ def _reference(
 
     def function(box: tuple, stride: int, rows: int, columns: int, scale: float) -> Tensor:
         x1, y1, x2, y2 = box
-        x, y, w, h = (x1 + x2) / 2, (y1 + y2) / 2, share(scale) * (x2 - x1), share(scale) * (y2 - y1)
-        row, column = torch.arange(rows).double()[:, None] * stride, torch.arange(columns).double()[None] * stride
+        x, y, w, h = (
+            (x1 + x2) / 2,
+            (y1 + y2) / 2,
+            share(scale) * (x2 - x1),
+            share(scale) * (y2 - y1),
+        )
+        row, column = (
+            torch.arange(rows).double()[:, None] * stride,
+            torch.arange(columns).double()[None] * stride,
+        )
 
         def covered(at: Tensor, low: float, high: float) -> Tensor:
             at = at + square * stride
             half = wide * stride / 2
-            return ((at + half).clamp(max=high) - (at - half).clamp(min=low)).clamp(min=-math.inf if negative else 0)
+            return ((at + half).clamp(max=high) - (at - half).clamp(min=low)).clamp(
+                min=-math.inf if negative else 0
+            )
 
         overlap = covered(row, y - h / 2, y + h / 2) * covered(column, x - w / 2, x + w / 2)
-        limits = {"full": (x1, y1, x2, y2), "effective": (x - w / 2, y - h / 2, x + w / 2, y + h / 2)}
+        limits = {
+            "full": (x1, y1, x2, y2),
+            "effective": (x - w / 2, y - h / 2, x + w / 2, y + h / 2),
+        }
         left, top, right, bottom = limits.get(inside, (-1e9, -1e9, 1e9, 1e9))
         px, py = column + point * stride, row + point * stride
         if strict:
@@ -183,43 +251,86 @@ REFERENCE_CASES = (
     Case("the star at P3, half its sides", (STAR, 8, 16, 16, 0.5), "the scale: it is an argument"),
     Case("the star at P6: no grid point in the box", (STAR, 64, 2, 2, 0.2), _POINT),
     Case("the small triangle at P5", (TRIANGLE, 32, 4, 4, 0.2), _POINT),
-    Case("a box of 4 x 4 px between the grid points", ((34.0, 34.0, 38.0, 38.0), 8, 16, 16, 0.2), _POINT),
+    Case(
+        "a box of 4 x 4 px between the grid points",
+        ((34.0, 34.0, 38.0, 38.0), 8, 16, 16, 0.2),
+        _POINT,
+    ),
     Case("a grid point on the box's own edge", ((16.0, 16.0, 18.0, 18.0), 16, 8, 8, 1.0), _POINT),
-    Case("a square of which less than 1 % is covered", ((20.0, 10.0, 44.0, 22.0), 16, 8, 8, 0.05), _SQUARE),
-    Case("a strip of half a pixel along one side", ((2.0, 20.0, 22.5, 60.0), 8, 16, 16, 1.0), _SQUARE),
-    Case("a map of 4 rows and 16 columns", ((70.0, 4.0, 110.0, 24.0), 8, 4, 16, 0.5), "rows and columns: y belongs to rows"),
+    Case(
+        "a square of which less than 1 % is covered",
+        ((20.0, 10.0, 44.0, 22.0), 16, 8, 8, 0.05),
+        _SQUARE,
+    ),
+    Case(
+        "a strip of half a pixel along one side", ((2.0, 20.0, 22.5, 60.0), 8, 16, 16, 1.0), _SQUARE
+    ),
+    Case(
+        "a map of 4 rows and 16 columns",
+        ((70.0, 4.0, 110.0, 24.0), 8, 4, 16, 0.5),
+        "rows and columns: y belongs to rows",
+    ),
 )
 REFERENCE_SLIPS = (
     Slip(
         _reference(square=0.5, point=0.5),
         "where a cell stands: in the reference at (column·stride, row·stride), without half a cell",
     ),
-    Slip(_reference(square=0.5), "the square: it is centred at the grid point; yours begins there (half a cell off)"),
-    Slip(_reference(point=0.5), "the grid point: (column·stride, row·stride) itself, not half a cell further"),
+    Slip(
+        _reference(square=0.5),
+        "the square: it is centred at the grid point; yours begins there (half a cell off)",
+    ),
+    Slip(
+        _reference(point=0.5),
+        "the grid point: (column·stride, row·stride) itself, not half a cell further",
+    ),
     Slip(_reference(inside=""), f"{_POINT}; you left it out"),
     Slip(_reference(inside="effective"), f"{_POINT}; you ask for the scaled box"),
     Slip(_reference(strict=False), f"{_POINT}; a point on the edge is not inside"),
-    Slip(_reference(least=lambda cell, box: 0.01 * box), f"{_SQUARE}; you divide by the area of the box"),
-    Slip(_reference(least=lambda cell, box: 0.0), f"{_SQUARE}: more than 0.01 · stride², not just more than nothing"),
-    Slip(_reference(least=lambda cell, box: -1.0), f"{_SQUARE}; you left it out, or took the whole box"),
-    Slip(_reference(least=lambda cell, box: 0.1 * cell), f"{_SQUARE}: 0.01 of it, not 0.1"),
-    Slip(_reference(wide=2.0), "the square: half a stride to each side of the point; yours is twice as wide"),
-    Slip(_reference(least=lambda cell, box: 0.01 / 1.01 * (cell + box)), f"{_SQUARE}; you divide by the union, which is an IoU"),
-    Slip(_reference(negative=True), f"{_SQUARE}; where the two miss each other both ways, minus times minus is no overlap"),
     Slip(
-        lambda *args: _reference(inside="")(*args) | _reference(least=lambda cell, box: -1.0)(*args),
+        _reference(least=lambda cell, box: 0.01 * box),
+        f"{_SQUARE}; you divide by the area of the box",
+    ),
+    Slip(
+        _reference(least=lambda cell, box: 0.0),
+        f"{_SQUARE}: more than 0.01 · stride², not just more than nothing",
+    ),
+    Slip(
+        _reference(least=lambda cell, box: -1.0),
+        f"{_SQUARE}; you left it out, or took the whole box",
+    ),
+    Slip(_reference(least=lambda cell, box: 0.1 * cell), f"{_SQUARE}: 0.01 of it, not 0.1"),
+    Slip(
+        _reference(wide=2.0),
+        "the square: half a stride to each side of the point; yours is twice as wide",
+    ),
+    Slip(
+        _reference(least=lambda cell, box: 0.01 / 1.01 * (cell + box)),
+        f"{_SQUARE}; you divide by the union, which is an IoU",
+    ),
+    Slip(
+        _reference(negative=True),
+        f"{_SQUARE}; where the two miss each other both ways, minus times minus is no overlap",
+    ),
+    Slip(
+        lambda *args: (
+            _reference(inside="")(*args) | _reference(least=lambda cell, box: -1.0)(*args)
+        ),
         "both conditions: a cell must fulfil the two of them; one is enough for yours",
     ),
     Slip(_reference(share=math.sqrt), "the scale: it multiplies the sides, not the area"),
     Slip(
-        _reference(share=lambda scale: 2 * scale), "half a side: the scaled box reaches ε·w/2 to each side of the middle, not ε·w"
+        _reference(share=lambda scale: 2 * scale),
+        "half a side: the scaled box reaches ε·w/2 to each side of the middle, not ε·w",
     ),
     Slip(_reference(share=lambda scale: 0.2), "the scale: it is an argument, not always 0.2"),
     Slip(
-        _swapped(_reference()), "x and y: they are swapped; x runs over columns, y over rows, and a map is indexed [row, column]"
+        _swapped(_reference()),
+        "x and y: they are swapped; x runs over columns, y over rows, and a map is indexed [row, column]",
     ),
     Slip(
-        effective_map, "the rule: this is the paper's from floor to ceil; here a cell is asked for its overlap and its grid point"
+        effective_map,
+        "the rule: this is the paper's from floor to ceil; here a cell is asked for its overlap and its grid point",
     ),
 )
 
@@ -228,7 +339,9 @@ check_reference_map = Checker(reference_map, REFERENCE_CASES, REFERENCE_SLIPS)
 
 
 def _targets(
-    near: Callable[[int, int], bool] = lambda selected, level: selected >= 0 and abs(selected - level) <= 1,
+    near: Callable[[int, int], bool] = lambda selected, level: (
+        selected >= 0 and abs(selected - level) <= 1
+    ),
     learns: Callable[[int, int], bool] = lambda selected, level: selected == level,
     larger: bool = False,
     belt_wins: bool = False,
@@ -240,11 +353,22 @@ def _targets(
     """The solution with one thing otherwise: a source of slips."""
 
     def function(
-        effective: Tensor, ignoring: Tensor, area: Tensor, labels: Tensor, selected: Tensor, level: int, num_classes: int
+        effective: Tensor,
+        ignoring: Tensor,
+        area: Tensor,
+        labels: Tensor,
+        selected: Tensor,
+        level: int,
+        num_classes: int,
     ) -> Tensor:
         result = torch.zeros(num_classes, *effective.shape[1:], dtype=torch.long)
-        sizes = {"cells": effective.flatten(1).sum(1), "list": -torch.arange(len(area))}.get(by, area)
-        chosen, order = selected.tolist(), sizes.argsort(descending=not larger, stable=True).tolist()
+        sizes = {"cells": effective.flatten(1).sum(1), "list": -torch.arange(len(area))}.get(
+            by, area
+        )
+        chosen, order = (
+            selected.tolist(),
+            sizes.argsort(descending=not larger, stable=True).tolist(),
+        )
         owner = torch.full(effective.shape[1:], -1)
         for n in order:
             if settle != "level" or learns(chosen[n], level):
@@ -268,7 +392,13 @@ def _targets(
 
 
 def _nobody(
-    effective: Tensor, ignoring: Tensor, area: Tensor, labels: Tensor, selected: Tensor, level: int, num_classes: int
+    effective: Tensor,
+    ignoring: Tensor,
+    area: Tensor,
+    labels: Tensor,
+    selected: Tensor,
+    level: int,
+    num_classes: int,
 ) -> Tensor:
     """As if cells without an owner belonged to the last instance."""
     result = class_targets(effective, ignoring, area, labels, selected, level, num_classes)
@@ -310,54 +440,106 @@ def _targets_case(name: str, look: str, instances: tuple, selected: list[int], l
 
 NEAR_SLIPS = (  # which levels count, beside the selected one: whole numbers, or tensors of them, to bools
     Slip(lambda selected, at: at == selected, "yours counts at the selected level only"),
-    Slip(lambda selected, at: abs(at - selected) == 1, "yours is missing at the selected level itself"),
+    Slip(
+        lambda selected, at: abs(at - selected) == 1,
+        "yours is missing at the selected level itself",
+    ),
     Slip(lambda selected, at: at > -1, "yours counts at every level"),
     Slip(lambda selected, at: abs(at - selected) != 1, "yours is turned round"),
-    Slip(lambda selected, at: (at == selected) | (at == selected + 1), "you look to the coarser side only"),
-    Slip(lambda selected, at: (at == selected) | (at == selected - 1), "you look to the finer side only"),
+    Slip(
+        lambda selected, at: (at == selected) | (at == selected + 1),
+        "you look to the coarser side only",
+    ),
+    Slip(
+        lambda selected, at: (at == selected) | (at == selected - 1),
+        "you look to the finer side only",
+    ),
     Slip(lambda selected, at: abs(at - selected) <= 2, "yours reaches two levels far"),
 )
-_NEAR = "where the ignoring box counts: at the selected level and at the two beside it, nowhere else"
+_NEAR = (
+    "where the ignoring box counts: at the selected level and at the two beside it, nowhere else"
+)
 _SETTLE = "the shared cell: it belongs to the smaller instance"
 TARGETS_CASES = (
     _targets_case(
-        "one instance at its own level", "the three kinds: 1 in the effective box, −1 in the belt, 0 elsewhere", _ONE, [1], 1
+        "one instance at its own level",
+        "the three kinds: 1 in the effective box, −1 in the belt, 0 elsewhere",
+        _ONE,
+        [1],
+        1,
     ),
-    _targets_case("one level above its own", f"{_NEAR}; there the whole ignoring box is −1", _ONE, [0], 1),
-    _targets_case("one level below its own", f"{_NEAR}; there the whole ignoring box is −1", _ONE, [2], 1),
+    _targets_case(
+        "one level above its own", f"{_NEAR}; there the whole ignoring box is −1", _ONE, [0], 1
+    ),
+    _targets_case(
+        "one level below its own", f"{_NEAR}; there the whole ignoring box is −1", _ONE, [2], 1
+    ),
     _targets_case("two levels away", f"{_NEAR}; here all is 0", _ONE, [3], 1),
     _targets_case("three levels away", f"{_NEAR}; here all is 0", _ONE, [4], 1),
-    _targets_case("an instance without a level", "selected = −1: no level, so it has no neighbours either", _ONE, [-1], 0),
+    _targets_case(
+        "an instance without a level",
+        "selected = −1: no level, so it has no neighbours either",
+        _ONE,
+        [-1],
+        0,
+    ),
     _targets_case("two classes, a shared cell", _SETTLE, _TWO, [1, 1], 1),
     _targets_case(
-        "the smaller one selected another level", "the shared cell: ownership is settled before the selection", _TWO, [1, 3], 1
+        "the smaller one selected another level",
+        "the shared cell: ownership is settled before the selection",
+        _TWO,
+        [1, 3],
+        1,
     ),
     _targets_case(
-        "the smaller one selected the next level", "the shared cell: ownership is settled before the selection", _TWO, [1, 2], 1
+        "the smaller one selected the next level",
+        "the shared cell: ownership is settled before the selection",
+        _TWO,
+        [1, 2],
+        1,
     ),
     _targets_case(
-        "two of one class", "one class: a cell in the belt of one and owned by the other is positive", _SAME, [1, 1], 1
+        "two of one class",
+        "one class: a cell in the belt of one and owned by the other is positive",
+        _SAME,
+        [1, 1],
+        1,
     ),
-    _targets_case("three, the smallest first", f"{_SETTLE}, wherever it stands", _CROWD, [1, 1, 1], 1),
-    _targets_case("no instance", "an image without objects: all 0", tuple(part[:0] for part in _ONE), [], 1),
+    _targets_case(
+        "three, the smallest first", f"{_SETTLE}, wherever it stands", _CROWD, [1, 1, 1], 1
+    ),
+    _targets_case(
+        "no instance", "an image without objects: all 0", tuple(part[:0] for part in _ONE), [], 1
+    ),
 )
 TARGETS_SLIPS = (
     Slip(_targets(larger=True), f"{_SETTLE}; you give it to the larger one"),
     Slip(_targets(by="list"), f"{_SETTLE}, by `area`; yours to the last in the list"),
     Slip(_targets(by="list", larger=True), f"{_SETTLE}, by `area`; yours to the first in the list"),
-    Slip(_targets(by="cells"), f"{_SETTLE}, by `area`; you count its effective cells at this level"),
-    Slip(_nobody, "a cell of nobody: index −1 means the last instance in PyTorch; ask for an owner first"),
+    Slip(
+        _targets(by="cells"), f"{_SETTLE}, by `area`; you count its effective cells at this level"
+    ),
+    Slip(
+        _nobody,
+        "a cell of nobody: index −1 means the last instance in PyTorch; ask for an owner first",
+    ),
     Slip(_targets(settle="none"), f"{_SETTLE} alone; yours is positive for both classes"),
     Slip(
-        _targets(settle="level"), "the shared cell: ownership is settled before the selection, with all instances that reach it"
+        _targets(settle="level"),
+        "the shared cell: ownership is settled before the selection, with all instances that reach it",
     ),
-    *within(lambda near: _targets(near=lambda s, at: s >= 0 and near(s, at)), NEAR_SLIPS, f"{_NEAR}; "),
+    *within(
+        lambda near: _targets(near=lambda s, at: s >= 0 and near(s, at)), NEAR_SLIPS, f"{_NEAR}; "
+    ),
     Slip(
         _targets(near=lambda s, at: abs(s - at) <= 1),
         "selected = −1: no level, but |0 − (−1)| = 1 makes it a neighbour of level 0",
     ),
     Slip(_targets(near=lambda s, at: False), "the belt: −1, it teaches nothing; yours is negative"),
-    Slip(_targets(learns=lambda s, at: s >= 0), "which levels learn: only the selected one has positives"),
+    Slip(
+        _targets(learns=lambda s, at: s >= 0),
+        "which levels learn: only the selected one has positives",
+    ),
     Slip(
         _targets(learns=lambda s, at: s >= 0 and abs(s - at) <= 1),
         "which levels learn: the ones beside it are ignored, not positive",
@@ -367,9 +549,13 @@ TARGETS_SLIPS = (
         "the class: the belt is ignored for the instance's own class only; other classes are negative there",
     ),
     Slip(
-        _targets(belt_only=True), "what is ignored: the whole ignoring box, effective cells included, where they are not positive"
+        _targets(belt_only=True),
+        "what is ignored: the whole ignoring box, effective cells included, where they are not positive",
     ),
-    Slip(_targets(belt_wins=True), "a cell that is effective for one and ignored for another of the same class: effective wins"),
+    Slip(
+        _targets(belt_wins=True),
+        "a cell that is effective for one and ignored for another of the same class: effective wins",
+    ),
 )
 
 

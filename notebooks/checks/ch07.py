@@ -13,17 +13,23 @@ from . import Case, Checker, Slip, nothing, within
 from .runs import DETACHED, numbers, with_slopes
 
 
-def means(kind: str = "mean", none: float = math.inf, shift: int = 1, share: str = "own") -> Callable[..., Tensor]:
+def means(
+    kind: str = "mean", none: float = math.inf, shift: int = 1, share: str = "own"
+) -> Callable[..., Tensor]:
     """The solution with one thing otherwise: a source of slips."""
 
-    def function(cell_loss: Tensor, owner: Tensor, level: Tensor, num_instances: int, num_levels: int) -> Tensor:
+    def function(
+        cell_loss: Tensor, owner: Tensor, level: Tensor, num_instances: int, num_levels: int
+    ) -> Tensor:
         result = torch.full((num_instances, num_levels), none)
         for n in range(num_instances):
             for at in range(num_levels):
                 mine = cell_loss[(owner == n + shift) & (level == at)]
-                count = {"level": (level == at).sum(), "instance": (owner == n + shift).sum(), "all": len(level)}.get(
-                    share, len(mine)
-                )
+                count = {
+                    "level": (level == at).sum(),
+                    "instance": (owner == n + shift).sum(),
+                    "all": len(level),
+                }.get(share, len(mine))
                 if len(mine):
                     worst = {"sum": mine.sum(), "min": mine.min(), "max": mine.max()}
                     result[n, at] = worst.get(kind, mine.sum() / count)
@@ -47,7 +53,11 @@ MEANS_CASES = (
         _MEAN,
         expected=torch.tensor([[2.0, 1.5]]),
     ),
-    Case("cells of nobody in between", (_LOSS[:6], _OWNER[:6], _LEVEL[:6], 2, 1), "owner: 0 is nobody, instance n is n + 1"),
+    Case(
+        "cells of nobody in between",
+        (_LOSS[:6], _OWNER[:6], _LEVEL[:6], 2, 1),
+        "owner: 0 is nobody, instance n is n + 1",
+    ),
     Case("three instances at three levels", (_LOSS, _OWNER, _LEVEL, 3, 3), _MEAN),
     Case("an instance that owns nothing", (_LOSS, _OWNER, _LEVEL, 4, 3), NONE),
     Case(
@@ -55,14 +65,34 @@ MEANS_CASES = (
         (_LOSS * 0, _OWNER, _LEVEL, 3, 3),
         "a mean of 0 is the best loss there is, and no sign of an empty region",
     ),
-    Case("60 cells", (torch.rand(60, generator=numbers(1)), _MANY, torch.arange(60) * 3 // 60, 4, 3), _MEAN),
-    Case("no instance", (_LOSS, _OWNER * 0, _LEVEL, 0, 3), "an image without objects: a table of 0 rows"),
+    Case(
+        "60 cells",
+        (torch.rand(60, generator=numbers(1)), _MANY, torch.arange(60) * 3 // 60, 4, 3),
+        _MEAN,
+    ),
+    Case(
+        "no instance",
+        (_LOSS, _OWNER * 0, _LEVEL, 0, 3),
+        "an image without objects: a table of 0 rows",
+    ),
 )
 MEANS_SLIPS = (
-    Slip(means("sum"), "mean or sum: a sum grows with the number of cells, so that coarse levels with few cells always win"),
-    Slip(means("sum", none=0.0), "mean or sum: a sum grows with the cells; and of no cell it is 0, the least of all"),
-    Slip(means(share="level"), "the divisor: the instance's own cells at the level, not all cells of the level"),
-    Slip(means(share="instance"), "the divisor: the instance's cells at this level, not at all levels"),
+    Slip(
+        means("sum"),
+        "mean or sum: a sum grows with the number of cells, so that coarse levels with few cells always win",
+    ),
+    Slip(
+        means("sum", none=0.0),
+        "mean or sum: a sum grows with the cells; and of no cell it is 0, the least of all",
+    ),
+    Slip(
+        means(share="level"),
+        "the divisor: the instance's own cells at the level, not all cells of the level",
+    ),
+    Slip(
+        means(share="instance"),
+        "the divisor: the instance's cells at this level, not at all levels",
+    ),
     Slip(means(share="all"), "the divisor: the instance's own cells at the level, not all R"),
     Slip(means("min"), "the mean: you take its best cell"),
     Slip(means("max"), "the mean: you take its worst cell"),
@@ -114,18 +144,27 @@ FOCAL_SLIPS = (
     Slip(other_focal(gamma=0), "gamma: the factor (1 − p)² is missing"),
     Slip(other_focal(gamma=1), "gamma: it is 2"),
     Slip(other_focal(alpha=0.5, gamma=0, whole=2), "alpha and gamma: this is plain cross entropy"),
-    Slip(other_focal(swapped=True), "the factor: (1 − p)² where the answer is 1, p² where it is 0; yours are swapped"),
+    Slip(
+        other_focal(swapped=True),
+        "the factor: (1 − p)² where the answer is 1, p² where it is 0; yours are swapped",
+    ),
     Slip(other_focal(twice=True), "the sigmoid: it is applied twice"),
     Slip(_softmax, "p: each class has a sigmoid of its own; a softmax makes them share one"),
 )
-FROZEN = Slip(other_focal(frozen=True), "the gradient: p stands in the factor (1 − p)², too; yours is detached there")
+FROZEN = Slip(
+    other_focal(frozen=True),
+    "the gradient: p stands in the factor (1 − p)², too; yours is detached there",
+)
 IOU_SLIPS = (
     Slip(lambda a, b: 1 - (-iou_loss(a, b)).exp(), "the box loss: −ln IoU, not 1 − IoU"),
     Slip(lambda a, b: (-iou_loss(a, b)).exp(), "the box loss: −ln IoU, not the IoU itself"),
     Slip(lambda a, b: -iou_loss(a, b), "the sign: −ln IoU is positive"),
     Slip(lambda a, b: iou_loss(a, b) / math.log(2), "the logarithm: the natural one"),
     Slip(lambda a, b: iou_loss(a, b) / math.log(10), "the logarithm: the natural one"),
-    Slip(lambda a, b: (1 + iou_loss(a, b).exp()).log(), "the union: area + area − overlap; you count the overlap twice"),
+    Slip(
+        lambda a, b: (1 + iou_loss(a, b).exp()).log(),
+        "the union: area + area − overlap; you count the overlap twice",
+    ),
 )
 
 
@@ -141,7 +180,9 @@ def cell_loss(
         wanted = torch.zeros_like(logits)
         wanted[:, label] = 1
         entries = cls(logits, wanted)
-        focal_part = {"sum": entries.sum(1), "mean": entries.mean(1), "own": entries[:, label]}[classes]
+        focal_part = {"sum": entries.sum(1), "mean": entries.mean(1), "own": entries[:, label]}[
+            classes
+        ]
         return parts[0] * focal_part + parts[1] * box(offsets, targets)
 
     return function
@@ -149,11 +190,19 @@ def cell_loss(
 
 OF_A_CELL = cell_loss()
 CELL_SLIPS = (
-    Slip(cell_loss(classes="mean"), "the classes: the focal loss is summed over them, not averaged"),
-    Slip(cell_loss(classes="own"), "the classes: the focal loss is summed over all of them; yours has the instance's own only"),
+    Slip(
+        cell_loss(classes="mean"), "the classes: the focal loss is summed over them, not averaged"
+    ),
+    Slip(
+        cell_loss(classes="own"),
+        "the classes: the focal loss is summed over all of them; yours has the instance's own only",
+    ),
     Slip(cell_loss(parts=(1, 0)), "the two parts: −ln IoU is missing"),
     Slip(cell_loss(parts=(0, 1)), "the two parts: the focal loss is missing"),
-    Slip(cell_loss(parts=(0.5, 0.5)), "the two parts: they are added; λ weighs the training loss, not the selection"),
+    Slip(
+        cell_loss(parts=(0.5, 0.5)),
+        "the two parts: they are added; λ weighs the training loss, not the selection",
+    ),
     *within(cell_loss, FOCAL_SLIPS),
     *within(lambda box: cell_loss(box=box), IOU_SLIPS),
 )
@@ -179,7 +228,13 @@ def _choose(
         losses = []
         for level in levels:
             both = loss(*level, label)
-            reduced = both.sum() if cells == "sum" else both.amin() if cells == "best" and len(both) else both.mean()
+            reduced = (
+                both.sum()
+                if cells == "sum"
+                else both.amin()
+                if cells == "best" and len(both)
+                else both.mean()
+            )
             losses.append(reduced if len(both) else torch.tensor(none))
         table = torch.stack(losses)
         table = table.detach() if detached else table
@@ -201,25 +256,32 @@ def _ask_choice(function: Callable, levels: Sequence, label: int) -> Any:
         return {"losses": given, "level": None, "gradient flows": False}
     losses, level = given
     flows = any(
-        isinstance(one, Tensor) and one.requires_grad for one in (losses, *(losses if isinstance(losses, (list, tuple)) else ()))
+        isinstance(one, Tensor) and one.requires_grad
+        for one in (losses, *(losses if isinstance(losses, (list, tuple)) else ()))
     )
     return {"losses": losses, "level": level, "gradient flows": flows}
 
 
-def _levels(seed: int, *counts: int, classes: int = 4, better: int = 0) -> list[tuple[Tensor, Tensor, Tensor]]:
+def _levels(
+    seed: int, *counts: int, classes: int = 4, better: int = 0
+) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Outputs and targets of cells at some levels; those of level `better` fit best."""
     random = numbers(seed)
     result = []
     for index, count in enumerate(counts):
         targets = 0.2 + torch.rand(count, 4, generator=random)
-        offsets = targets * (0.5 if index != better else 0.9) + 0.1 * torch.rand(count, 4, generator=random)
+        offsets = targets * (0.5 if index != better else 0.9) + 0.1 * torch.rand(
+            count, 4, generator=random
+        )
         logits = torch.randn(count, classes, generator=random) - 1
         logits[:, 1] += 2.5 if index == better else 0.0
         result.append((logits, offsets, targets))
     return result
 
 
-_PART = "the loss at a level: the mean over its cells of (focal loss summed over the classes + −ln IoU)"
+_PART = (
+    "the loss at a level: the mean over its cells of (focal loss summed over the classes + −ln IoU)"
+)
 _EMPTY = "a level without a cell: its loss is inf, so that it is not chosen"
 _TIED = _levels(5, 2)[0]
 _MISSED = [  # a cell before its object, a cell with a dead output, a good one
@@ -230,12 +292,20 @@ _MISSED = [  # a cell before its object, a cell with a dead output, a good one
 CHOICE_CASES = (
     Case("one cell at each of two levels", (_levels(0, 1, 1), 1), _PART),
     Case("four cells at P3, one at P4", (_levels(1, 4, 1, better=0), 1), _PART),
-    Case("another class", (_levels(2, 3, 2, 1, better=1), 3), "label: the target is 1 for this class and 0 for all others"),
+    Case(
+        "another class",
+        (_levels(2, 3, 2, 1, better=1), 3),
+        "label: the target is 1 for this class and 0 for all others",
+    ),
     Case("the best level is the last", (_levels(3, 9, 4, 2, 1, better=3), 1), _PART),
     Case("no cell at P3", (_levels(4, 0, 2, 1, better=2), 1), _EMPTY),
     Case("two levels are equal", ([_TIED, _TIED], 1), "ties: the first of equal levels is chosen"),
     Case("no cell at any level", (_levels(6, 0, 0), 1), "an instance without any cell: level −1"),
-    Case("boxes that share nothing", (_MISSED, 1), "no overlap: the IoU is 0, taken as at least 1e-6, and its loss 13.816"),
+    Case(
+        "boxes that share nothing",
+        (_MISSED, 1),
+        "no overlap: the IoU is 0, taken as at least 1e-6, and its loss 13.816",
+    ),
 )
 
 
@@ -246,7 +316,9 @@ def _numbered(levels: Sequence[tuple[Tensor, Tensor, Tensor]], label: int) -> tu
 
 def _mean_first(levels: Sequence[tuple[Tensor, Tensor, Tensor]], label: int) -> tuple[Tensor, int]:
     """As if the IoU were averaged before its logarithm is taken."""
-    table, level = choose_level([(logits, targets, targets) for logits, _, targets in levels], label)
+    table, level = choose_level(
+        [(logits, targets, targets) for logits, _, targets in levels], label
+    )
     shares = [(-iou_loss(offsets, targets)).exp().mean().detach() for _, offsets, targets in levels]
     table = torch.where(table.isinf(), math.inf, table - torch.stack(shares).log())
     return table, level if level < 0 else int(table.argmin())
@@ -257,7 +329,9 @@ def _unclamped(least: float, below: float) -> Callable[[Tensor, Tensor], Tensor]
 
     def function(offsets: Tensor, targets: Tensor) -> Tensor:
         shared = torch.minimum(offsets, targets)
-        areas = [(x[..., :2] + x[..., 2:]).clamp(min=below).prod(-1) for x in (shared, offsets, targets)]
+        areas = [
+            (x[..., :2] + x[..., 2:]).clamp(min=below).prod(-1) for x in (shared, offsets, targets)
+        ]
         return -(areas[0] / (areas[1] + areas[2] - areas[0])).clamp(min=least).log()
 
     return function
@@ -265,17 +339,27 @@ def _unclamped(least: float, below: float) -> Callable[[Tensor, Tensor], Tensor]
 
 _BACK = "what comes back: the pair (losses, level)"
 CHOICE_SLIPS = (
-    Slip(_choose(detached=False), "gradient: choosing must not teach; compute it under torch.no_grad() or detach the losses"),
     Slip(
-        _choose(cells="sum"), "mean or sum: a sum grows with the number of cells, so that coarse levels with few cells always win"
+        _choose(detached=False),
+        "gradient: choosing must not teach; compute it under torch.no_grad() or detach the losses",
+    ),
+    Slip(
+        _choose(cells="sum"),
+        "mean or sum: a sum grows with the number of cells, so that coarse levels with few cells always win",
     ),
     Slip(
         _choose(cells="sum", none=0.0),
         "mean or sum: a sum grows with the number of cells; and of no cell it is 0, the least of all",
     ),
     *within(_choose, CELL_SLIPS),
-    Slip(_choose(cell_loss(box=_crossed)), "the order of the sides: l t r b, so a width is l + r, the first and the third"),
-    Slip(_choose(cell_loss(box=lambda a, b: (a - b).abs().sum(-1))), "the box part: −ln IoU, not a distance of the offsets"),
+    Slip(
+        _choose(cell_loss(box=_crossed)),
+        "the order of the sides: l t r b, so a width is l + r, the first and the third",
+    ),
+    Slip(
+        _choose(cell_loss(box=lambda a, b: (a - b).abs().sum(-1))),
+        "the box part: −ln IoU, not a distance of the offsets",
+    ),
     Slip(_choose(none=0.0), f"{_EMPTY}; yours is 0, the least of all"),
     Slip(_choose(none=float("nan")), f"{_EMPTY}; yours is nan, the mean of nothing"),
     Slip(_choose(worst=True), "which level: the one with the least loss, not the greatest"),
@@ -284,9 +368,13 @@ CHOICE_SLIPS = (
     Slip(_choose(cells="best"), "the mean over its cells; you take the best of them"),
     Slip(_mean_first, "the mean of −ln IoU over the cells; yours is −ln of the mean IoU"),
     Slip(
-        _choose(cell_loss(box=_unclamped(1e-6, -math.inf))), "no overlap: a shared side below 0 is 0; minus times minus is plus"
+        _choose(cell_loss(box=_unclamped(1e-6, -math.inf))),
+        "no overlap: a shared side below 0 is 0; minus times minus is plus",
     ),
-    Slip(_choose(cell_loss(box=_unclamped(0.0, 0.0))), "no overlap: the IoU is taken as at least 1e-6, −ln 0 would be infinite"),
+    Slip(
+        _choose(cell_loss(box=_unclamped(0.0, 0.0))),
+        "no overlap: the IoU is taken as at least 1e-6, −ln 0 would be infinite",
+    ),
     Slip(lambda *args: choose_level(*args)[0], f"{_BACK}; the level is missing"),
     Slip(lambda *args: choose_level(*args)[1], f"{_BACK}; the losses are missing"),
     Slip(lambda *args: choose_level(*args)[::-1], f"{_BACK}, in this order"),
@@ -310,7 +398,13 @@ def training_loss(
     """The solution with one thing otherwise: a source of slips."""
 
     def function(
-        logits: Tensor, offsets: Tensor, targets: Tensor, labels: Tensor, positive: Tensor, ignored: Tensor, weight: float = 1.0
+        logits: Tensor,
+        offsets: Tensor,
+        targets: Tensor,
+        labels: Tensor,
+        positive: Tensor,
+        ignored: Tensor,
+        weight: float = 1.0,
     ) -> Tensor:
         everywhere = torch.ones_like(positive)
         at = positive if labelled == "positive" else everywhere
@@ -335,71 +429,127 @@ def training_loss(
         }
         chosen = positive if boxes == "positive" else everywhere
         both = box(offsets[chosen], targets[chosen])
-        both = (both * positive if boxes == "masked" else both).sum() / sizes[box_divisor or divisor]
+        both = (both * positive if boxes == "masked" else both).sum() / sizes[
+            box_divisor or divisor
+        ]
         entries = (cls(logits, wanted) * keep).sum() / sizes[divisor]
         return (weight if weigh[0] else 1) * entries + (weight if weigh[1] else 1) * both
 
     return function
 
 
-def training_case(name: str, look: str, seed: int, cells: int, positives: int, ignored: float) -> Case:
+def training_case(
+    name: str, look: str, seed: int, cells: int, positives: int, ignored: float
+) -> Case:
     """Logits, offsets, targets, labels, positive cells and ignored entries of some cells."""
     random = numbers(seed)
-    logits, targets = torch.randn(cells, 3, generator=random) - 1, 0.3 + torch.rand(cells, 4, generator=random)
+    logits, targets = (
+        torch.randn(cells, 3, generator=random) - 1,
+        0.3 + torch.rand(cells, 4, generator=random),
+    )
     offsets = targets * (0.6 + 0.6 * torch.rand(cells, 4, generator=random))
     labels = torch.randint(0, 3, (cells,), generator=random)
     left_out = torch.rand(cells, 3, generator=random) < ignored
     if ignored:
         left_out[0, labels[0]] = True  # an entry that is ignored and positive is positive
-    return Case(name, (logits, offsets, targets, labels, torch.arange(cells) < positives, left_out), look)
+    return Case(
+        name, (logits, offsets, targets, labels, torch.arange(cells) < positives, left_out), look
+    )
 
 
 _SUM = "the two sums: focal loss over all entries that count, −ln IoU over positive cells, both over the number of positive cells"
 TRAINING_CASES = (
     training_case("one positive cell", _SUM, 0, 1, 1, 0.0),
     training_case("two positive cells of five", _SUM, 1, 5, 2, 0.0),
-    training_case("ignored entries", "ignored entries: they add nothing, and have no gradient", 2, 8, 3, 0.4),
     training_case(
-        "no positive cell", "an image without objects: the divisor is at least 1, and negatives still count", 4, 6, 0, 0.0
+        "ignored entries", "ignored entries: they add nothing, and have no gradient", 2, 8, 3, 0.4
+    ),
+    training_case(
+        "no positive cell",
+        "an image without objects: the divisor is at least 1, and negatives still count",
+        4,
+        6,
+        0,
+        0.0,
     ),
 )
 TRAINING_SLIPS = (
     Slip(lambda *args: training_loss()(*args).detach(), DETACHED),
     Slip(lambda *args: training_loss()(*args).item(), DETACHED),
-    Slip(training_loss(divisor="one"), "the normaliser: both sums are divided by the number of positive cells"),
-    Slip(training_loss(divisor="cells"), "the normaliser: the number of positive cells, not of all cells"),
+    Slip(
+        training_loss(divisor="one"),
+        "the normaliser: both sums are divided by the number of positive cells",
+    ),
+    Slip(
+        training_loss(divisor="cells"),
+        "the normaliser: the number of positive cells, not of all cells",
+    ),
     Slip(
         training_loss(divisor="entries", box_divisor="positive"),
         "the normaliser: positive cells; a mean over all entries drowns them",
     ),
-    Slip(training_loss(divisor="kept", box_divisor="positive"), "the normaliser: positive cells, not the entries that count"),
+    Slip(
+        training_loss(divisor="kept", box_divisor="positive"),
+        "the normaliser: positive cells, not the entries that count",
+    ),
     Slip(
         training_loss(divisor="cells", box_divisor="positive"),
         "the normaliser: the focal sum too is divided by positive cells, not by all",
     ),
-    Slip(training_loss(divisor="one", box_divisor="positive"), "the normaliser: the focal sum is divided by it too"),
-    Slip(training_loss(box_divisor="one"), "the normaliser: the IoU sum is divided by it too"),
-    Slip(training_loss(divisor="bare"), "an image without objects: the divisor is at least 1, else everything becomes nan"),
-    Slip(training_loss(divisor="more"), "the normaliser: the number of positive cells, at least 1; you add 1 always"),
-    Slip(training_loss(counted="all"), "ignored entries: yours count as negatives"),
-    Slip(training_loss(counted="not ignored"), "an entry that is positive and ignored: positive wins"),
-    Slip(training_loss(counted="only ignored"), "ignored entries: they are the ones left out; you keep them"),
-    Slip(training_loss(counted="cells"), "ignored entries: one class of a cell is left out, not the whole cell"),
     Slip(
-        training_loss(counted="positive cells"), "negatives: cells that are not positive learn to be silent; yours cost nothing"
+        training_loss(divisor="one", box_divisor="positive"),
+        "the normaliser: the focal sum is divided by it too",
+    ),
+    Slip(training_loss(box_divisor="one"), "the normaliser: the IoU sum is divided by it too"),
+    Slip(
+        training_loss(divisor="bare"),
+        "an image without objects: the divisor is at least 1, else everything becomes nan",
+    ),
+    Slip(
+        training_loss(divisor="more"),
+        "the normaliser: the number of positive cells, at least 1; you add 1 always",
+    ),
+    Slip(training_loss(counted="all"), "ignored entries: yours count as negatives"),
+    Slip(
+        training_loss(counted="not ignored"), "an entry that is positive and ignored: positive wins"
+    ),
+    Slip(
+        training_loss(counted="only ignored"),
+        "ignored entries: they are the ones left out; you keep them",
+    ),
+    Slip(
+        training_loss(counted="cells"),
+        "ignored entries: one class of a cell is left out, not the whole cell",
+    ),
+    Slip(
+        training_loss(counted="positive cells"),
+        "negatives: cells that are not positive learn to be silent; yours cost nothing",
     ),
     Slip(training_loss(boxes="all"), "the box part: only positive cells have a target"),
-    Slip(training_loss(labelled="all"), "labels: outside positive cells they mean nothing, there every answer is 0"),
+    Slip(
+        training_loss(labelled="all"),
+        "labels: outside positive cells they mean nothing, there every answer is 0",
+    ),
     Slip(training_loss(box=lambda a, b: 0 * iou_loss(a, b)), "the two sums: −ln IoU is missing"),
     Slip(training_loss(lambda x, y: 0 * focal(x, y)), "the two sums: the focal loss is missing"),
-    Slip(training_loss(box=lambda a, b: iou_loss(a.detach(), b)), "the gradient: it must flow into the boxes too"),
-    Slip(training_loss(lambda x, y: focal(x.detach(), y)), "the gradient: it must flow into the logits too"),
+    Slip(
+        training_loss(box=lambda a, b: iou_loss(a.detach(), b)),
+        "the gradient: it must flow into the boxes too",
+    ),
+    Slip(
+        training_loss(lambda x, y: focal(x.detach(), y)),
+        "the gradient: it must flow into the logits too",
+    ),
     *within(training_loss, (*FOCAL_SLIPS, FROZEN)),
     *within(lambda box: training_loss(box=box), IOU_SLIPS),
 )
 LOSS_CASES = (
     *(Case(one.name, (*one.args, 1.0), one.look) for one in TRAINING_CASES),
-    Case("lambda 0.5", (*training_case("", "", 3, 6, 2, 0.2).args, 0.5), "weight: it multiplies both parts"),
+    Case(
+        "lambda 0.5",
+        (*training_case("", "", 3, 6, 2, 0.2).args, 0.5),
+        "weight: it multiplies both parts",
+    ),
 )
 LOSS_SLIPS = (
     *TRAINING_SLIPS,

@@ -17,7 +17,12 @@ _CHAIN = [[0.0, 0, 100, 10], [25.0, 0, 125, 10], [54.0, 0, 154, 10]]
 
 
 def _asked(name: str, boxes: list, scores: list, labels: list, threshold: float, look: str) -> Case:
-    args = (torch.tensor(boxes).reshape(-1, 4), torch.tensor(scores), torch.tensor(labels, dtype=torch.int64), threshold)
+    args = (
+        torch.tensor(boxes).reshape(-1, 4),
+        torch.tensor(scores),
+        torch.tensor(labels, dtype=torch.int64),
+        threshold,
+    )
     return Case(name, args, look)
 
 
@@ -25,12 +30,40 @@ _CLASSES = "the classes: a box may only throw out boxes of its own class"
 _ORDER = "the order: all kept boxes in one list, best score first"
 NMS_CASES = (
     _asked(
-        "one class, two boxes on one star", [_STAR, _NEAR], [0.9, 0.8], [3, 3], 0.5, "NMS itself: the second overlaps the first"
+        "one class, two boxes on one star",
+        [_STAR, _NEAR],
+        [0.9, 0.8],
+        [3, 3],
+        0.5,
+        "NMS itself: the second overlaps the first",
     ),
-    _asked("the same two boxes, but of two classes", [_STAR, _NEAR], [0.9, 0.8], [3, 5], 0.5, _CLASSES),
-    _asked("best score last, classes mixed", [_RING, _STAR, _NEAR, _RING], [0.3, 0.5, 0.7, 0.9], [5, 3, 3, 4], 0.5, _ORDER),
-    _asked("a chain of three", _CHAIN, [0.9, 0.8, 0.7], [0, 0, 0], 0.5, "the chain: only kept boxes throw others out"),
-    _asked("boxes far out", [_FAR, _FAR, _STAR, _FAR], [0.5, 0.9, 0.7, 0.6], [0, 1, 0, 1], 0.5, _CLASSES),
+    _asked(
+        "the same two boxes, but of two classes", [_STAR, _NEAR], [0.9, 0.8], [3, 5], 0.5, _CLASSES
+    ),
+    _asked(
+        "best score last, classes mixed",
+        [_RING, _STAR, _NEAR, _RING],
+        [0.3, 0.5, 0.7, 0.9],
+        [5, 3, 3, 4],
+        0.5,
+        _ORDER,
+    ),
+    _asked(
+        "a chain of three",
+        _CHAIN,
+        [0.9, 0.8, 0.7],
+        [0, 0, 0],
+        0.5,
+        "the chain: only kept boxes throw others out",
+    ),
+    _asked(
+        "boxes far out",
+        [_FAR, _FAR, _STAR, _FAR],
+        [0.5, 0.9, 0.7, 0.6],
+        [0, 1, 0, 1],
+        0.5,
+        _CLASSES,
+    ),
     _asked("tiny boxes", [[9.0, 9, 11, 11], [9.0, 9, 11, 11]], [0.9, 0.8], [0, 5], 0.5, _CLASSES),
     _asked(
         "boxes as large as a poster",
@@ -40,7 +73,14 @@ NMS_CASES = (
         0.5,
         "how far you move each class: further than the boxes reach",
     ),
-    _asked("another threshold", [_STAR, _NEAR], [0.9, 0.8], [3, 3], 0.9, "the threshold: it is an argument"),
+    _asked(
+        "another threshold",
+        [_STAR, _NEAR],
+        [0.9, 0.8],
+        [3, 3],
+        0.9,
+        "the threshold: it is an argument",
+    ),
     _asked("no box", [], [], [], 0.5, "an image without candidates: an empty tensor of indices"),
 )
 
@@ -54,16 +94,22 @@ def _class_after_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold:
 
 
 def _positions_in_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    parts = [nms(boxes[labels == label], scores[labels == label], threshold) for label in labels.unique()]
+    parts = [
+        nms(boxes[labels == label], scores[labels == label], threshold) for label in labels.unique()
+    ]
     return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64)
 
 
 def _moved(step: float) -> Callable:
-    return lambda boxes, scores, labels, threshold: nms(boxes + step * labels[:, None], scores, threshold)
+    return lambda boxes, scores, labels, threshold: nms(
+        boxes + step * labels[:, None], scores, threshold
+    )
 
 
 def _mask(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    return torch.zeros(len(boxes), dtype=torch.bool).index_fill(0, nms_by_class(boxes, scores, labels, threshold), True)
+    return torch.zeros(len(boxes), dtype=torch.bool).index_fill(
+        0, nms_by_class(boxes, scores, labels, threshold), True
+    )
 
 
 def _stretched(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
@@ -72,17 +118,39 @@ def _stretched(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) 
 
 NMS_SLIPS = (
     Slip(lambda b, s, k, t: nms(b, s, t), "the classes: this is one NMS for all of them"),
-    Slip(_class_after_class, "the order: you list class after class; all kept boxes go in one list, best score first"),
-    Slip(lambda *args: nms_by_class(*args).sort().values, "the order: best score first, not by index"),
+    Slip(
+        _class_after_class,
+        "the order: you list class after class; all kept boxes go in one list, best score first",
+    ),
+    Slip(
+        lambda *args: nms_by_class(*args).sort().values, "the order: best score first, not by index"
+    ),
     Slip(_positions_in_class, "the indices: they count within a class; return places in all boxes"),
-    Slip(_moved(1), "how far you move each class: by one pixel a class; it must be further than the boxes reach"),
-    Slip(_moved(1000), "how far you move each class: a fixed number is too small for some image; take it from the boxes"),
+    Slip(
+        _moved(1),
+        "how far you move each class: by one pixel a class; it must be further than the boxes reach",
+    ),
+    Slip(
+        _moved(1000),
+        "how far you move each class: a fixed number is too small for some image; take it from the boxes",
+    ),
     Slip(lambda b, s, k, t: b[nms_by_class(b, s, k, t)], "what you return: indices, not boxes"),
-    Slip(_mask, "what you return: indices, best score first; a mask of the kept boxes has no order"),
+    Slip(
+        _mask, "what you return: indices, best score first; a mask of the kept boxes has no order"
+    ),
     Slip(_stretched, "how you move a box: all four sides by the same; moved by one side it grows"),
-    Slip(lambda b, s, k, t: nms(b + 1000 * k, s, t), "the shapes: labels (N,) beside boxes (N, 4); write labels[:, None]"),
-    Slip(lambda b, s, k, t: nms_by_class(b, -s, k, t), "the scores: the best one goes first, not the lowest"),
-    Slip(lambda b, s, k, t: nms_by_class(b, s, k, 0.5), "the threshold: it is an argument, not always 0.5"),
+    Slip(
+        lambda b, s, k, t: nms(b + 1000 * k, s, t),
+        "the shapes: labels (N,) beside boxes (N, 4); write labels[:, None]",
+    ),
+    Slip(
+        lambda b, s, k, t: nms_by_class(b, -s, k, t),
+        "the scores: the best one goes first, not the lowest",
+    ),
+    Slip(
+        lambda b, s, k, t: nms_by_class(b, s, k, 0.5),
+        "the threshold: it is an argument, not always 0.5",
+    ),
 )
 
 
@@ -91,7 +159,9 @@ check_nms_by_class = Checker(nms_by_class, NMS_CASES, NMS_SLIPS)
 
 def _curve(hits: list[bool], objects: int) -> tuple[list[float], list[float]]:
     found = [sum(hits[: entry + 1]) for entry in range(len(hits))]
-    return [one / entry for entry, one in enumerate(found, 1)], [one / max(objects, 1) for one in found]
+    return [one / entry for entry, one in enumerate(found, 1)], [
+        one / max(objects, 1) for one in found
+    ]
 
 
 def _steps(height: Callable[[list[float], int], float]) -> Callable[[list[bool], int], float]:
@@ -99,7 +169,10 @@ def _steps(height: Callable[[list[float], int], float]) -> Callable[[list[bool],
 
     def area(hits: list[bool], objects: int) -> float:
         precision, recall = _curve(hits, objects)
-        return sum(height(precision, at) * (right - left) for at, (right, left) in enumerate(zip(recall, [0.0, *recall])))
+        return sum(
+            height(precision, at) * (right - left)
+            for at, (right, left) in enumerate(zip(recall, [0.0, *recall]))
+        )
 
     return area
 
@@ -107,7 +180,10 @@ def _steps(height: Callable[[list[float], int], float]) -> Callable[[list[bool],
 def _points(count: int) -> Callable[[list[bool], int], float]:
     def mean(hits: list[bool], objects: int) -> float:
         curve = list(zip(*_curve(hits, objects)))
-        values = [max((p for p, r in curve if r >= i / (count - 1) - 1e-9), default=0.0) for i in range(count)]
+        values = [
+            max((p for p, r in curve if r >= i / (count - 1) - 1e-9), default=0.0)
+            for i in range(count)
+        ]
         return sum(values) / count
 
     return mean
@@ -116,7 +192,10 @@ def _points(count: int) -> Callable[[list[bool], int], float]:
 def _trapezia(hits: list[bool], objects: int) -> float:
     precision, recall = _curve(hits, objects)
     points = [(max(precision[place:]), recall[place]) for place, hit in enumerate(hits) if hit]
-    return sum((p + before) / 2 * (r - left) for (p, r), (before, left) in zip(points, [(1.0, 0.0), *points]))
+    return sum(
+        (p + before) / 2 * (r - left)
+        for (p, r), (before, left) in zip(points, [(1.0, 0.0), *points])
+    )
 
 
 def _raw_trapezia(hits: list[bool], objects: int) -> float:
@@ -128,9 +207,24 @@ def _raw_trapezia(hits: list[bool], objects: int) -> float:
 _STEP = "the step line: at each recall the best precision that still comes, and 0 beyond the last"
 AREA_CASES = (
     Case("every object found, no false alarm", ([True, True], 2), _STEP, expected=1.0),
-    Case("one of two objects found", ([True], 2), "recall: hits divided by all objects, found or not", expected=0.5),
-    Case("a false alarm first", ([False, True], 1), "precision: hits divided by entries so far", expected=0.5),
-    Case("the sheet of the notebook", ([True, False, True, True, False], 4), _STEP, expected=0.25 + 0.5 * 0.75),
+    Case(
+        "one of two objects found",
+        ([True], 2),
+        "recall: hits divided by all objects, found or not",
+        expected=0.5,
+    ),
+    Case(
+        "a false alarm first",
+        ([False, True], 1),
+        "precision: hits divided by entries so far",
+        expected=0.5,
+    ),
+    Case(
+        "the sheet of the notebook",
+        ([True, False, True, True, False], 4),
+        _STEP,
+        expected=0.25 + 0.5 * 0.75,
+    ),
     Case("a precision that climbs again", ([False, True, True, True], 3), _STEP, expected=0.75),
     Case("no detection", ([], 3), "an empty list: nothing found, area 0", expected=0.0),
     Case("only false alarms", ([False, False], 3), _STEP, expected=0.0),
@@ -140,23 +234,37 @@ AREA_SLIPS = (
         _steps(lambda precision, at: precision[at]),
         "the best precision that still comes: you take the precision at the entry itself",
     ),
-    Slip(_points(101), "the number of points: this is COCO's 101-point mean; here the area is exact"),
-    Slip(_points(11), "the number of points: this is the old 11-point mean; here the area is exact"),
+    Slip(
+        _points(101), "the number of points: this is COCO's 101-point mean; here the area is exact"
+    ),
+    Slip(
+        _points(11), "the number of points: this is the old 11-point mean; here the area is exact"
+    ),
     Slip(
         _steps(lambda precision, at: max(precision[: at + 1])),
         "the direction: the best precision that still comes, not the best so far",
     ),
     Slip(_trapezia, "the shape: steps, not slanted lines between the points"),
-    Slip(_raw_trapezia, "the shape: steps of the best precision that still comes, not slanted lines along the zigzag"),
-    Slip(lambda hits, objects: 100 * area_under_curve(hits, objects), "the unit: a share from 0 to 1, not per cent"),
+    Slip(
+        _raw_trapezia,
+        "the shape: steps of the best precision that still comes, not slanted lines along the zigzag",
+    ),
+    Slip(
+        lambda hits, objects: 100 * area_under_curve(hits, objects),
+        "the unit: a share from 0 to 1, not per cent",
+    ),
     Slip(
         lambda hits, objects: area_under_curve(hits, max(sum(hits), 1)),
         "recall: hits divided by all objects, not by those that were found",
     ),
     Slip(
-        lambda hits, objects: sum(hits) / len(hits) if hits else 0.0, "what you return: this is the precision of the whole list"
+        lambda hits, objects: sum(hits) / len(hits) if hits else 0.0,
+        "what you return: this is the precision of the whole list",
     ),
-    Slip(lambda hits, objects: sum(hits) / objects, "what you return: this is the recall of the whole list"),
+    Slip(
+        lambda hits, objects: sum(hits) / objects,
+        "what you return: this is the recall of the whole list",
+    ),
 )
 
 

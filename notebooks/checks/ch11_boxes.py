@@ -17,7 +17,9 @@ def in_pixels(function: Callable[..., Tensor], first: int = 0) -> Callable[..., 
     """A loss of notebook 07, where boxes (arguments `first` and the next) are l t r b, of boxes in pixels, seen from (0, 0)."""
 
     def of_pixels(*args: Tensor) -> Tensor:
-        return function(*(one * SIDES if place in (first, first + 1) else one for place, one in enumerate(args)))
+        return function(
+            *(one * SIDES if place in (first, first + 1) else one for place, one in enumerate(args))
+        )
 
     return of_pixels
 
@@ -25,7 +27,9 @@ def in_pixels(function: Callable[..., Tensor], first: int = 0) -> Callable[..., 
 # Step 1
 
 
-def _centres(c: float = 0.5, swap: bool = False, by_column: bool = False, mixed: bool = False) -> Callable[..., Tensor]:
+def _centres(
+    c: float = 0.5, swap: bool = False, by_column: bool = False, mixed: bool = False
+) -> Callable[..., Tensor]:
     def function(rows: int, columns: int, stride: int) -> Tensor:
         rows, columns = (columns, rows) if mixed else (rows, columns)
         i, j = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
@@ -41,28 +45,62 @@ CENTRES_CASES = (
     Case("a level of one cell", (1, 1, 64), _MIDDLE),
     Case("one row of three cells", (1, 3, 8), _MIDDLE),
     Case("two rows of three cells", (2, 3, 8), "the order: row by row, x before y"),
-    Case("more rows than columns", (5, 2, 16), "rows and columns: rows · columns cells, row by row"),
+    Case(
+        "more rows than columns", (5, 2, 16), "rows and columns: rows · columns cells, row by row"
+    ),
     Case("P3 of a scene", (16, 16, 8), _MIDDLE),
     Case("an odd stride", (2, 2, 5), _MIDDLE),
 )
 CENTRES_SLIPS = (
-    Slip(_centres(0.0), "half a cell: a cell stands in its middle, (j + 0.5) · stride; yours stands in its upper left corner"),
-    Slip(_centres(1.0), "half a cell: a cell stands in its middle, (j + 0.5) · stride; yours stands in its lower right corner"),
-    Slip(_centres(swap=True), "x and y: they are swapped; the column j gives x, the row i gives y, and x comes first"),
-    Slip(_centres(0.0, swap=True), "x and y, and the half: the column j gives x, and a cell stands in its middle"),
+    Slip(
+        _centres(0.0),
+        "half a cell: a cell stands in its middle, (j + 0.5) · stride; yours stands in its upper left corner",
+    ),
+    Slip(
+        _centres(1.0),
+        "half a cell: a cell stands in its middle, (j + 0.5) · stride; yours stands in its lower right corner",
+    ),
+    Slip(
+        _centres(swap=True),
+        "x and y: they are swapped; the column j gives x, the row i gives y, and x comes first",
+    ),
+    Slip(
+        _centres(0.0, swap=True),
+        "x and y, and the half: the column j gives x, and a cell stands in its middle",
+    ),
     Slip(_centres(by_column=True), "the order: row by row; yours goes down the columns"),
     Slip(_centres(mixed=True), "rows and columns: they are swapped"),
-    Slip(lambda r, c, s: _centres(0.0)(r, c, s) + 0.5, "half a cell: it is half a stride; you add half a pixel"),
-    Slip(lambda r, c, s: _centres()(r, c, 1), "the stride: centres are in pixels, yours are in cells"),
-    Slip(lambda r, c, s: _centres(0.0)(r, c, 1), "the stride and the half: centres are in pixels, (j + 0.5) · stride"),
-    Slip(lambda r, c, s: _centres()(r, c, s).view(r, c, 2), "the shape: one row for each cell, (rows · columns, 2)"),
+    Slip(
+        lambda r, c, s: _centres(0.0)(r, c, s) + 0.5,
+        "half a cell: it is half a stride; you add half a pixel",
+    ),
+    Slip(
+        lambda r, c, s: _centres()(r, c, 1), "the stride: centres are in pixels, yours are in cells"
+    ),
+    Slip(
+        lambda r, c, s: _centres(0.0)(r, c, 1),
+        "the stride and the half: centres are in pixels, (j + 0.5) · stride",
+    ),
+    Slip(
+        lambda r, c, s: _centres()(r, c, s).view(r, c, 2),
+        "the shape: one row for each cell, (rows · columns, 2)",
+    ),
     Slip(
         lambda r, c, s: _centres()(r, c, s).T.reshape(-1, 2),
         "the shape: reshape cannot turn (2, cells) into (cells, 2), it mixes x and y; stack along the last axis",
     ),
-    Slip(lambda r, c, s: _centres()(r, c, s).T, "the shape: one row for each cell, (rows · columns, 2); yours is turned"),
-    Slip(lambda r, c, s: _centres()(r, c, s).long(), "whole numbers: half of an odd stride is none; and boxes are floats"),
-    Slip(lambda r, c, s: _centres(0.0)(r, c, s) + s // 2, "half a stride: s // 2 cuts off; and boxes are floats"),
+    Slip(
+        lambda r, c, s: _centres()(r, c, s).T,
+        "the shape: one row for each cell, (rows · columns, 2); yours is turned",
+    ),
+    Slip(
+        lambda r, c, s: _centres()(r, c, s).long(),
+        "whole numbers: half of an odd stride is none; and boxes are floats",
+    ),
+    Slip(
+        lambda r, c, s: _centres(0.0)(r, c, s) + s // 2,
+        "half a stride: s // 2 cuts off; and boxes are floats",
+    ),
 )
 CENTRES = Step(own.cell_centres, CENTRES_CASES, CENTRES_SLIPS, result)
 
@@ -95,18 +133,34 @@ def _add_in_place(coarse: Tensor, lateral: Tensor) -> Tensor:
     return lateral
 
 
-def _maps(seed: int, small: tuple[int, int], large: tuple[int, int], batch: int = 1, channels: int = 2) -> tuple[Tensor, Tensor]:
+def _maps(
+    seed: int, small: tuple[int, int], large: tuple[int, int], batch: int = 1, channels: int = 2
+) -> tuple[Tensor, Tensor]:
     random = numbers(seed)
-    return torch.randn(batch, channels, *small, generator=random), torch.randn(batch, channels, *large, generator=random)
+    return torch.randn(batch, channels, *small, generator=random), torch.randn(
+        batch, channels, *large, generator=random
+    )
 
 
 _ENLARGE = "the enlarging: fine row i takes coarse row ⌊i · h / H⌋, columns alike; then the lateral map is added"
 _SIZE = "the size: the lateral map's own, which need not be twice the coarse one's"
 MERGE_CASES = (
-    Case("one cell becomes four", (torch.tensor([[[[3.0]]]]), torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])), _ENLARGE),
-    Case("2 x 2 to 4 x 4, lateral zero", (_maps(0, (2, 2), (4, 4))[0], torch.zeros(1, 2, 4, 4)), _ENLARGE),
+    Case(
+        "one cell becomes four",
+        (torch.tensor([[[[3.0]]]]), torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])),
+        _ENLARGE,
+    ),
+    Case(
+        "2 x 2 to 4 x 4, lateral zero",
+        (_maps(0, (2, 2), (4, 4))[0], torch.zeros(1, 2, 4, 4)),
+        _ENLARGE,
+    ),
     Case("4 x 4 to 8 x 8", _maps(1, (4, 4), (8, 8)), _ENLARGE),
-    Case("2 x 4 to 4 x 8, two images", _maps(2, (2, 4), (4, 8), batch=2, channels=3), "rows and columns: each has its own size"),
+    Case(
+        "2 x 4 to 4 x 8, two images",
+        _maps(2, (2, 4), (4, 8), batch=2, channels=3),
+        "rows and columns: each has its own size",
+    ),
     Case("7 x 5 to 13 x 10", _maps(3, (7, 5), (13, 10)), _SIZE),
     Case("one row", _maps(4, (1, 3), (1, 5)), _SIZE),
     Case("4 x 3 to 6 x 4", _maps(5, (4, 3), (6, 4)), _SIZE),
@@ -114,7 +168,10 @@ MERGE_CASES = (
 MERGE_SLIPS = (
     Slip(_up, "the sum: the lateral map is missing"),
     Slip(lambda c, f: f.clone(), "the sum: the coarse map is missing"),
-    Slip(lambda c, f: f + _up(c, f, "bilinear"), "the enlarging: nearest neighbour, blocks of equal values; yours is bilinear"),
+    Slip(
+        lambda c, f: f + _up(c, f, "bilinear"),
+        "the enlarging: nearest neighbour, blocks of equal values; yours is bilinear",
+    ),
     Slip(lambda c, f: f + _twice(c, f), f"{_SIZE}; you take twice"),
     Slip(
         lambda c, f: f + _twice(c, f)[..., : f.shape[-2], : f.shape[-1]],
@@ -124,14 +181,22 @@ MERGE_SLIPS = (
         lambda c, f: f + _up(c, f, "nearest-exact"),
         "the enlarging: ⌊i · h / H⌋ is the mode nearest; nearest-exact rounds otherwise",
     ),
-    Slip(lambda c, f: f + _tile(c, f), "the enlarging: each coarse cell becomes a block; you lay copies of the map side by side"),
-    Slip(lambda c, f: f + _spread(c, f), "the enlarging: each coarse cell fills its block; yours stands alone among zeros"),
+    Slip(
+        lambda c, f: f + _tile(c, f),
+        "the enlarging: each coarse cell becomes a block; you lay copies of the map side by side",
+    ),
+    Slip(
+        lambda c, f: f + _spread(c, f),
+        "the enlarging: each coarse cell fills its block; yours stands alone among zeros",
+    ),
     Slip(lambda c, f: (f + _up(c, f)) / 2, "the sum: a sum, not the mean of the two"),
     Slip(lambda c, f: torch.cat([f, _up(c, f)], 1), "the sum: added, not one behind the other"),
     Slip(lambda c, f: f * _up(c, f), "the sum: added, not multiplied"),
     Slip(lambda c, f: f - _up(c, f), "the sum: added, not subtracted"),
     Slip(lambda c, f: f + _up(c, f).flip(-1), "the enlarging: left and right are swapped"),
-    Slip(lambda c, f: c + _up(f, c), "which map is enlarged: the coarse one, to the lateral's size"),
+    Slip(
+        lambda c, f: c + _up(f, c), "which map is enlarged: the coarse one, to the lateral's size"
+    ),
     Slip(lambda c, f: f + _up(c.transpose(-1, -2), f), "rows and columns: they are swapped"),
     Slip(lambda c, f: f + _up(c, f).detach(), "the gradient: it must flow into the coarse map too"),
     Slip(lambda c, f: own.merge(c, f).detach(), DETACHED),
@@ -143,7 +208,9 @@ MERGE = Step(own.merge, MERGE_CASES, MERGE_SLIPS, with_slopes(0, 1))
 # Step 3
 
 
-def _decoded(order: tuple[int, ...] = (0, 1, 2, 3), signs: tuple[int, ...] = (-1, -1, 1, 1)) -> Callable[..., Tensor]:
+def _decoded(
+    order: tuple[int, ...] = (0, 1, 2, 3), signs: tuple[int, ...] = (-1, -1, 1, 1)
+) -> Callable[..., Tensor]:
     def function(offsets: Tensor, centres: Tensor, stride: Tensor, S: float) -> Tensor:
         distances = offsets[:, order] * (S * stride)[:, None]
         return centres.repeat(1, 2) + distances * torch.tensor(signs)
@@ -153,37 +220,86 @@ def _decoded(order: tuple[int, ...] = (0, 1, 2, 3), signs: tuple[int, ...] = (-1
 
 def _seen(seed: int, *strides: int) -> tuple[Tensor, Tensor, Tensor]:
     random, stride = numbers(seed), torch.tensor(strides, dtype=torch.float32)
-    return torch.rand(len(strides), 4, generator=random), 128 * torch.rand(len(strides), 2, generator=random), stride
+    return (
+        torch.rand(len(strides), 4, generator=random),
+        128 * torch.rand(len(strides), 2, generator=random),
+        stride,
+    )
 
 
 _BOX = "the formula: x − S·stride·l, y − S·stride·t, x + S·stride·r, y + S·stride·b"
 DECODE_CASES = (
-    Case("one cell of P4", (torch.tensor([[0.1, 0.2, 0.3, 0.4]]), torch.tensor([[24.0, 56.0]]), torch.tensor([16.0]), 4.0), _BOX),
-    Case("three cells of three levels", (*_seen(0, 8, 16, 32), 4.0), "the stride: each cell has its level's own"),
-    Case("four cells of three levels", (*_seen(1, 8, 8, 16, 32), 4.0), "the stride: each cell has its level's own"),
+    Case(
+        "one cell of P4",
+        (
+            torch.tensor([[0.1, 0.2, 0.3, 0.4]]),
+            torch.tensor([[24.0, 56.0]]),
+            torch.tensor([16.0]),
+            4.0,
+        ),
+        _BOX,
+    ),
+    Case(
+        "three cells of three levels",
+        (*_seen(0, 8, 16, 32), 4.0),
+        "the stride: each cell has its level's own",
+    ),
+    Case(
+        "four cells of three levels",
+        (*_seen(1, 8, 8, 16, 32), 4.0),
+        "the stride: each cell has its level's own",
+    ),
     Case("another S", (*_seen(2, 64, 8), 2.0), "S: it is an argument"),
-    Case("a dead cell", (torch.zeros(1, 4), *_seen(3, 8)[1:], 4.0), "all four zero: the box is the cell's own point"),
-    Case("no cell", (torch.zeros(0, 4), torch.zeros(0, 2), torch.zeros(0), 4.0), "no cells: a table of 0 rows"),
+    Case(
+        "a dead cell",
+        (torch.zeros(1, 4), *_seen(3, 8)[1:], 4.0),
+        "all four zero: the box is the cell's own point",
+    ),
+    Case(
+        "no cell",
+        (torch.zeros(0, 4), torch.zeros(0, 2), torch.zeros(0), 4.0),
+        "no cells: a table of 0 rows",
+    ),
 )
 DECODE_SLIPS = (
     Slip(lambda o, c, s, S: _decoded()(o, c, s, 1.0), "S: the outputs are in units of S · stride"),
     Slip(lambda o, c, s, S: _decoded()(o, c, s, 4.0), "S: it is an argument, not always 4"),
-    Slip(lambda o, c, s, S: _decoded()(o, c, s / s, S), "the stride: the outputs are in units of S · stride"),
-    Slip(lambda o, c, s, S: _decoded()(o, c, s / s, 1.0), "the units: outputs are in units of S · stride, not in pixels"),
+    Slip(
+        lambda o, c, s, S: _decoded()(o, c, s / s, S),
+        "the stride: the outputs are in units of S · stride",
+    ),
+    Slip(
+        lambda o, c, s, S: _decoded()(o, c, s / s, 1.0),
+        "the units: outputs are in units of S · stride, not in pixels",
+    ),
     Slip(lambda o, c, s, S: _decoded()(o / S / S, c, s, S), "S: multiply by it, you divide"),
-    Slip(lambda o, c, s, S: _decoded()(o / s / s / S / S, c, s, S), "the units: multiply by S · stride, you divide"),
+    Slip(
+        lambda o, c, s, S: _decoded()(o / s / s / S / S, c, s, S),
+        "the units: multiply by S · stride, you divide",
+    ),
     Slip(
         lambda o, c, s, S: torch.cat([c - (o * S * s)[:, :2], c + (o * S * s)[:, 2:]], 1),
         "the stride's shape: (R,) times (R, 4) goes along the sides, not along the cells; write stride[:, None]",
     ),
-    Slip(_decoded(signs=(1, 1, 1, 1)), "the signs: l and t go to the left and up, so they are subtracted"),
-    Slip(_decoded(signs=(1, 1, -1, -1)), "the signs: l and t are subtracted, r and b added; yours are the other way round"),
+    Slip(
+        _decoded(signs=(1, 1, 1, 1)),
+        "the signs: l and t go to the left and up, so they are subtracted",
+    ),
+    Slip(
+        _decoded(signs=(1, 1, -1, -1)),
+        "the signs: l and t are subtracted, r and b added; yours are the other way round",
+    ),
     Slip(_decoded((1, 0, 3, 2)), "the order: l t r b, you read t l b r"),
     Slip(_decoded((2, 0, 3, 1)), "the order: l t r b, you read t b l r (the reference's order)"),
     Slip(_decoded((0, 2, 1, 3)), "the order: l t r b, you read l r t b"),
-    Slip(lambda o, c, s, S: _decoded()(o, c.flip(1), s, S), "x and y: centres are x y, so x goes with l and r"),
     Slip(
-        lambda o, c, s, S: torch.cat([c - (S * s)[:, None] * o[:, :2], (S * s)[:, None] * (o[:, :2] + o[:, 2:])], 1),
+        lambda o, c, s, S: _decoded()(o, c.flip(1), s, S),
+        "x and y: centres are x y, so x goes with l and r",
+    ),
+    Slip(
+        lambda o, c, s, S: torch.cat(
+            [c - (S * s)[:, None] * o[:, :2], (S * s)[:, None] * (o[:, :2] + o[:, 2:])], 1
+        ),
         "what you return: x1 y1 x2 y2; yours is x1 y1 and the sides",
     ),
     Slip(
@@ -191,7 +307,8 @@ DECODE_SLIPS = (
         "what you return: x1 y1 x2 y2; yours is the cell's point and the sides",
     ),
     Slip(
-        lambda o, c, s, S: own.decode(o, c, s, S).clamp(0, 128), "the border: nothing is cut off here, the losses want it whole"
+        lambda o, c, s, S: own.decode(o, c, s, S).clamp(0, 128),
+        "the border: nothing is cut off here, the losses want it whole",
     ),
     Slip(
         lambda o, c, s, S: own.decode(o, c, s, S).clamp(min=0),
@@ -207,9 +324,14 @@ DECODE = Step(own.decode, DECODE_CASES, DECODE_SLIPS, with_slopes(0))
 # Step 4
 
 
-def _iou(clamp: bool = True, floor: float = 1e-6, union: str = "right", extra: float = 0.0) -> Callable[[Tensor, Tensor], Tensor]:
+def _iou(
+    clamp: bool = True, floor: float = 1e-6, union: str = "right", extra: float = 0.0
+) -> Callable[[Tensor, Tensor], Tensor]:
     def function(boxes: Tensor, targets: Tensor) -> Tensor:
-        low, high = torch.maximum(boxes[:, :2], targets[:, :2]), torch.minimum(boxes[:, 2:], targets[:, 2:])
+        low, high = (
+            torch.maximum(boxes[:, :2], targets[:, :2]),
+            torch.minimum(boxes[:, 2:], targets[:, 2:]),
+        )
         sides = high - low + extra
         overlap = (sides.clamp(min=0) if clamp else sides).prod(1)
         one, other = ((box[:, 2:] - box[:, :2] + extra).prod(1) for box in (boxes, targets))
@@ -218,7 +340,10 @@ def _iou(clamp: bool = True, floor: float = 1e-6, union: str = "right", extra: f
             "target": other,
             "box": one,
             "smaller": torch.minimum(one, other),
-            "hull": (torch.maximum(boxes[:, 2:], targets[:, 2:]) - torch.minimum(boxes[:, :2], targets[:, :2])).prod(1),
+            "hull": (
+                torch.maximum(boxes[:, 2:], targets[:, 2:])
+                - torch.minimum(boxes[:, :2], targets[:, :2])
+            ).prod(1),
         }[union]
         return -(overlap / whole).clamp(min=floor).log()
 
@@ -230,9 +355,7 @@ _PAIRS = (
     torch.tensor([[10.0, 20.0, 50.0, 60.0], [0.0, 0.0, 30.0, 20.0], [5.0, 5.0, 9.0, 9.0]]),
     torch.tensor([[20.0, 30.0, 70.0, 90.0], [8.0, 4.0, 22.0, 15.0], [1.0, 2.0, 33.0, 44.0]]),
 )
-_NO_OVERLAP = (
-    "boxes that do not meet: no side of the overlap may be below 0 (minus times minus is plus), and the IoU is at least 1e-6"
-)
+_NO_OVERLAP = "boxes that do not meet: no side of the overlap may be below 0 (minus times minus is plus), and the IoU is at least 1e-6"
 _IOU = "−ln (overlap / union), union = area + area − overlap"
 IOU_LOSS_CASES = (
     Case("a box of half the star", (torch.tensor([[6.0, 39.0, 23.0, 89.0]]), _STAR), _IOU),
@@ -248,9 +371,13 @@ IOU_LOSS_CASES = (
 )
 IOU_LOSS_SLIPS = (
     *within(in_pixels, ch07.IOU_SLIPS),
-    Slip(_iou(clamp=False), "boxes apart on both axes: minus times minus is plus; clamp each side of the overlap at 0"),
     Slip(
-        _iou(clamp=False, floor=0.0), "boxes apart on both axes: minus times minus is plus; clamp each side of the overlap at 0"
+        _iou(clamp=False),
+        "boxes apart on both axes: minus times minus is plus; clamp each side of the overlap at 0",
+    ),
+    Slip(
+        _iou(clamp=False, floor=0.0),
+        "boxes apart on both axes: minus times minus is plus; clamp each side of the overlap at 0",
     ),
     Slip(_iou(floor=0.0), "the floor: −ln 0 is infinite; the IoU is taken as at least 1e-6"),
     Slip(_iou(floor=1e-7), "the floor: 1e-6, so that the loss ends at 13.816"),
@@ -261,11 +388,21 @@ IOU_LOSS_SLIPS = (
     Slip(_iou(union="smaller"), "the divisor: the union of both, not the smaller area"),
     Slip(_iou(union="hull"), "the divisor: the union, not the box around both"),
     Slip(_iou(extra=1.0), "the sides: x2 − x1, without + 1"),
-    Slip(lambda a, b: own.iou_loss(a, b).mean(), "the shape: a loss for each pair, (R,); nothing is averaged here"),
-    Slip(lambda a, b: own.iou_loss(a, b).sum(), "the shape: a loss for each pair, (R,); nothing is summed here"),
+    Slip(
+        lambda a, b: own.iou_loss(a, b).mean(),
+        "the shape: a loss for each pair, (R,); nothing is averaged here",
+    ),
+    Slip(
+        lambda a, b: own.iou_loss(a, b).sum(),
+        "the shape: a loss for each pair, (R,); nothing is summed here",
+    ),
     Slip(lambda a, b: own.iou_loss(a, b)[:, None], "the shape: (R,), not (R, 1)"),
     Slip(
-        lambda a, b: torch.stack([own.iou_loss(one.expand_as(b), b) for one in a]) if len(a) else a.new_zeros(0, 0),
+        lambda a, b: (
+            torch.stack([own.iou_loss(one.expand_as(b), b) for one in a])
+            if len(a)
+            else a.new_zeros(0, 0)
+        ),
         "the pairs: row by row, not each box with every target",
     ),
     Slip(lambda a, b: own.iou_loss(a, b).detach(), DETACHED),
@@ -287,30 +424,53 @@ def _each(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 _BOXES = torch.tensor([STAR, ch06.TRIANGLE, (70.0, 4.0, 110.0, 24.0)])
-_OVER = torch.tensor([[-30.0, 40.0, 34.0, 104.0], [-60.0, 40.0, 20.0, 104.0], [110.0, 100.0, 170.0, 180.0]])
+_OVER = torch.tensor(
+    [[-30.0, 40.0, 34.0, 104.0], [-60.0, 40.0, 20.0, 104.0], [110.0, 100.0, 170.0, 180.0]]
+)
 _EMPTY_STACK = "no boxes: torch.stack wants at least one map; an image without objects gives (0, rows, columns)"
 REGION_CASES = (
-    *(Case(one.name, (torch.tensor([one.args[0]]), *one.args[1:]), one.look) for one in ch06.EFFECTIVE_CASES),
+    *(
+        Case(one.name, (torch.tensor([one.args[0]]), *one.args[1:]), one.look)
+        for one in ch06.EFFECTIVE_CASES
+    ),
     Case("three boxes, half their sides", (_BOXES, 8, 16, 16, 0.5), "the scale: it is an argument"),
     Case(
         "a box whose middle lies on a corner of four cells",
         (torch.tensor([[32.0, 32.0, 32.0, 32.0]]), 16, 8, 8, 0.5),
         "a box on a line between two cells: one cell all the same, the later one",
     ),
-    Case("boxes over the border of a coarse map", (_OVER, 64, 2, 2, 0.2), "the border: one cell must remain"),
+    Case(
+        "boxes over the border of a coarse map",
+        (_OVER, 64, 2, 2, 0.2),
+        "the border: one cell must remain",
+    ),
     Case("an image without objects", (torch.zeros(0, 4), 8, 16, 16, 0.2), _EMPTY_STACK),
 )
 REGION_SLIPS = (
     *within(_each, ch06.EFFECTIVE_SLIPS),
-    Slip(lambda b, s, m, n, e: torch.stack([ch06.effective_map(tuple(box), s, m, n, e) for box in b.tolist()]), _EMPTY_STACK),
-    Slip(lambda *args: own.region(*args).flatten(1), "the shape: (N, rows, columns)"),
-    Slip(lambda *args: own.region(*args).any(0), "the shape: a map for each box, (N, rows, columns)"),
-    Slip(lambda *args: own.region(*args).transpose(1, 2), "rows and columns: (N, rows, columns), rows first"),
     Slip(
-        lambda b, s, m, n, e: own.region(b.clamp(min=0).minimum(s * torch.tensor([n, m, n, m])), s, m, n, e),
+        lambda b, s, m, n, e: torch.stack(
+            [ch06.effective_map(tuple(box), s, m, n, e) for box in b.tolist()]
+        ),
+        _EMPTY_STACK,
+    ),
+    Slip(lambda *args: own.region(*args).flatten(1), "the shape: (N, rows, columns)"),
+    Slip(
+        lambda *args: own.region(*args).any(0), "the shape: a map for each box, (N, rows, columns)"
+    ),
+    Slip(
+        lambda *args: own.region(*args).transpose(1, 2),
+        "rows and columns: (N, rows, columns), rows first",
+    ),
+    Slip(
+        lambda b, s, m, n, e: own.region(
+            b.clamp(min=0).minimum(s * torch.tensor([n, m, n, m])), s, m, n, e
+        ),
         "the border: cut the cells, not the box; a box that is cut first has another centre",
     ),
-    Slip(lambda b, s, *rest: own.region(b, 8, *rest), "the stride: it is an argument, not always 8"),
+    Slip(
+        lambda b, s, *rest: own.region(b, 8, *rest), "the stride: it is an argument, not always 8"
+    ),
     Slip(lambda *args: own.region(*args).float(), "what you return: bools, they will choose cells"),
     Slip(lambda *args: own.region(*args).long(), "what you return: bools, they will choose cells"),
 )
@@ -359,50 +519,112 @@ def _cells(count: int, *told: Sequence[int]) -> Tensor:
 
 _SMALLER = "a shared cell: it goes to the instance of the smallest area"
 _LARGE, _SMALL = [0.0, 0.0, 60.0, 50.0], [20.0, 20.0, 50.0, 40.0]  # 3000 and 600 px²
-_LONG, _SQUARE = [0.0, 30.0, 100.0, 34.0], [30.0, 20.0, 55.0, 45.0]  # 400 and 625 px², but 104 and 50 px for w + h
+_LONG, _SQUARE = (
+    [0.0, 30.0, 100.0, 34.0],
+    [30.0, 20.0, 55.0, 45.0],
+)  # 400 and 625 px², but 104 and 50 px for w + h
 _HIGH = [10.0, 0.0, 14.0, 100.0]  # 400 px²
 _CORNER = [80.0, 90.0, 100.0, 120.0]  # 600 px², with far x2 and y2
 OWNERS_CASES = (
-    Case("one instance", (_cells(6, [1, 2]), torch.tensor([_LARGE])), "the numbers: 0 is nobody, instance n is n + 1"),
-    Case("two that share no cell", (_cells(6, [0, 1], [4]), torch.tensor([_LARGE, _SMALL])), "the numbers: instance n is n + 1"),
-    Case("a shared cell, the large one first", (_cells(6, [0, 1, 2], [2, 3]), torch.tensor([_LARGE, _SMALL])), _SMALLER),
-    Case("a shared cell, the small one first", (_cells(6, [2, 3], [0, 1, 2]), torch.tensor([_SMALL, _LARGE])), _SMALLER),
-    Case("a long thin one and a square", (_cells(6, [0, 1, 2], [2, 3]), torch.tensor([_LONG, _SQUARE])), f"{_SMALLER}: w · h"),
-    Case("one far from the origin", (_cells(6, [1, 2, 3], [3, 4]), torch.tensor([_LARGE, _CORNER])), f"{_SMALLER}: w · h"),
     Case(
-        "three over each other", (_cells(7, [0, 1, 2, 3], [1, 2, 5], [2, 3, 6]), torch.tensor([_SMALL, _LARGE, _LONG])), _SMALLER
+        "one instance",
+        (_cells(6, [1, 2]), torch.tensor([_LARGE])),
+        "the numbers: 0 is nobody, instance n is n + 1",
     ),
-    Case("a high thin one and a square", (_cells(6, [0, 1, 2], [2, 3]), torch.tensor([_HIGH, _SQUARE])), f"{_SMALLER}: w · h"),
+    Case(
+        "two that share no cell",
+        (_cells(6, [0, 1], [4]), torch.tensor([_LARGE, _SMALL])),
+        "the numbers: instance n is n + 1",
+    ),
+    Case(
+        "a shared cell, the large one first",
+        (_cells(6, [0, 1, 2], [2, 3]), torch.tensor([_LARGE, _SMALL])),
+        _SMALLER,
+    ),
+    Case(
+        "a shared cell, the small one first",
+        (_cells(6, [2, 3], [0, 1, 2]), torch.tensor([_SMALL, _LARGE])),
+        _SMALLER,
+    ),
+    Case(
+        "a long thin one and a square",
+        (_cells(6, [0, 1, 2], [2, 3]), torch.tensor([_LONG, _SQUARE])),
+        f"{_SMALLER}: w · h",
+    ),
+    Case(
+        "one far from the origin",
+        (_cells(6, [1, 2, 3], [3, 4]), torch.tensor([_LARGE, _CORNER])),
+        f"{_SMALLER}: w · h",
+    ),
+    Case(
+        "three over each other",
+        (_cells(7, [0, 1, 2, 3], [1, 2, 5], [2, 3, 6]), torch.tensor([_SMALL, _LARGE, _LONG])),
+        _SMALLER,
+    ),
+    Case(
+        "a high thin one and a square",
+        (_cells(6, [0, 1, 2], [2, 3]), torch.tensor([_HIGH, _SQUARE])),
+        f"{_SMALLER}: w · h",
+    ),
     Case(
         "a square and a longer box",
         (_cells(5, [0, 1], [1, 2]), torch.tensor([[0.0, 0.0, 30.0, 30.0], [0.0, 0.0, 40.0, 10.0]])),
         f"{_SMALLER}: w · h",
     ),
     Case(
-        "two of one area", (_cells(4, [0, 1], [1, 2]), torch.tensor([_SMALL, _SMALL])), "equal areas: the later one in the list"
+        "two of one area",
+        (_cells(4, [0, 1], [1, 2]), torch.tensor([_SMALL, _SMALL])),
+        "equal areas: the later one in the list",
     ),
-    Case("no instance", (torch.zeros(0, 5, dtype=torch.bool), torch.zeros(0, 4)), "no instances: every cell is nobody's, 0"),
+    Case(
+        "no instance",
+        (torch.zeros(0, 5, dtype=torch.bool), torch.zeros(0, 4)),
+        "no instances: every cell is nobody's, 0",
+    ),
 )
 OWNERS_SLIPS = (
     Slip(_owned(descending=False), f"{_SMALLER}; you give it to the larger one"),
-    Slip(_owned(lambda b: -torch.arange(len(b)).float()), f"{_SMALLER}; you give it to the last in the list"),
-    Slip(_owned(lambda b: -torch.arange(len(b)).float(), descending=False), f"{_SMALLER}; you give it to the first in the list"),
-    Slip(_owned(first=0), "the numbers: 0 is nobody, so instance n is n + 1; yours is n, and instance 0 looks like nobody"),
-    Slip(_owned(first=0, nobody=-1), "the numbers: 0 is nobody and instance n is n + 1; yours are −1 and n"),
+    Slip(
+        _owned(lambda b: -torch.arange(len(b)).float()),
+        f"{_SMALLER}; you give it to the last in the list",
+    ),
+    Slip(
+        _owned(lambda b: -torch.arange(len(b)).float(), descending=False),
+        f"{_SMALLER}; you give it to the first in the list",
+    ),
+    Slip(
+        _owned(first=0),
+        "the numbers: 0 is nobody, so instance n is n + 1; yours is n, and instance 0 looks like nobody",
+    ),
+    Slip(
+        _owned(first=0, nobody=-1),
+        "the numbers: 0 is nobody and instance n is n + 1; yours are −1 and n",
+    ),
     Slip(_owned(lambda b: b[:, 2] + b[:, 3] - b[:, 0] - b[:, 1]), "the area: w · h, not w + h"),
     Slip(_owned(lambda b: (b[:, 2:] - b[:, :2]).amax(1)), "the area: w · h, not the longer side"),
     Slip(_owned(lambda b: b[:, 2] - b[:, 0]), "the area: w · h, not the width"),
     Slip(_owned(lambda b: b[:, 3] - b[:, 1]), "the area: w · h, not the height"),
-    Slip(_owned(lambda b: b[:, 2] * b[:, 3]), "the area: (x2 − x1) · (y2 − y1); boxes are corners, not sides"),
-    Slip(lambda e, b: _owned(lambda _: e.sum(1))(e, b), "the area: w · h of the box, not the number of its cells"),
+    Slip(
+        _owned(lambda b: b[:, 2] * b[:, 3]),
+        "the area: (x2 − x1) · (y2 − y1); boxes are corners, not sides",
+    ),
+    Slip(
+        lambda e, b: _owned(lambda _: e.sum(1))(e, b),
+        "the area: w · h of the box, not the number of its cells",
+    ),
     Slip(_ranks, "the numbers: n + 1 with n the place in the list, not in the sorted order"),
     Slip(_owned(flip=True), "equal areas: the later one in the list gets the cell"),
     Slip(_owned(shared=False), f"{_SMALLER}; yours is nobody's"),
     Slip(
-        lambda e, b: e.long().argmax(0) + 1 if len(e) else torch.zeros(e.shape[1], dtype=torch.long),
+        lambda e, b: (
+            e.long().argmax(0) + 1 if len(e) else torch.zeros(e.shape[1], dtype=torch.long)
+        ),
         "a cell of nobody: 0; argmax of nothing but False says the first",
     ),
-    Slip(lambda e, b: own.owners(e, b).float(), "what you return: whole numbers, they will be indices"),
+    Slip(
+        lambda e, b: own.owners(e, b).float(),
+        "what you return: whole numbers, they will be indices",
+    ),
     Slip(lambda e, b: own.owners(e, b) * e, "the shape: one number for each cell, (R,)"),
 )
 OWNERS = Step(own.owners, OWNERS_CASES, OWNERS_SLIPS, result)

@@ -15,22 +15,29 @@ from .runs import DETACHED, Step, kind, numbers, with_slopes, without_slopes
 # Step 7
 
 _FL = "the formula: −0.25 (1 − p)² ln p where the answer is 1, −0.75 p² ln(1 − p) where it is 0, p the sigmoid of the logit"
-_LARGE_LOGIT = (
-    "large logits: p rounds to 0 or 1 and its logarithm to −inf; logsigmoid(logit) is ln p, logsigmoid(−logit) is ln(1 − p)"
-)
+_LARGE_LOGIT = "large logits: p rounds to 0 or 1 and its logarithm to −inf; logsigmoid(logit) is ln p, logsigmoid(−logit) is ln(1 − p)"
 
 
 FOCAL_CASES = (
     Case("p = 0.5, answer 1", (torch.zeros(2), torch.ones(2)), _FL),
     Case("p = 0.5, answer 0", (torch.zeros(2), torch.zeros(2)), _FL),
-    Case("four logits, both answers", (torch.tensor([[-2.0, -0.5, 1.0, 3.0]] * 2), torch.tensor([[1.0] * 4, [0.0] * 4])), _FL),
     Case(
-        "two cells of three classes",
-        (torch.tensor([[-1.0, 0.3, 2.0], [0.7, -3.0, -0.2]]), torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])),
+        "four logits, both answers",
+        (torch.tensor([[-2.0, -0.5, 1.0, 3.0]] * 2), torch.tensor([[1.0] * 4, [0.0] * 4])),
         _FL,
     ),
     Case(
-        "logits of 200 and −200", (torch.tensor([200.0, -200.0, 200.0, -200.0]), torch.tensor([1.0, 1.0, 0.0, 0.0])), _LARGE_LOGIT
+        "two cells of three classes",
+        (
+            torch.tensor([[-1.0, 0.3, 2.0], [0.7, -3.0, -0.2]]),
+            torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]),
+        ),
+        _FL,
+    ),
+    Case(
+        "logits of 200 and −200",
+        (torch.tensor([200.0, -200.0, 200.0, -200.0]), torch.tensor([1.0, 1.0, 0.0, 0.0])),
+        _LARGE_LOGIT,
     ),
     Case("no cell", (torch.zeros(0, 3), torch.zeros(0, 3)), "no cells: nothing in, nothing out"),
 )
@@ -40,12 +47,27 @@ FOCAL_SLIPS = (
     Slip(ch07.other_focal(naive=True), _LARGE_LOGIT),
     Slip(lambda x, y: -own.focal_loss(x, y), "the sign: a loss is positive, and ln p is negative"),
     Slip(lambda x, y: own.focal_loss(x, 1 - y), "the answers: 1 and 0 are swapped"),
-    Slip(lambda x, y: own.focal_loss(x, y) * y, "the answer 0: it costs too, else nobody learns to be silent"),
+    Slip(
+        lambda x, y: own.focal_loss(x, y) * y,
+        "the answer 0: it costs too, else nobody learns to be silent",
+    ),
     Slip(lambda x, y: own.focal_loss(x, y) * (1 - y), "the answer 1: it costs too"),
-    Slip(lambda x, y: own.focal_loss(x, y).sum(), "the shape: a loss for each entry; nothing is summed here"),
-    Slip(lambda x, y: own.focal_loss(x, y).mean(), "the shape: a loss for each entry; nothing is averaged here"),
-    Slip(lambda x, y: own.focal_loss(x, y).sum(-1), "the shape: a loss for each entry; the classes are summed later"),
-    Slip(lambda x, y: own.focal_loss(x, y) / torch.log(torch.tensor(2.0)), "the logarithm: the natural one"),
+    Slip(
+        lambda x, y: own.focal_loss(x, y).sum(),
+        "the shape: a loss for each entry; nothing is summed here",
+    ),
+    Slip(
+        lambda x, y: own.focal_loss(x, y).mean(),
+        "the shape: a loss for each entry; nothing is averaged here",
+    ),
+    Slip(
+        lambda x, y: own.focal_loss(x, y).sum(-1),
+        "the shape: a loss for each entry; the classes are summed later",
+    ),
+    Slip(
+        lambda x, y: own.focal_loss(x, y) / torch.log(torch.tensor(2.0)),
+        "the logarithm: the natural one",
+    ),
     Slip(lambda x, y: own.focal_loss(x, y).detach(), DETACHED),
 )
 FOCAL = Step(own.focal_loss, FOCAL_CASES, FOCAL_SLIPS, with_slopes(0))
@@ -63,7 +85,13 @@ def _table(
     """The solution with one thing otherwise, out of what notebook 07 asks for: a source of slips."""
 
     def function(
-        logits: Tensor, boxes: Tensor, gt_boxes: Tensor, gt_labels: Tensor, owner: Tensor, level: Tensor, num_levels: int
+        logits: Tensor,
+        boxes: Tensor,
+        gt_boxes: Tensor,
+        gt_labels: Tensor,
+        owner: Tensor,
+        level: Tensor,
+        num_levels: int,
     ) -> Tensor:
         rows = [torch.zeros(0, num_levels)]
         for n, box in enumerate(gt_boxes):
@@ -74,7 +102,9 @@ def _table(
     return function
 
 
-def _scene(seed: int, owner: Sequence[int], level: Sequence[int], num: int, levels: int, classes: int = 3) -> tuple:
+def _scene(
+    seed: int, owner: Sequence[int], level: Sequence[int], num: int, levels: int, classes: int = 3
+) -> tuple:
     """Outputs of cells, instances, owners and levels, as `level_losses` takes them."""
     random = numbers(seed)
     low = 60 * torch.rand(num, 2, generator=random)
@@ -93,33 +123,65 @@ _ONE_EACH = _scene(0, [1, 1], [0, 1], 1, 2)
 
 
 def _anybodys(
-    logits: Tensor, boxes: Tensor, gt_boxes: Tensor, gt_labels: Tensor, owner: Tensor, level: Tensor, num_levels: int
+    logits: Tensor,
+    boxes: Tensor,
+    gt_boxes: Tensor,
+    gt_labels: Tensor,
+    owner: Tensor,
+    level: Tensor,
+    num_levels: int,
 ) -> Tensor:
     one_by_one = zip(gt_boxes[:, None], gt_labels[:, None])
-    rows = [own.level_losses(logits, boxes, *one, owner.clamp(max=1), level, num_levels) for one in one_by_one]
+    rows = [
+        own.level_losses(logits, boxes, *one, owner.clamp(max=1), level, num_levels)
+        for one in one_by_one
+    ]
     return torch.cat([torch.zeros(0, num_levels), *rows])
 
 
 TABLE_CASES = (
     Case("one instance, one cell at each of two levels", _ONE_EACH, _PART),
-    Case("three cells at one level, one at the next", _scene(1, [1, 1, 1, 1], [0, 0, 0, 1], 1, 2), _PART),
+    Case(
+        "three cells at one level, one at the next",
+        _scene(1, [1, 1, 1, 1], [0, 0, 0, 1], 1, 2),
+        _PART,
+    ),
     Case(
         "cells of nobody in between",
         _scene(2, [0, 1, 0, 1, 0, 1], [0, 0, 0, 0, 1, 1], 1, 2),
         "owner: 0 is nobody, instance n is n + 1",
     ),
-    Case("three instances", _scene(3, [1, 1, 2, 3, 3, 0, 1, 2, 3, 2], [0, 0, 0, 0, 0, 0, 1, 1, 1, 2], 3, 3, 4), ch07.NONE),
+    Case(
+        "three instances",
+        _scene(3, [1, 1, 2, 3, 3, 0, 1, 2, 3, 2], [0, 0, 0, 0, 0, 0, 1, 1, 1, 2], 3, 3, 4),
+        ch07.NONE,
+    ),
     Case("an instance that owns nothing", _scene(4, [1, 1, 3, 0], [0, 1, 1, 1], 3, 2), ch07.NONE),
-    Case("no instance", _scene(5, [0, 0, 0], [0, 0, 1], 0, 2), "an image without objects: a table of 0 rows, (0, L)"),
+    Case(
+        "no instance",
+        _scene(5, [0, 0, 0], [0, 0, 1], 0, 2),
+        "an image without objects: a table of 0 rows, (0, L)",
+    ),
 )
 TABLE_SLIPS = (
-    Slip(_table(detached=False), "the gradient: choosing must not teach; work under torch.no_grad() or detach the table"),
+    Slip(
+        _table(detached=False),
+        "the gradient: choosing must not teach; work under torch.no_grad() or detach the table",
+    ),
     *within(_table, ch07.MEANS_SLIPS),
     *within(lambda loss: _table(loss=loss), ch07.CELL_SLIPS),
     Slip(_table(label=lambda n, labels: n % 3), "the class: gt_labels[n], not n"),
-    Slip(_table(label=lambda n, labels: slice(0)), "the answers: 1 for the instance's class; yours are all 0"),
-    Slip(_anybodys, "owner: only the cells of instance n, owner == n + 1; yours takes all that somebody owns"),
-    Slip(lambda *args: own.level_losses(*args).T, "the axes: instances are rows, levels are columns"),
+    Slip(
+        _table(label=lambda n, labels: slice(0)),
+        "the answers: 1 for the instance's class; yours are all 0",
+    ),
+    Slip(
+        _anybodys,
+        "owner: only the cells of instance n, owner == n + 1; yours takes all that somebody owns",
+    ),
+    Slip(
+        lambda *args: own.level_losses(*args).T, "the axes: instances are rows, levels are columns"
+    ),
 )
 TABLE = Step(own.level_losses, TABLE_CASES, TABLE_SLIPS, without_slopes(0, 1))
 
@@ -131,7 +193,11 @@ def _three(function: Callable, *args: Any) -> Any:
     """The three tensors by their names."""
     value = function(*args)
     if not isinstance(value, (tuple, list)) or len(value) != 3:
-        return value if nothing(value) else dict.fromkeys(("three tensors", "selected", "positive", "ignored", "kinds"), False)
+        return (
+            value
+            if nothing(value)
+            else dict.fromkeys(("three tensors", "selected", "positive", "ignored", "kinds"), False)
+        )
     if all(map(nothing, value)):
         return None
     names = ("selected", "positive", "ignored")
@@ -151,7 +217,12 @@ def _assigned(
     """The solution with one thing otherwise: a source of slips."""
 
     def function(
-        table: Tensor, owner: Tensor, ignoring: Tensor, gt_labels: Tensor, level: Tensor, num_classes: int
+        table: Tensor,
+        owner: Tensor,
+        ignoring: Tensor,
+        gt_labels: Tensor,
+        level: Tensor,
+        num_classes: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
         order = table if least else torch.where(table.isinf(), -1, -table)
         selected = table.shape[1] - 1 - order.flip(1).argmin(1) if last else order.argmin(1)
@@ -176,9 +247,14 @@ def _assigned(
                     where = where & ~learns
                 if classes == "over":
                     ignored[:, gt_labels[n]] = False
-                ignored[where, slice(None) if classes == "all" else n % num_classes if classes == "index" else gt_labels[n]] = (
-                    True
-                )
+                ignored[
+                    where,
+                    slice(None)
+                    if classes == "all"
+                    else n % num_classes
+                    if classes == "index"
+                    else gt_labels[n],
+                ] = True
         return selected, learns, ignored
 
     return function
@@ -200,21 +276,52 @@ def _belts(seed: int, count: int, *levels: int) -> tuple[Tensor, Tensor, Tensor]
     return owner, ignoring, level
 
 
-def _assign_case(name: str, look: str, table: list, labels: list[int], seed: int, *levels: int) -> Case:
+def _assign_case(
+    name: str, look: str, table: list, labels: list[int], seed: int, *levels: int
+) -> Case:
     owner, ignoring, level = _belts(seed, len(labels), *levels)
     losses = torch.tensor(table, dtype=torch.float32).view(-1, len(levels))
-    return Case(name, (losses, owner, ignoring, torch.tensor(labels, dtype=torch.long), level, 3), look)
+    return Case(
+        name, (losses, owner, ignoring, torch.tensor(labels, dtype=torch.long), level, 3), look
+    )
 
 
 _WHERE = "ignored: the ignoring region at the selected level and at the two beside it, for the instance's own class"
 ASSIGN_CASES = (
-    _assign_case("one instance, two levels", "selected: the level of the least loss", [[0.9, 0.4]], [1], 0, 4, 4),
+    _assign_case(
+        "one instance, two levels",
+        "selected: the level of the least loss",
+        [[0.9, 0.4]],
+        [1],
+        0,
+        4,
+        4,
+    ),
     _assign_case("four levels", _WHERE, [[0.3, 0.5, 0.7, 0.9]], [2], 1, 6, 6, 6, 6),
     _assign_case("the last of four levels", _WHERE, [[0.9, 0.8, 0.7, 0.1]], [0], 2, 6, 6, 6, 6),
-    _assign_case("no cell at two levels", "inf: never the least", [[math.inf, 0.8, math.inf, 0.9]], [1], 3, 6, 6, 6, 6),
-    _assign_case("a tie", "a tie: the first, finer level", [[0.7, 0.4, 0.4, 0.9]], [1], 4, 6, 6, 6, 6),
     _assign_case(
-        "no cell anywhere", "an instance without a cell: −1, and nothing of it is ignored", [[math.inf] * 3], [1], 5, 4, 4, 4
+        "no cell at two levels",
+        "inf: never the least",
+        [[math.inf, 0.8, math.inf, 0.9]],
+        [1],
+        3,
+        6,
+        6,
+        6,
+        6,
+    ),
+    _assign_case(
+        "a tie", "a tie: the first, finer level", [[0.7, 0.4, 0.4, 0.9]], [1], 4, 6, 6, 6, 6
+    ),
+    _assign_case(
+        "no cell anywhere",
+        "an instance without a cell: −1, and nothing of it is ignored",
+        [[math.inf] * 3],
+        [1],
+        5,
+        4,
+        4,
+        4,
     ),
     _assign_case(
         "three instances",
@@ -224,7 +331,15 @@ ASSIGN_CASES = (
         6,
         *(9, 9, 9, 9),
     ),
-    _assign_case("no instance", "an image without objects: nothing is positive, nothing ignored", [], [], 7, 4, 4),
+    _assign_case(
+        "no instance",
+        "an image without objects: nothing is positive, nothing ignored",
+        [],
+        [],
+        7,
+        4,
+        4,
+    ),
 )
 ASSIGN_SLIPS = (
     Slip(_assigned(least=False), "selected: the level of the least loss, yours is the greatest"),
@@ -232,24 +347,58 @@ ASSIGN_SLIPS = (
     Slip(_assigned(nowhere=0), "an instance without a cell: −1; argmin of nothing but inf says 0"),
     *within(lambda near: _assigned(near=near), ch06.NEAR_SLIPS, f"{_WHERE}; "),
     Slip(_assigned(near=lambda s, level: level < -1), "ignored: it is never True in yours"),
-    Slip(_assigned(ghosts=True), "selected = −1: no level at all, but |0 − (−1)| = 1 makes it a neighbour of level 0"),
-    Slip(_assigned(positive="owned"), "positive: only cells at the level that their owner selected; yours learn at every level"),
-    Slip(_assigned(positive="near"), "positive: the selected level only; the ones beside it are ignored"),
+    Slip(
+        _assigned(ghosts=True),
+        "selected = −1: no level at all, but |0 − (−1)| = 1 makes it a neighbour of level 0",
+    ),
+    Slip(
+        _assigned(positive="owned"),
+        "positive: only cells at the level that their owner selected; yours learn at every level",
+    ),
+    Slip(
+        _assigned(positive="near"),
+        "positive: the selected level only; the ones beside it are ignored",
+    ),
     Slip(_assigned(positive="other"), "positive: at the selected level; yours at all others"),
     Slip(_assigned(positive="nobody too"), "positive: cells of nobody never learn an object"),
-    Slip(_assigned(positive="last's"), "positive: cells of nobody; selected[owner − 1] gives them the last instance's level"),
     Slip(
-        _assigned(classes="over"), "ignored: the regions of two instances of one class add up; the second wipes out the first's"
+        _assigned(positive="last's"),
+        "positive: cells of nobody; selected[owner − 1] gives them the last instance's level",
+    ),
+    Slip(
+        _assigned(classes="over"),
+        "ignored: the regions of two instances of one class add up; the second wipes out the first's",
     ),
     Slip(lambda *args: own.assign(*args)[::-1], "the order: selected, positive, ignored"),
-    Slip(lambda *args: (*own.assign(*args)[1:], own.assign(*args)[0]), "the order: selected, positive, ignored"),
-    Slip(_unmade, "positive: what is ignored for a class does not unmake a positive cell; step 10 lets it through"),
-    Slip(_assigned(classes="all"), "ignored: for the instance's own class; other classes are negative there"),
+    Slip(
+        lambda *args: (*own.assign(*args)[1:], own.assign(*args)[0]),
+        "the order: selected, positive, ignored",
+    ),
+    Slip(
+        _unmade,
+        "positive: what is ignored for a class does not unmake a positive cell; step 10 lets it through",
+    ),
+    Slip(
+        _assigned(classes="all"),
+        "ignored: for the instance's own class; other classes are negative there",
+    ),
     Slip(_assigned(classes="index"), "the class: gt_labels[n], not n"),
-    Slip(_assigned(belt="belt"), "ignored: the whole ignoring region, the effective cells too; step 10 lets positives through"),
-    Slip(_assigned(belt="positive"), "ignored: the whole ignoring region, positive cells too; step 10 lets positives through"),
-    Slip(lambda *args: own.assign(*args)[0], "what you return: three tensors, selected, positive, ignored"),
-    Slip(lambda *args: (*own.assign(*args)[:2], own.assign(*args)[2].T), "the shape: ignored is (R, K), a row for each cell"),
+    Slip(
+        _assigned(belt="belt"),
+        "ignored: the whole ignoring region, the effective cells too; step 10 lets positives through",
+    ),
+    Slip(
+        _assigned(belt="positive"),
+        "ignored: the whole ignoring region, positive cells too; step 10 lets positives through",
+    ),
+    Slip(
+        lambda *args: own.assign(*args)[0],
+        "what you return: three tensors, selected, positive, ignored",
+    ),
+    Slip(
+        lambda *args: (*own.assign(*args)[:2], own.assign(*args)[2].T),
+        "the shape: ignored is (R, K), a row for each cell",
+    ),
     Slip(
         lambda *args: (own.assign(*args)[0], *(one.float() for one in own.assign(*args)[1:])),
         "the kinds: positive and ignored are bools",
@@ -275,7 +424,10 @@ def _in_scene(case: Case) -> tuple:
 
 
 _CELLS = _in_scene(ch07.training_case("", "", 4, 7, 3, 0.0))
-_CELLS[1][-2:], _CELLS[2][-2:] = torch.tensor([30.0, 40.0, 30.0, 40.0]), 0.0  # a point each, said and wanted: IoU 0 / 0
+_CELLS[1][-2:], _CELLS[2][-2:] = (
+    torch.tensor([30.0, 40.0, 30.0, 40.0]),
+    0.0,
+)  # a point each, said and wanted: IoU 0 / 0
 LOSS_CASES = (
     *(Case(one.name, _in_scene(one), one.look) for one in ch07.TRAINING_CASES),
     Case("dead cells among the negatives", _CELLS, _DEAD),
@@ -287,7 +439,10 @@ def _loss(**otherwise: Any) -> Callable[..., Tensor]:
     return in_pixels(ch07.training_loss(**otherwise), 1)
 
 
-_FOCAL_PART, _IOU_PART = _loss(box=lambda a, b: 0 * ch07.iou_loss(a, b)), _loss(cls=lambda x, y: 0 * x)
+_FOCAL_PART, _IOU_PART = (
+    _loss(box=lambda a, b: 0 * ch07.iou_loss(a, b)),
+    _loss(cls=lambda x, y: 0 * x),
+)
 
 
 LOSS_SLIPS = (
@@ -301,8 +456,13 @@ LOSS_SLIPS = (
         _loss(box=lambda a, b: ch07.iou_loss(a, b) / max(len(a), 1)),
         "the IoU part: a sum over N₊; yours is a mean, divided again",
     ),
-    Slip(lambda *args: (_FOCAL_PART(*args), _IOU_PART(*args)), "one number: the sum of the two parts"),
-    Slip(_loss(box=lambda a, b: 0.5 * ch07.iou_loss(a, b)), "the two parts: equal weights, the anchor-free branch is alone here"),
+    Slip(
+        lambda *args: (_FOCAL_PART(*args), _IOU_PART(*args)), "one number: the sum of the two parts"
+    ),
+    Slip(
+        _loss(box=lambda a, b: 0.5 * ch07.iou_loss(a, b)),
+        "the two parts: equal weights, the anchor-free branch is alone here",
+    ),
     Slip(lambda *args: own.anchor_free_loss(*args)[None], "the shape: one number, without an axis"),
 )
 LOSS = Step(own.anchor_free_loss, LOSS_CASES, LOSS_SLIPS, with_slopes(0, 1))

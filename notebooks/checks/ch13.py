@@ -8,16 +8,40 @@ from . import Case, Checker, Slip
 
 _RULE = "the rule: fixed + micro * per_image, at most four fifths of the memory"
 FIT_CASES = (
-    Case("a large card", (0.4, 1.25, 80.0, 16), "the easy end: all 16 images fit, nothing is accumulated"),
-    Case("room for 6 images of 16", (0.5, 1.0, 8.2, 16), "the divisor: micro-batches of one size must make the batch"),
+    Case(
+        "a large card",
+        (0.4, 1.25, 80.0, 16),
+        "the easy end: all 16 images fit, nothing is accumulated",
+    ),
+    Case(
+        "room for 6 images of 16",
+        (0.5, 1.0, 8.2, 16),
+        "the divisor: micro-batches of one size must make the batch",
+    ),
     Case("room for 2 images", (0.4, 1.25, 4.0, 16), _RULE),
-    Case("only the spare fifth would hold one more", (0.5, 1.0, 5.4, 8), "the fifth of the card that stays free"),
+    Case(
+        "only the spare fifth would hold one more",
+        (0.5, 1.0, 5.4, 8),
+        "the fifth of the card that stays free",
+    ),
     Case("heavy weights", (4.2, 1.0, 10.0, 4), "the fifth: of the whole card, 2 of 10 GB"),
     Case("just fits", (1.0, 0.75, 5.0, 4), "the border: what fills the four fifths exactly fits"),
-    Case("a batch of 12", (0.5, 1.0, 9.0, 12), "the divisor: 6 divides 12; powers of two alone are not all there is"),
-    Case("a batch of 12, room for 4", (0.5, 1.0, 6.0, 12), "the divisor: all of 1, 2, 3, 4, 6, 12 divide 12"),
+    Case(
+        "a batch of 12",
+        (0.5, 1.0, 9.0, 12),
+        "the divisor: 6 divides 12; powers of two alone are not all there is",
+    ),
+    Case(
+        "a batch of 12, room for 4",
+        (0.5, 1.0, 6.0, 12),
+        "the divisor: all of 1, 2, 3, 4, 6, 12 divide 12",
+    ),
     Case("a card too small", (0.4, 1.25, 1.5, 16), "the card that holds no image: (0, 0)"),
-    Case("a card smaller than the weights", (2.0, 0.1, 1.0, 16), "the card that holds no image: (0, 0)"),
+    Case(
+        "a card smaller than the weights",
+        (2.0, 0.1, 1.0, 16),
+        "the card that holds no image: (0, 0)",
+    ),
 )
 
 
@@ -25,7 +49,10 @@ def _fit(micro_of: Callable[[int, int], int], up: bool = False) -> Callable[...,
     """The exercise with another micro-batch, made of the largest that fits and the batch."""
 
     def function(fixed: float, per_image: float, memory: float, batch: int) -> tuple[int, int]:
-        largest = max((micro for micro in range(1, batch + 1) if fixed + micro * per_image <= 0.8 * memory), default=0)
+        largest = max(
+            (micro for micro in range(1, batch + 1) if fixed + micro * per_image <= 0.8 * memory),
+            default=0,
+        )
         micro = micro_of(largest, batch)
         return (micro, -(-batch // micro) if up else batch // micro) if micro else (0, 0)
 
@@ -33,7 +60,10 @@ def _fit(micro_of: Callable[[int, int], int], up: bool = False) -> Callable[...,
 
 
 def _power(largest: int, batch: int) -> int:
-    return max((2**power for power in range(10) if 2**power <= largest and batch % 2**power == 0), default=0)
+    return max(
+        (2**power for power in range(10) if 2**power <= largest and batch % 2**power == 0),
+        default=0,
+    )
 
 
 def _halved(largest: int, batch: int) -> int:
@@ -51,22 +81,42 @@ FIT_SLIPS = (
         _fit(lambda largest, batch: largest, up=True),
         "the divisor: with a remainder the last micro-batch would be smaller; take one that divides the batch",
     ),
-    Slip(_fit(_halved), "the divisor: halving again and again passes some by; of 12 it never tries 4"),
+    Slip(
+        _fit(_halved), "the divisor: halving again and again passes some by; of 12 it never tries 4"
+    ),
     Slip(_fit(_power), "the divisor: not only powers of two divide a batch"),
-    Slip(lambda f, p, m, b: fit_card(f, p, m / 0.8, b), "the fifth of the card that stays free: you fill it to the brim"),
-    Slip(lambda f, p, m, b: fit_card(f, p, m / 4, b), "the fifth: it is what stays free, not what may be used"),
-    Slip(lambda f, p, m, b: fit_card(0.0, p, m - f, b), "the fifth: of the whole card, not of what the fixed part leaves over"),
+    Slip(
+        lambda f, p, m, b: fit_card(f, p, m / 0.8, b),
+        "the fifth of the card that stays free: you fill it to the brim",
+    ),
+    Slip(
+        lambda f, p, m, b: fit_card(f, p, m / 4, b),
+        "the fifth: it is what stays free, not what may be used",
+    ),
+    Slip(
+        lambda f, p, m, b: fit_card(0.0, p, m - f, b),
+        "the fifth: of the whole card, not of what the fixed part leaves over",
+    ),
     Slip(
         lambda f, p, m, b: (1, b) if fit_card(f, p, m, b)[0] else (0, 0),
         "the largest micro-batch that fits: yours is the smallest, and every step takes longest",
     ),
     Slip(
-        lambda f, p, m, b: fit_card(0.0, p, m, b), "the fixed part: weights and what belongs to them are there whatever the batch"
+        lambda f, p, m, b: fit_card(0.0, p, m, b),
+        "the fixed part: weights and what belongs to them are there whatever the batch",
     ),
-    Slip(lambda f, p, m, b: fit_card(0.0, f + p, m, b), "the fixed part: it is there once, not once for each image"),
-    Slip(lambda f, *rest: fit_card(f + 1e-6, *rest), "the border: what fills the four fifths exactly fits (<=)"),
+    Slip(
+        lambda f, p, m, b: fit_card(0.0, f + p, m, b),
+        "the fixed part: it is there once, not once for each image",
+    ),
+    Slip(
+        lambda f, *rest: fit_card(f + 1e-6, *rest),
+        "the border: what fills the four fifths exactly fits (<=)",
+    ),
     Slip(lambda f, p, m, b: fit_card(f, p, m, b)[::-1], "the order: (micro, accumulate)"),
-    Slip(lambda f, p, m, b: fit_card(f, p, m, b)[0], "what you return: a pair, the accumulation too"),
+    Slip(
+        lambda f, p, m, b: fit_card(f, p, m, b)[0], "what you return: a pair, the accumulation too"
+    ),
     Slip(
         lambda f, p, m, b: (max(fit_card(f, p, m, b)[0], 1), fit_card(f, p, m, b)[1] or b),
         "the card that holds no image: (0, 0), not a micro-batch of 1 that does not fit",
@@ -77,14 +127,32 @@ FIT_SLIPS = (
 check_fit_card = Checker(fit_card, FIT_CASES, FIT_SLIPS)
 
 
-_WEIGHT = "the sums: loss times its own divisor gives a process's sum; add these, divide by all cells"
+_WEIGHT = (
+    "the sums: loss times its own divisor gives a process's sum; add these, divide by all cells"
+)
 JOIN_CASES = (
     Case("one process", ([0.8], [5]), "the easy end: one process alone has the loss already"),
-    Case("two, equally many cells", ([0.5, 1.5], [4, 4]), "two equal shares: here it is the plain mean"),
+    Case(
+        "two, equally many cells",
+        ([0.5, 1.5], [4, 4]),
+        "two equal shares: here it is the plain mean",
+    ),
     Case("two, 1 and 9 cells", ([2.0, 0.4], [1, 9]), _WEIGHT),
-    Case("one saw only empty images", ([0.9, 0.3], [10, 0]), "the empty process: it divided by 1, so its sum is its loss"),
-    Case("none saw an object", ([0.2, 0.3], [0, 0]), "no cell anywhere: each divided by 1, and so does the whole"),
-    Case("eight cards", ([0.9, 0.7, 1.2, 0.4, 0.6, 2.0, 0.8, 1.0], [12, 30, 3, 45, 20, 0, 17, 8]), _WEIGHT),
+    Case(
+        "one saw only empty images",
+        ([0.9, 0.3], [10, 0]),
+        "the empty process: it divided by 1, so its sum is its loss",
+    ),
+    Case(
+        "none saw an object",
+        ([0.2, 0.3], [0, 0]),
+        "no cell anywhere: each divided by 1, and so does the whole",
+    ),
+    Case(
+        "eight cards",
+        ([0.9, 0.7, 1.2, 0.4, 0.6, 2.0, 0.8, 1.0], [12, 30, 3, 45, 20, 0, 17, 8]),
+        _WEIGHT,
+    ),
 )
 
 
@@ -103,8 +171,14 @@ JOIN_SLIPS = (
         "the weights: this is the plain mean, but a process of 9 cells says more",
     ),
     Slip(lambda losses, positives: sum(losses), "the divisor: this is the sum of the losses"),
-    Slip(_weighted, "the empty process: it divided by 1, not by 0, so its loss is a sum that must be added"),
-    Slip(_ones_below, "the divisor: the whole batch divides by all effective cells; an empty process adds none to it"),
+    Slip(
+        _weighted,
+        "the empty process: it divided by 1, not by 0, so its loss is a sum that must be added",
+    ),
+    Slip(
+        _ones_below,
+        "the divisor: the whole batch divides by all effective cells; an empty process adds none to it",
+    ),
     Slip(
         lambda losses, positives: sum(losses) / max(sum(positives), 1),
         "the sums: these losses have been divided already; undo each division first",
@@ -114,7 +188,9 @@ JOIN_SLIPS = (
         "the divisor: the sum of all cells' losses is not divided yet",
     ),
     Slip(
-        lambda losses, positives: joined_loss(losses, positives) * max(sum(positives), 1) / len(losses),
+        lambda losses, positives: (
+            joined_loss(losses, positives) * max(sum(positives), 1) / len(losses)
+        ),
         "the divisor: effective cells, not processes",
     ),
 )

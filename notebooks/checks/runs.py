@@ -18,7 +18,11 @@ class Step(Checker):
     def verdict(self, answer: Callable | None) -> str:
         line = super().verdict(answer)
         said, at, _ = line.rpartition("look at ")
-        return f"{said}{at}{LIST}" if "'no tensor but" in said and "'no tensor but float'" not in said else line
+        return (
+            f"{said}{at}{LIST}"
+            if "'no tensor but" in said and "'no tensor but float'" not in said
+            else line
+        )
 
 
 def numbers(seed: int) -> torch.Generator:
@@ -30,7 +34,13 @@ def kind(value: Any) -> str:
     """What sort of tensor it is, in words."""
     if not isinstance(value, Tensor):
         return f"no tensor but {type(value).__name__}"
-    return "tensor of " + ("bools" if value.dtype == torch.bool else "floats" if value.is_floating_point() else "whole numbers")
+    return "tensor of " + (
+        "bools"
+        if value.dtype == torch.bool
+        else "floats"
+        if value.is_floating_point()
+        else "whole numbers"
+    )
 
 
 def result(function: Callable, *args: Any) -> Any:
@@ -44,7 +54,9 @@ def with_slopes(*places: int) -> Callable[..., Any]:
 
     def run(function: Callable, *args: Any) -> Any:
         leaves = {place: args[place].clone().requires_grad_() for place in places}
-        copies = {place: leaf.clone() for place, leaf in leaves.items()}  # on which one may write in place, and be found out
+        copies = {
+            place: leaf.clone() for place, leaf in leaves.items()
+        }  # on which one may write in place, and be found out
         value = function(*(copies.get(place, arg) for place, arg in enumerate(args)))
         if nothing(value):
             return value
@@ -52,13 +64,21 @@ def with_slopes(*places: int) -> Callable[..., Any]:
         slopes: Sequence[Tensor | None] = [None] * len(leaves)
         if flows:
             weights = torch.linspace(1, 2, value.numel()).view_as(value)
-            slopes = torch.autograd.grad((value * weights).sum(), [*leaves.values()], allow_unused=True)
+            slopes = torch.autograd.grad(
+                (value * weights).sum(), [*leaves.values()], allow_unused=True
+            )
         return {
             "result": value.detach() if flows else value,
             "kind": kind(value),
-            "gradient flows": flows or (isinstance(value, Tensor) and value.numel() == 0),  # of nothing there is none
-            "gradient": [torch.zeros_like(leaf) if slope is None else slope for slope, leaf in zip(slopes, leaves.values())],
-            "arguments unchanged": all(torch.equal(copies[place], leaves[place]) for place in places),
+            "gradient flows": flows
+            or (isinstance(value, Tensor) and value.numel() == 0),  # of nothing there is none
+            "gradient": [
+                torch.zeros_like(leaf) if slope is None else slope
+                for slope, leaf in zip(slopes, leaves.values())
+            ],
+            "arguments unchanged": all(
+                torch.equal(copies[place], leaves[place]) for place in places
+            ),
         }
 
     return run
@@ -68,11 +88,18 @@ def without_slopes(*places: int) -> Callable[..., Any]:
     """As `result`, with whether a gradient could flow from the arguments in these places."""
 
     def run(function: Callable, *args: Any) -> Any:
-        passed = [arg.clone().requires_grad_() if place in places else arg for place, arg in enumerate(args)]
+        passed = [
+            arg.clone().requires_grad_() if place in places else arg
+            for place, arg in enumerate(args)
+        ]
         value = function(*passed)
         if nothing(value):
             return value
         flows = isinstance(value, Tensor) and value.requires_grad
-        return {"result": value.detach() if flows else value, "kind": kind(value), "gradient flows": flows}
+        return {
+            "result": value.detach() if flows else value,
+            "kind": kind(value),
+            "gradient flows": flows,
+        }
 
     return run

@@ -81,7 +81,12 @@ def ablation(name: str = "ablation") -> dict:
 
 
 def picture(
-    image: np.ndarray, boxes: Iterable, names: Sequence[str], alt: str, scale: float = 3, colors: Sequence[str] | None = None
+    image: np.ndarray,
+    boxes: Iterable,
+    names: Sequence[str],
+    alt: str,
+    scale: float = 3,
+    colors: Sequence[str] | None = None,
 ) -> Svg:
     """The image enlarged, with boxes (x1 y1 x2 y2 in its pixels) and their names over it; draw on with `.rect`, `.text`, ...
 
@@ -91,7 +96,9 @@ def picture(
     drawing = Svg(width * scale, height * scale, alt)
     drawing.image(image, 0, 0, width * scale, height * scale)
     for index, (box, name) in enumerate(zip(boxes, names, strict=True)):
-        label = next((SCENE_CLASSES.index(word) for word in name.split() if word in SCENE_CLASSES), index)
+        label = next(
+            (SCENE_CLASSES.index(word) for word in name.split() if word in SCENE_CLASSES), index
+        )
         color = colors[index] if colors else LIGHT.label(label)
         drawing.box(*(float(side) * scale for side in box), color, name)
     return drawing
@@ -128,7 +135,10 @@ def levels_picture(
         shift = (cell_center - 0.5) * stride * scale
         drawing.cells(level.numpy(), x + shift, y + shift, stride * scale)
         for x1, y1, x2, y2 in ([float(side) * scale for side in box] for box in boxes):
-            for color, thick in ((drawing.theme.paper, 3.5), (drawing.theme.ink, 1.5)):  # to be seen on any cell
+            for color, thick in (
+                (drawing.theme.paper, 3.5),
+                (drawing.theme.ink, 1.5),
+            ):  # to be seen on any cell
                 drawing.rect(x + x1, y + y1, x2 - x1, y2 - y1, stroke=color, stroke_width=thick)
     return drawing
 
@@ -140,4 +150,8 @@ def show(figure: Figure | Image.Image, alt: str) -> None:
         figure.savefig(file, format="png", dpi=80, bbox_inches="tight")
     else:
         figure.save(file, format="PNG")
-    display({"image/png": file.getvalue(), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
+    display(
+        {"image/png": file.getvalue(), "text/plain": alt},
+        raw=True,
+        metadata={"image/png": {"alt": alt}},
+    )

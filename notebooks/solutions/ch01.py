@@ -16,7 +16,9 @@ def flip_boxes(boxes: Tensor, width: float) -> Tensor:
     return torch.stack([width - x2, y1, width - x1, y2], 1)
 
 
-def boxes_in_window(boxes: Tensor, window: tuple[float, float, float, float], min_visible: float) -> Tensor:
+def boxes_in_window(
+    boxes: Tensor, window: tuple[float, float, float, float], min_visible: float
+) -> Tensor:
     """(M, 4) boxes as seen through the window, in its own pixels, of which at least `min_visible` of the area is left."""
     x1, y1, x2, y2 = window
     low, high = torch.tensor([x1, y1]), torch.tensor([x2, y2])

@@ -12,7 +12,9 @@ def pixels_of(cell: int, layers: list[tuple[int, int, int]]) -> tuple[int, int]:
     return first, last + 1
 
 
-def fold(weight: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def fold(
+    weight: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
     """Weight and bias of one convolution that does the work of a convolution and the batch norm after it."""
     scale = gamma / (var + eps).sqrt()  # (cout,): one number for each output channel
     return weight * scale[:, None, None, None], beta - mean * scale

@@ -21,7 +21,14 @@ def where_is(r: int, shapes: list[tuple[int, int]]) -> tuple[int, int, int]:
     raise IndexError(r)
 
 
-def cells_inside(box: tuple[float, float, float, float], stride: int, rows: int, columns: int) -> tuple[int, int, int, int]:
+def cells_inside(
+    box: tuple[float, float, float, float], stride: int, rows: int, columns: int
+) -> tuple[int, int, int, int]:
     """(first_row, end_row, first_column, end_column) of the cells with their centre in the box; lower sides are in."""
-    x1, y1, x2, y2 = (ceil(side / stride - 0.5) for side in box)  # (j + 0.5) stride >= x  <=>  j >= x / stride - 0.5
-    return tuple(min(max(edge, 0), limit) for edge, limit in ((y1, rows), (y2, rows), (x1, columns), (x2, columns)))
+    x1, y1, x2, y2 = (
+        ceil(side / stride - 0.5) for side in box
+    )  # (j + 0.5) stride >= x  <=>  j >= x / stride - 0.5
+    return tuple(
+        min(max(edge, 0), limit)
+        for edge, limit in ((y1, rows), (y2, rows), (x1, columns), (x2, columns))
+    )

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def effective_map(box: tuple[float, float, float, float], stride: int, rows: int, columns: int, scale: float) -> Tensor:
+def effective_map(
+    box: tuple[float, float, float, float], stride: int, rows: int, columns: int, scale: float
+) -> Tensor:
     """(rows, columns) bool: the cells of a level that the box, its sides times `scale`, touches; clamped, never none."""
     x1, y1, x2, y2 = box
     result = torch.zeros(rows, columns, dtype=torch.bool)
@@ -19,7 +21,9 @@ def effective_map(box: tuple[float, float, float, float], stride: int, rows: int
     return result
 
 
-def reference_map(box: tuple[float, float, float, float], stride: int, rows: int, columns: int, scale: float) -> Tensor:
+def reference_map(
+    box: tuple[float, float, float, float], stride: int, rows: int, columns: int, scale: float
+) -> Tensor:
     """(rows, columns) bool: the reference's positive cells of one box; may be none."""
     x1, y1, x2, y2 = box
     x, y, w, h = (x1 + x2) / 2, (y1 + y2) / 2, scale * (x2 - x1), scale * (y2 - y1)
@@ -35,7 +39,13 @@ def reference_map(box: tuple[float, float, float, float], stride: int, rows: int
 
 
 def class_targets(
-    effective: Tensor, ignoring: Tensor, area: Tensor, labels: Tensor, selected: Tensor, level: int, num_classes: int
+    effective: Tensor,
+    ignoring: Tensor,
+    area: Tensor,
+    labels: Tensor,
+    selected: Tensor,
+    level: int,
+    num_classes: int,
 ) -> Tensor:
     """(num_classes, rows, columns) of 1 positive, -1 ignored, 0 negative: what one level learns of N instances.
 

@@ -18,13 +18,18 @@ def focal(logits: Tensor, targets: Tensor) -> Tensor:
 def iou_loss(offsets: Tensor, targets: Tensor) -> Tensor:
     """-ln IoU of boxes given by l t r b from the same point, (..., 4); the IoU is taken as at least 1e-6."""
     (l1, t1, r1, b1), (l2, t2, r2, b2) = offsets.unbind(-1), targets.unbind(-1)
-    wide, high = torch.minimum(l1, l2) + torch.minimum(r1, r2), torch.minimum(t1, t2) + torch.minimum(b1, b2)
+    wide, high = (
+        torch.minimum(l1, l2) + torch.minimum(r1, r2),
+        torch.minimum(t1, t2) + torch.minimum(b1, b2),
+    )
     overlap = wide.clamp(min=0) * high.clamp(min=0)
     union = (l1 + r1) * (t1 + b1) + (l2 + r2) * (t2 + b2) - overlap
     return -(overlap / union).clamp(min=1e-6).log()
 
 
-def level_means(cell_loss: Tensor, owner: Tensor, level: Tensor, num_instances: int, num_levels: int) -> Tensor:
+def level_means(
+    cell_loss: Tensor, owner: Tensor, level: Tensor, num_instances: int, num_levels: int
+) -> Tensor:
     """(N, L): the mean of `cell_loss` over the cells that each instance owns at each level; inf where it owns none.
 
     Args:
@@ -59,7 +64,13 @@ def choose_level(levels: Sequence[tuple[Tensor, Tensor, Tensor]], label: int) ->
 
 
 def anchor_free_loss(
-    logits: Tensor, offsets: Tensor, targets: Tensor, labels: Tensor, positive: Tensor, ignored: Tensor, weight: float
+    logits: Tensor,
+    offsets: Tensor,
+    targets: Tensor,
+    labels: Tensor,
+    positive: Tensor,
+    ignored: Tensor,
+    weight: float,
 ) -> Tensor:
     """weight * (focal loss + IoU loss), both divided by the number of positive cells (at least 1).
 

@@ -9,7 +9,9 @@ def nms_by_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float
     """Indices of the boxes kept by NMS within each class, best score first."""
     if not len(boxes):
         return torch.empty(0, dtype=torch.int64)
-    far = boxes.max() - boxes.min() + 1  # each class in a frame of its own: no box of one reaches the next
+    far = (
+        boxes.max() - boxes.min() + 1
+    )  # each class in a frame of its own: no box of one reaches the next
     return nms(boxes + (labels * far)[:, None], scores, threshold)
 
 

@@ -24,9 +24,14 @@ def decode(offsets: Tensor, centres: Tensor, stride: Tensor, S: float) -> Tensor
 
 def iou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
     """(R,): -ln IoU of each box with the target in its row; the IoU is taken as at least 1e-6."""
-    low, high = torch.maximum(boxes[:, :2], targets[:, :2]), torch.minimum(boxes[:, 2:], targets[:, 2:])
+    low, high = (
+        torch.maximum(boxes[:, :2], targets[:, :2]),
+        torch.minimum(boxes[:, 2:], targets[:, 2:]),
+    )
     overlap = (high - low).clamp(min=0).prod(1)
-    union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (targets[:, 2:] - targets[:, :2]).prod(1) - overlap
+    union = (
+        (boxes[:, 2:] - boxes[:, :2]).prod(1) + (targets[:, 2:] - targets[:, :2]).prod(1) - overlap
+    )
     return -(overlap / union).clamp(min=1e-6).log()
 
 
@@ -46,7 +51,9 @@ def owners(effective: Tensor, boxes: Tensor) -> Tensor:
     """(R,): 1 + the smallest instance that has the cell in its effective region (N, R), of equal areas the later; 0 for none."""
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     result = torch.zeros(effective.shape[1], dtype=torch.long)
-    for n in area.argsort(descending=True, stable=True).tolist():  # the large ones first, the smaller ones over them
+    for n in area.argsort(
+        descending=True, stable=True
+    ).tolist():  # the large ones first, the smaller ones over them
         result[effective[n]] = n + 1
     return result
 
@@ -61,7 +68,13 @@ def focal_loss(logits: Tensor, answers: Tensor) -> Tensor:
 
 @torch.no_grad()
 def level_losses(
-    logits: Tensor, boxes: Tensor, gt_boxes: Tensor, gt_labels: Tensor, owner: Tensor, level: Tensor, num_levels: int
+    logits: Tensor,
+    boxes: Tensor,
+    gt_boxes: Tensor,
+    gt_labels: Tensor,
+    owner: Tensor,
+    level: Tensor,
+    num_levels: int,
 ) -> Tensor:
     """(N, L), without gradient: focal loss + -ln IoU, mean over the cells that instance n owns at level l; inf where none.
 
@@ -85,7 +98,12 @@ def level_losses(
 
 
 def assign(
-    table: Tensor, owner: Tensor, ignoring: Tensor, gt_labels: Tensor, level: Tensor, num_classes: int
+    table: Tensor,
+    owner: Tensor,
+    ignoring: Tensor,
+    gt_labels: Tensor,
+    level: Tensor,
+    num_classes: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """From the table (N, L) of losses to who learns what.
 
@@ -106,7 +124,14 @@ def assign(
     return selected, positive, ignored
 
 
-def anchor_free_loss(logits: Tensor, boxes: Tensor, targets: Tensor, labels: Tensor, positive: Tensor, ignored: Tensor) -> Tensor:
+def anchor_free_loss(
+    logits: Tensor,
+    boxes: Tensor,
+    targets: Tensor,
+    labels: Tensor,
+    positive: Tensor,
+    ignored: Tensor,
+) -> Tensor:
     """The loss that trains: focal sum over all entries that count, -ln IoU sum over positive cells, over the positive cells.
 
     Args:
@@ -118,5 +143,7 @@ def anchor_free_loss(logits: Tensor, boxes: Tensor, targets: Tensor, labels: Ten
     answers = torch.zeros_like(logits)
     answers[positive, labels[positive]] = 1
     counts = (answers > 0) | ~ignored
-    total = (focal_loss(logits, answers) * counts).sum() + iou_loss(boxes[positive], targets[positive]).sum()
+    total = (focal_loss(logits, answers) * counts).sum() + iou_loss(
+        boxes[positive], targets[positive]
+    ).sum()
     return total / positive.sum().clamp(min=1)

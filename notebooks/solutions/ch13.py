@@ -11,5 +11,7 @@ def fit_card(fixed: float, per_image: float, memory: float, batch: int) -> tuple
 
 def joined_loss(losses: list[float], positives: list[int]) -> float:
     """The loss of all images together, out of the processes' own losses and counts of effective cells."""
-    sums = [loss * max(count, 1) for loss, count in zip(losses, positives)]  # undo each process's division
+    sums = [
+        loss * max(count, 1) for loss, count in zip(losses, positives)
+    ]  # undo each process's division
     return sum(sums) / max(sum(positives), 1)

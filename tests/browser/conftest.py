@@ -29,7 +29,7 @@ import fsaf_core as fsaf
 from fsaf_core.config import SceneConfig
 from fsaf_core.data.synthetic.dataset import render_scene
 from fsaf_core.viz import explorer as module
-from fsaf_core.viz.widgets.explorer import Explorer, Sample
+from fsaf_core.viz.widgets.explorer import Explorer, PopulationItem
 from fsaf_core.viz.widgets.assignment_view import explore as quick
 
 sys.path.insert(0, {folder!r})
@@ -37,7 +37,7 @@ import course
 
 def sample(index):
     picture, objects = render_scene(SceneConfig(), index, "val")
-    return Sample(picture, [one.box for one in objects], [one.label for one in objects])
+    return PopulationItem(picture, [one.box for one in objects], [one.label for one in objects])
 
 module.explore = quick
 scene, snapshots = course.scene(), course.snapshots()
@@ -112,7 +112,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[tup
         )  # fmt: skip
         try:
             address = f"http://127.0.0.1:{port}"
-            until(lambda: answers(f"{address}/api/status"), 120, f"JupyterLab does not answer, see {home}/lab.log")
+            until(
+                lambda: answers(f"{address}/api/status"),
+                120,
+                f"JupyterLab does not answer, see {home}/lab.log",
+            )
             yield address, folder
         finally:
             server.terminate()
@@ -153,11 +157,15 @@ class Notebook:
     def __init__(self, lab: tuple[str, Path], browser, name: str, *cells: str) -> None:
         self.address, folder = lab
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-        nbformat.write(new_notebook(cells=[*map(new_code_cell, cells)], metadata=kernel), folder / name)
+        nbformat.write(
+            new_notebook(cells=[*map(new_code_cell, cells)], metadata=kernel), folder / name
+        )
         self.name, self.complaints = name, []
         self.page = browser.new_page(viewport={"width": 1300, "height": 1300})
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        self.page.on(
+            "console", lambda said: said.type == "error" and self.complaints.append(said.text)
+        )
         self.page.on("request", lambda request: self._local(request.url))
         self.page.goto(f"{self.address}/lab/tree/{name}?reset", wait_until="domcontentloaded")
         self.page.locator(".jp-NotebookPanel .jp-Notebook").wait_for(timeout=120_000)
@@ -171,7 +179,11 @@ class Notebook:
         """Idle and connected: before that, running a cell would ask for a kernel."""
 
         def ready():
-            kernels = [one["kernel"] for one in answers(f"{self.address}/api/sessions") or [] if one["path"] == self.name]
+            kernels = [
+                one["kernel"]
+                for one in answers(f"{self.address}/api/sessions") or []
+                if one["path"] == self.name
+            ]
             return kernels and kernels[0]["execution_state"] == "idle" and kernels[0]["connections"]
 
         until(ready, 120, "the notebook has no kernel")
@@ -184,14 +196,20 @@ class Notebook:
         cell.locator(".jp-InputArea-editor").click()
         self.page.keyboard.press("Control+Enter")
         self.page.wait_for_timeout(100)
-        until(lambda: "[*]" not in (said := prompt.inner_text()) and said.strip() != "[ ]:", seconds, f"cell {index} runs on")
+        until(
+            lambda: "[*]" not in (said := prompt.inner_text()) and said.strip() != "[ ]:",
+            seconds,
+            f"cell {index} runs on",
+        )
         return "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts())
 
 
 @pytest.fixture(scope="module")
 def notebook(lab, browser) -> Iterator[Notebook]:
     """One notebook for the tests of a file, which fail together for what the console complained of."""
-    opened = Notebook(lab, browser, "explorer.ipynb", PREPARE, "explorer", TELL, SLOW, ECHO, "Echo()")
+    opened = Notebook(
+        lab, browser, "explorer.ipynb", PREPARE, "explorer", TELL, SLOW, ECHO, "Echo()"
+    )
     yield opened
     opened.page.close()
     assert not opened.complaints

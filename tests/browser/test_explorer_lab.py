@@ -13,10 +13,16 @@ def settled(notebook: Notebook) -> None:
     """Waits until the screen shows the answer to what was asked last."""
     quiet = "() => [window.seen, window.seen = document.querySelector('.fx').dataset.stamp]"
     page = notebook.page
-    until(lambda: page.wait_for_timeout(700) or len({*page.evaluate(quiet)}) == 1, 30, "the screen does not rest")
+    until(
+        lambda: page.wait_for_timeout(700) or len({*page.evaluate(quiet)}) == 1,
+        30,
+        "the screen does not rest",
+    )
 
 
-def drag(notebook: Notebook, target, by: tuple[float, float], moves: int = 20, pause: int = 20) -> None:
+def drag(
+    notebook: Notebook, target, by: tuple[float, float], moves: int = 20, pause: int = 20
+) -> None:
     """From the middle of an element, by as many pixels of the screen."""
     target.scroll_into_view_if_needed()
     at = target.bounding_box()
@@ -43,12 +49,20 @@ def agreed(notebook: Notebook) -> dict:
         assert size == pytest.approx([values[2] - values[0], values[3] - values[1]])
     for card, level in zip(page.locator(".fx-card").all(), answer["levels"], strict=True):
         says = card.get_attribute("aria-label")
-        assert says.startswith(f"P{level['level']}; stride {level['stride']}, {level['columns']} × {level['rows']} cells")
+        assert says.startswith(
+            f"P{level['level']}; stride {level['stride']}, {level['columns']} × {level['rows']} cells"
+        )
         if level["loss"] is not None:
-            assert f"{level['loss']:.3f} = focal {level['focal']:.3f} + IoU {level['iou']:.3f}" in says
-        assert (card.get_attribute("data-winner") == "true") == (answer["selected"][state["selected"]] == level["level"])
+            assert (
+                f"{level['loss']:.3f} = focal {level['focal']:.3f} + IoU {level['iou']:.3f}" in says
+            )
+        assert (card.get_attribute("data-winner") == "true") == (
+            answer["selected"][state["selected"]] == level["level"]
+        )
         for kind, code in (("negative", "0"), ("ignoring", "1"), ("effective", "2"), ("lost", "3")):
-            drawn = sum(path.get_attribute("d").count("M") for path in card.locator(f"path.{kind}").all())
+            drawn = sum(
+                path.get_attribute("d").count("M") for path in card.locator(f"path.{kind}").all()
+            )
             assert drawn == level["codes"].count(code)
     return state
 
@@ -69,12 +83,17 @@ def test_mouse_keyboard_and_controls(book) -> None:
     star = before["selected"]
     drag(book, page.locator("[data-handle=se]"), (60, 30))
     state = agreed(book)
-    assert state["boxes"][star][:2] == before["boxes"][star][:2] and state["boxes"][star][2] > before["boxes"][star][2] + 10
+    assert (
+        state["boxes"][star][:2] == before["boxes"][star][:2]
+        and state["boxes"][star][2] > before["boxes"][star][2] + 10
+    )
     before = state
     drag(book, boxes.nth(0).locator("rect").first, (-60, -90))
     state = agreed(book)
     assert state["selected"] == 0 and state["boxes"][0][0] < before["boxes"][0][0] - 10
-    assert state["boxes"][0][2] - state["boxes"][0][0] == pytest.approx(before["boxes"][0][2] - before["boxes"][0][0], abs=0.51)
+    assert state["boxes"][0][2] - state["boxes"][0][0] == pytest.approx(
+        before["boxes"][0][2] - before["boxes"][0][0], abs=0.51
+    )
 
     x1, y1, x2, y2 = state["boxes"][0]
     boxes.nth(0).focus()
@@ -110,7 +129,9 @@ def test_mouse_keyboard_and_controls(book) -> None:
         agreed(book)
     page.get_by_role("button", name="reset").click()
     assert agreed(book)["snapshot"] == 11
-    assert "[2]" in page.locator(".jp-InputPrompt").nth(1).inner_text()  # no key reached the notebook's own commands
+    assert (
+        "[2]" in page.locator(".jp-InputPrompt").nth(1).inner_text()
+    )  # no key reached the notebook's own commands
 
 
 def test_modes_and_themes(book) -> None:
@@ -119,8 +140,12 @@ def test_modes_and_themes(book) -> None:
     page.get_by_role("button", name="all boxes").click()
     settled(book)
     state = json.loads(book.run(TELL).splitlines()[-1])
-    learned = [card.get_attribute("aria-label").split("; ")[2] for card in page.locator(".fx-card").all()]
-    assert learned == [f"learns {state['answer']['selected'].count(level)} of 6" for level in (3, 4, 5, 6)]
+    learned = [
+        card.get_attribute("aria-label").split("; ")[2] for card in page.locator(".fx-card").all()
+    ]
+    assert learned == [
+        f"learns {state['answer']['selected'].count(level)} of 6" for level in (3, 4, 5, 6)
+    ]
     page.get_by_role("button", name="population").click()
     page.locator(".fx-chart circle").first.wait_for(timeout=60_000)
     point = page.locator(".fx-chart circle").nth(7)
@@ -130,12 +155,20 @@ def test_modes_and_themes(book) -> None:
         page.keyboard.press(key)
     assert point.evaluate("point => point === document.activeElement")  # by keyboard as by mouse
     page.keyboard.press("Enter")
-    until(lambda: page.locator(".fx").get_attribute("data-mode") == "instance", 20, "no instance was opened")
+    until(
+        lambda: page.locator(".fx").get_attribute("data-mode") == "instance",
+        20,
+        "no instance was opened",
+    )
     settled(book)
     assert json.loads(book.run(TELL).splitlines()[-1])["state"]["selected"] == box
     page.get_by_role("button", name="population").click()
     point.dispatch_event("click")
-    until(lambda: page.locator(".fx").get_attribute("data-mode") == "instance", 20, "no instance was opened by a click")
+    until(
+        lambda: page.locator(".fx").get_attribute("data-mode") == "instance",
+        20,
+        "no instance was opened by a click",
+    )
     settled(book)
     told = json.loads(book.run(TELL).splitlines()[-1])
     assert told["state"]["selected"] == box
@@ -198,13 +231,27 @@ def test_a_drag_costs_little_more_than_an_echo(book) -> None:
                 page.mouse.move(at["x"] + 5 + 8 * move, at["y"] + 10 + turn)
                 page.wait_for_timeout(40)
             by = 40 if turn % 2 else -40
-            drag(book, page.locator(".fx-box").nth(4).locator("rect").first, (by, by / 2), moves=30, pause=40)
+            drag(
+                book,
+                page.locator(".fx-box").nth(4).locator("rect").first,
+                (by, by / 2),
+                moves=30,
+                pause=40,
+            )
         times = {
-            name: page.evaluate(f"performance.getEntriesByName('{name}').map((one) => one.duration)")
+            name: page.evaluate(
+                f"performance.getEntriesByName('{name}').map((one) => one.duration)"
+            )
             for name in ("echo", "fsaf-explorer")
         }
-        echo, own = ([statistics.median(t), statistics.quantiles(t, n=20)[-1]] for t in (times["echo"], times["fsaf-explorer"]))
-        said = ", ".join(f"{name} {middle:.1f} and {high:.1f} ms" for name, (middle, high) in (("echo", echo), ("explorer", own)))
+        echo, own = (
+            [statistics.median(t), statistics.quantiles(t, n=20)[-1]]
+            for t in (times["echo"], times["fsaf-explorer"])
+        )
+        said = ", ".join(
+            f"{name} {middle:.1f} and {high:.1f} ms"
+            for name, (middle, high) in (("echo", echo), ("explorer", own))
+        )
         print(f"{len(times['echo'])} round trips, median and 95 %: {said}")
         ratios = [one / other for one, other in zip(own, echo)]
         if max(ratios) <= 1.5:

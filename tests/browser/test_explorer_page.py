@@ -30,7 +30,10 @@ def page(explorer, browser, tmp_path):
     opened, complaints = browser.new_page(viewport={"width": 900, "height": 1000}), []
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on("console", lambda said: said.type == "error" and complaints.append(said.text))
-    opened.on("request", lambda request: request.url.startswith(("http", "ws")) and complaints.append(request.url))
+    opened.on(
+        "request",
+        lambda request: request.url.startswith(("http", "ws")) and complaints.append(request.url),
+    )
     opened.goto((tmp_path / "explorer.html").as_uri())
     opened.locator(".fx-card").first.wait_for(timeout=20_000)
     yield opened
@@ -45,12 +48,25 @@ def any_state(explorer: Explorer, seed: int) -> dict:
     for _ in range(chance.randint(1, 6)):
         w, h = (2 ** chance.uniform(1, 7) for _ in range(2))
         x, y = chance.uniform(-w / 2, 128 - w / 2), chance.uniform(-h / 2, 128 - h / 2)
-        boxes.append([round(value * 4) / 4 if seed % 4 < 2 else value for value in (x, y, x + w, y + h)])
+        boxes.append(
+            [round(value * 4) / 4 if seed % 4 < 2 else value for value in (x, y, x + w, y + h)]
+        )
     switches = explorer.state["switches"] | {"convention": ("paper", "reference")[seed % 2]}
-    switches |= {"selection": chance.choice(["online", "heuristic"]), "selection_focal": chance.choice(["all", "own"])}
+    switches |= {
+        "selection": chance.choice(["online", "heuristic"]),
+        "selection_focal": chance.choice(["all", "own"]),
+    }
     if seed % 5 == 0:
-        options = {"cells": ["floor_ceil", "overlap"], "cell_center": [0.0, 0.5], "other_levels": ["adjacent", "all"]}
-        options |= {"same_class": ["smaller_wins", "erase"], "effective_scale": [0.1, 0.2], "ignoring_scale": [0.2, 0.5]}
+        options = {
+            "cells": ["floor_ceil", "overlap"],
+            "cell_center": [0.0, 0.5],
+            "ignore_levels": ["adjacent", "all"],
+        }
+        options |= {
+            "same_class_overlap": ["smaller_wins", "erase"],
+            "effective_scale": [0.1, 0.2],
+            "ignoring_scale": [0.2, 0.5],
+        }
         switches |= {name: chance.choice(values) for name, values in options.items()}
     return explorer.state | {
         "boxes": boxes,
@@ -67,7 +83,8 @@ def is_tie(explorer: Explorer, state: dict, own: dict, truth: dict) -> bool:
     """Whether two levels' losses are one number but for the last bit, which differs from CPU to CPU."""
     for index, (one, other) in enumerate(zip(own["online"], truth["online"])):
         losses = {
-            level["level"]: level["loss"] for level in explorer.respond(state | {"selected": index, "mode": "instance"})["levels"]
+            level["level"]: level["loss"]
+            for level in explorer.respond(state | {"selected": index, "mode": "instance"})["levels"]
         }
         if one != other and None not in (losses.get(one), losses.get(other)):
             return losses[one] == pytest.approx(losses[other], abs=2e-6)
@@ -77,7 +94,9 @@ def is_tie(explorer: Explorer, state: dict, own: dict, truth: dict) -> bool:
 def test_the_twin_says_what_python_says(explorer, page) -> None:
     """1,000 random situations: regions, levels and sentences equal, losses within 1e-5."""
     states, ties = [any_state(explorer, seed) for seed in range(1000)], 0
-    for state, own in zip(states, page.evaluate("states => states.map(fsafExplorer.explore)", states)):
+    for state, own in zip(
+        states, page.evaluate("states => states.map(fsafExplorer.explore)", states)
+    ):
         truth = explorer.respond(state)
         if own["online"] != truth["online"]:
             assert is_tie(explorer, state, own, truth), state
@@ -89,7 +108,9 @@ def test_the_twin_says_what_python_says(explorer, page) -> None:
             for name in ("level", "stride", "rows", "columns", "codes", "taught"):
                 assert level[name] == true[name], (name, state)
             for name in ("loss", "focal", "iou"):
-                assert level[name] == (None if true[name] is None else pytest.approx(true[name], abs=1e-5)), (name, state)
+                assert level[name] == (
+                    None if true[name] is None else pytest.approx(true[name], abs=1e-5)
+                ), (name, state)
             assert {int(cell) for cell in level["cells"]} == true["cells"].keys()
             for cell, told in true["cells"].items():
                 assert level["cells"][str(cell)] == pytest.approx(told, abs=2e-5), (cell, state)
@@ -98,7 +119,12 @@ def test_the_twin_says_what_python_says(explorer, page) -> None:
 
 def test_the_twin_too_takes_a_hundred_boxes_and_says_so(explorer, page) -> None:
     boxes = [[x, y, x + 20, y + 15] for x in range(-10, 100, 10) for y in range(0, 100, 10)]
-    state = explorer.state | {"boxes": boxes[:101], "labels": [0] * 101, "selected": 7, "stamp": "many"}
+    state = explorer.state | {
+        "boxes": boxes[:101],
+        "labels": [0] * 101,
+        "selected": 7,
+        "stamp": "many",
+    }
     own, truth = page.evaluate("fsafExplorer.explore", state), explorer.respond(state)
     assert truth["notes"][-1].startswith("101 boxes are more")
     assert (own["notes"], own["selected"]) == (truth["notes"], truth["selected"])
@@ -106,7 +132,12 @@ def test_the_twin_too_takes_a_hundred_boxes_and_says_so(explorer, page) -> None:
 
 def test_a_state_of_python_s_is_taken_whatever_comes_first(page, explorer) -> None:
     """One message brings setup, state and answer, in an order that differs from kernel to kernel."""
-    state = explorer.state | {"boxes": [[9, 9, 40, 50]], "labels": [1], "selected": 0, "stamp": "python 99"}
+    state = explorer.state | {
+        "boxes": [[9, 9, 40, 50]],
+        "labels": [1],
+        "selected": 0,
+        "stamp": "python 99",
+    }
     page.locator(".fx-box").first.focus()
     page.keyboard.press("ArrowLeft")  # the screen's own state is the newest so far
     page.wait_for_timeout(300)
@@ -121,7 +152,10 @@ def test_a_state_of_python_s_is_taken_whatever_comes_first(page, explorer) -> No
         [state, explorer.respond(state)],
     )
     assert asked == []
-    assert page.locator(".fx-box").count() == 1 and "square, 31 × 41 px" in page.locator(".fx-summary").inner_text()
+    assert (
+        page.locator(".fx-box").count() == 1
+        and "square, 31 × 41 px" in page.locator(".fx-summary").inner_text()
+    )
 
 
 def test_boxes_follow_mouse_and_keyboard(page) -> None:
@@ -148,7 +182,9 @@ def test_tour_dims_all_but_its_part(page) -> None:
         lit.append(part.get_attribute("class").split()[0])
         page.wait_for_timeout(300)
         others = page.locator(".fx-part:not(.fx-lit)").all()
-        assert len(others) > 3 and all(float(other.evaluate("one => getComputedStyle(one).opacity")) < 0.5 for other in others)
+        assert len(others) > 3 and all(
+            float(other.evaluate("one => getComputedStyle(one).opacity")) < 0.5 for other in others
+        )
         page.locator(".fx-tour button").nth(-2).click()
     assert lit == ["fx-left", "fx-levels", "fx-levels", "fx-time", "fx-switches", "fx-top"]
     assert page.locator(".fx-touring").count() == 0
@@ -156,9 +192,17 @@ def test_tour_dims_all_but_its_part(page) -> None:
 
 def test_situations_tell_what_they_say(page) -> None:
     page.get_by_role("button", name="tiny").click()
-    until(lambda: "nothing learns it" in page.locator(".fx-notes").inner_text(), 5, "the tiny box has a level")
+    until(
+        lambda: "nothing learns it" in page.locator(".fx-notes").inner_text(),
+        5,
+        "the tiny box has a level",
+    )
     page.locator("select[name=convention]").select_option("paper")
-    until(lambda: page.locator(".fx-card[data-winner=true]").count() == 1, 5, "the tiny box has no level in the paper either")
+    until(
+        lambda: page.locator(".fx-card[data-winner=true]").count() == 1,
+        5,
+        "the tiny box has no level in the paper either",
+    )
     page.get_by_role("button", name="nested").click()
     until(lambda: page.locator(".fx-card path.lost").count() > 0, 5, "no cell is lost")
     page.get_by_role("button", name="reset").click()
@@ -172,7 +216,10 @@ def test_hovering_a_cell_tells_its_losses(page, explorer) -> None:
     side = panel["width"] / level["columns"]
     page.mouse.move(panel["x"] + (cell % 2 + 0.5) * side, panel["y"] + (cell // 2 + 0.5) * side)
     said = page.locator(".fx-hover").inner_text()
-    assert f"P6, row {cell // 2}, column {cell % 2}, at ({cell % 2 * 64 + 32}, {cell // 2 * 64 + 32}) px: effective" in said
+    assert (
+        f"P6, row {cell // 2}, column {cell % 2}, at ({cell % 2 * 64 + 32}, {cell // 2 * 64 + 32}) px: effective"
+        in said
+    )
     assert f"box {owner + 1}: focal {focal:.3f} + −ln IoU {iou:.3f} = {focal + iou:.3f}" in said
 
 
@@ -189,9 +236,13 @@ def test_copied_python_gives_what_is_on_the_screen(page, explorer) -> None:
     page.wait_for_timeout(300)
     answer = page.evaluate("fsafExplorer.model.get('answer')")
     assignment = names["assignment"]
-    losses = [level["loss"] if level["loss"] is not None else float("inf") for level in answer["levels"]]
+    losses = [
+        level["loss"] if level["loss"] is not None else float("inf") for level in answer["levels"]
+    ]
     assert assignment.level_losses[0].tolist() == pytest.approx(losses, abs=1e-5)
-    assert assignment.selected_level.tolist() == [level - 3 if level >= 0 else level for level in answer["selected"][:1]]
+    assert assignment.selected_level.tolist() == [
+        level - 3 if level >= 0 else level for level in answer["selected"][:1]
+    ]
 
 
 def test_saved_svg_holds_the_picture(page, tmp_path) -> None:
@@ -208,7 +259,10 @@ def test_saved_svg_holds_the_picture(page, tmp_path) -> None:
 def test_dark_pages_are_dark(page) -> None:
     page.emulate_media(color_scheme="dark")
     page.locator(".fx[data-theme=dark]").wait_for(timeout=5_000)
-    assert page.locator(".fx").evaluate("one => getComputedStyle(one).backgroundColor") == "rgb(22, 24, 29)"
+    assert (
+        page.locator(".fx").evaluate("one => getComputedStyle(one).backgroundColor")
+        == "rgb(22, 24, 29)"
+    )
 
 
 def test_nothing_is_wider_than_900_pixels(page) -> None:

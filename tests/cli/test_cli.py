@@ -13,8 +13,8 @@ from PIL import Image
 import fsaf_core as fsaf
 from fsaf_core.cli import COMMANDS, main
 from fsaf_core.config import FSAFError
-from fsaf_core.engine.train import Trained
-from fsaf_core.evaluation.coco_metrics import FIGURES
+from fsaf_core.engine.train import TrainResult
+from fsaf_core.evaluation.coco_metrics import COCO_METRICS
 
 
 def run(capsys, *args):
@@ -31,7 +31,9 @@ def run(capsys, *args):
 def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "model.safetensors"
     detector = fsaf.build_detector(fsaf.presets.get("tiny").model)
-    torch.nn.init.constant_(detector.network.head.af_cls.bias, -2.0)  # scores above the threshold: there are detections
+    torch.nn.init.constant_(
+        detector.network.head.af_cls.bias, -2.0
+    )  # scores above the threshold: there are detections
     fsaf.save(detector, path)
     return path
 
@@ -46,14 +48,20 @@ def options(config, start=""):
     """The option of each field, as a dataclass has it."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        yield from options(value, f"{start}{field.name}.") if dataclasses.is_dataclass(value) else [f"--{start}{field.name}"]
+        yield from (
+            options(value, f"{start}{field.name}.")
+            if dataclasses.is_dataclass(value)
+            else [f"--{start}{field.name}"]
+        )
 
 
 def test_every_field_of_the_configuration_is_an_option(capsys):
     _, out, _ = run(capsys, "train", "tiny", "--help")
     shown = re.findall(r"--[a-z][\w.-]*", out.replace("_", "-"))
     named = {option.replace("_", "-") for option in options(fsaf.presets.get("tiny"))}
-    assert len(named) > 60 and not {option for option in named if not {option, option.replace(".", ".no-")} & {*shown}}
+    assert len(named) > 60 and not {
+        option for option in named if not {option, option.replace(".", ".no-")} & {*shown}
+    }
 
 
 @pytest.mark.parametrize(
@@ -64,14 +72,19 @@ def test_every_field_of_the_configuration_is_an_option(capsys):
         (["train", "huge"], "no preset 'huge': there are r50"),
         (["data"], "no command 'data': there are train, "),
         (["data", "fly"], "no command 'data fly'"),
-        (["predict", "--weights", "nothing.safetensors", "nowhere.jpg"], "nowhere.jpg: no such file or folder"),
+        (
+            ["predict", "--weights", "nothing.safetensors", "nowhere.jpg"],
+            "nowhere.jpg: no such file or folder",
+        ),
         (["evaluate", "nothing.safetensors"], "nothing.safetensors"),
         (["train", "tiny", "--data.source", "files"], "give --data.train_json"),
         (["train", "tiny", "--data.scenes.min-size", "200"], "min_size is 200"),
         (["train", "tiny", "--model.effective-scale", "0.7"], "ignoring_scale is 0.5"),
     ],
 )
-def test_a_fault_is_one_sentence_with_code_2_and_no_traceback(args, words, capsys, tmp_path, monkeypatch):
+def test_a_fault_is_one_sentence_with_code_2_and_no_traceback(
+    args, words, capsys, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     code, _, err = run(capsys, *args)
     assert code == 2
@@ -99,7 +112,17 @@ def test_predict_draws_and_writes_coco_results_and_survives_one_bad_file(weights
     Image.fromarray(pixels).convert("CMYK").save(pictures / "b.jpg")
     Image.fromarray(pixels).convert("L").save(pictures / "c.bmp")
     (pictures / "d.jpg").write_bytes(b"no picture")
-    code, _, err = run(capsys, "predict", pictures, "--weights", weights, "--out", tmp_path / "found", "--score", "0.0")
+    code, _, err = run(
+        capsys,
+        "predict",
+        pictures,
+        "--weights",
+        weights,
+        "--out",
+        tmp_path / "found",
+        "--score",
+        "0.0",
+    )
     assert code == 2
     assert "1 of 4 images could not be read" in err
     assert "d.jpg" in err
@@ -118,8 +141,10 @@ def test_predict_draws_and_writes_coco_results_and_survives_one_bad_file(weights
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_of_several_processes_the_first_alone_prints_and_draws(rank, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("RANK", rank)
-    drawn, metrics = [], dict.fromkeys(FIGURES, 0.5) | {"by_class": {}, "by_size": {}}
-    monkeypatch.setattr("fsaf_core.engine.train.train", lambda *_: Trained(tmp_path, 1, metrics))
+    drawn, metrics = [], dict.fromkeys(COCO_METRICS, 0.5) | {"by_class": {}, "by_size": {}}
+    monkeypatch.setattr(
+        "fsaf_core.engine.train.train", lambda *_: TrainResult(tmp_path, 1, metrics)
+    )
     monkeypatch.setattr("fsaf_core.viz.plots.write_run_figures", drawn.append)
     code, out, _ = run(capsys, "train", "tiny", "--out", tmp_path)
     assert code == 0
@@ -139,11 +164,22 @@ def test_paths_to_own_data_may_be_paths(unchecked):
 
 def test_evaluate_takes_the_data_of_the_run_that_the_weights_lie_in(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    options = ["--data.scenes.num-train", 16, "--data.scenes.num-val", 4, "--data.scenes.image-size", 64, "--train.steps", 1]
+    options = [
+        "--data.scenes.num-train",
+        16,
+        "--data.scenes.num-val",
+        4,
+        "--data.scenes.image-size",
+        64,
+        "--train.steps",
+        1,
+    ]
     code, out, err = run(capsys, "train", "tiny", *options, "--out", "run")
     assert code == 0, err
     assert "AP by class" in out
-    code, _, err = run(capsys, "evaluate", "--out", "again", "run/model.safetensors")  # in whatever order
+    code, _, err = run(
+        capsys, "evaluate", "--out", "again", "run/model.safetensors"
+    )  # in whatever order
     assert code == 0, err
     assert json.loads((tmp_path / "again" / "metrics.json").read_text())["AP"] == pytest.approx(
         json.loads((tmp_path / "run" / "metrics.json").read_text())["AP"], abs=1e-6

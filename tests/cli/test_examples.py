@@ -14,11 +14,16 @@ from fsaf_core.data import download
 
 COMMANDS = tuple(cli.COMMANDS.values())
 EXAMPLES = [
-    (command, line.strip()) for command in COMMANDS for line in cli.examples(command).replace("\\\n", " ").splitlines() if line
+    (command, line.strip())
+    for command in COMMANDS
+    for line in cli.examples(command).replace("\\\n", " ").splitlines()
+    if line
 ]
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SHOWN = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith("fsaf ")]
-SHOWN += [" ".join(told.split()) for told in re.findall(r"`(fsaf [^`]+ --[^`]+)`", README)]  # in a sentence, with its options
+SHOWN += [
+    " ".join(told.split()) for told in re.findall(r"`(fsaf [^`]+ --[^`]+)`", README)
+]  # in a sentence, with its options
 
 
 @pytest.fixture
@@ -37,7 +42,11 @@ def arguments(line: str) -> list[str]:
 
 
 def test_every_command_has_examples():
-    assert {command for command, _ in EXAMPLES} == set(COMMANDS) and len(EXAMPLES) >= 18 and len(SHOWN) >= 16
+    assert (
+        {command for command, _ in EXAMPLES} == set(COMMANDS)
+        and len(EXAMPLES) >= 18
+        and len(SHOWN) >= 16
+    )
 
 
 @pytest.mark.parametrize(("command", "line"), EXAMPLES, ids=[line for _, line in EXAMPLES])
@@ -65,7 +74,10 @@ def test_help_ends_with_the_examples_as_they_stand_in_the_docstring(what, capsys
 def test_the_quick_ones_run_one_after_the_other_on_little_data(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     little = "--scenes.num-train 16 --scenes.num-val 4 --scenes.image-size 64"
-    of_training = little.replace("--", "--data.") + " --train.steps 1 --model.short-side 64 --model.long-side 128"
+    of_training = (
+        little.replace("--", "--data.")
+        + " --train.steps 1 --model.short-side 64 --model.long-side 128"
+    )
     for line, more in (
         ("fsaf data scenes", little),
         ("fsaf train tiny", of_training),
@@ -80,10 +92,17 @@ def test_the_quick_ones_run_one_after_the_other_on_little_data(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("subset", [None, 25])
-def test_data_coco_ends_with_the_command_that_trains_on_what_it_brought(subset, tmp_path, monkeypatch, capsys):
+def test_data_coco_ends_with_the_command_that_trains_on_what_it_brought(
+    subset, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(download, "download_coco", lambda root, subset: Path(root) / "coco")
     root = tmp_path / "with a space"
-    assert cli.main(["data", "coco", "--root", str(root), *(["--subset", str(subset)] if subset else [])]) == 0
+    assert (
+        cli.main(
+            ["data", "coco", "--root", str(root), *(["--subset", str(subset)] if subset else [])]
+        )
+        == 0
+    )
     line = capsys.readouterr().out.strip().splitlines()[-1]
     made = []
     monkeypatch.setattr(commands.Train, "__call__", lambda self: made.append(self))
@@ -91,7 +110,11 @@ def test_data_coco_ends_with_the_command_that_trains_on_what_it_brought(subset, 
     data = made[0].config.data
     if subset:
         where = root / "coco"
-        assert (data.source, data.train_images, data.val_images) == ("files", str(where / "val2017"), str(where / "val2017"))
+        assert (data.source, data.train_images, data.val_images) == (
+            "files",
+            str(where / "val2017"),
+            str(where / "val2017"),
+        )
         assert data.train_json == str(where / "annotations" / "subset25_train.json")
         assert data.val_json == str(where / "annotations" / "subset25_val.json")
     else:

@@ -20,17 +20,39 @@ from fsaf_core.data.coco_index import open_index
 from fsaf_core.data.images import image_files, load_image
 
 REAL = Path(os.environ.get("FSAF_TEST_DATA", "unset"))
-ENTRY = {"id": 1, "image_id": 10, "category_id": 7, "bbox": [10, 20, 30, 40], "area": 600.0, "iscrowd": 0}
+ENTRY = {
+    "id": 1,
+    "image_id": 10,
+    "category_id": 7,
+    "bbox": [10, 20, 30, 40],
+    "area": 600.0,
+    "iscrowd": 0,
+}
 BASE = {
     "info": {"year": 2017},
     "licenses": [],
     "annotations": [  # before the images, as some tools write it
         ENTRY,
-        {**ENTRY, "id": 2, "category_id": 90, "bbox": [-5, 30, 20, 500]},  # out of the image on three sides
-        {**ENTRY, "id": 3, "category_id": 3, "iscrowd": 1, "segmentation": {"counts": [1, 2], "size": [48, 64]}},
+        {
+            **ENTRY,
+            "id": 2,
+            "category_id": 90,
+            "bbox": [-5, 30, 20, 500],
+        },  # out of the image on three sides
+        {
+            **ENTRY,
+            "id": 3,
+            "category_id": 3,
+            "iscrowd": 1,
+            "segmentation": {"counts": [1, 2], "size": [48, 64]},
+        },
         {**ENTRY, "id": 4, "image_id": 30, "bbox": [0, 0, 5, 5]},
     ],
-    "categories": [{"id": 90, "name": "brush"}, {"id": 3, "name": "car"}, {"id": 7, "name": "train"}],
+    "categories": [
+        {"id": 90, "name": "brush"},
+        {"id": 3, "name": "car"},
+        {"id": 7, "name": "train"},
+    ],
     "images": [
         {"id": 30, "file_name": "deep/er/ünï 映像.png", "width": 40, "height": 50, "license": 1},
         {"id": 10, "file_name": "a.jpg", "width": 64, "height": 48},
@@ -47,7 +69,11 @@ def make(tmp_path):
         content = copy.deepcopy(BASE) | changes
         for entry in content["images"]:
             path = tmp_path / "images" / entry["file_name"]
-            if path.is_relative_to(tmp_path / "images") and not set(entry["file_name"]) & set("\\\0") and ".." not in path.parts:
+            if (
+                path.is_relative_to(tmp_path / "images")
+                and not set(entry["file_name"]) & set("\\\0")
+                and ".." not in path.parts
+            ):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.new("RGB", (entry["width"], entry["height"]), (200, 10, 10)).save(path)
         path = tmp_path / "set.json"
@@ -58,7 +84,10 @@ def make(tmp_path):
 
 
 def with_annotations(*entries) -> dict:
-    return {"annotations": BASE["annotations"] + [{**ENTRY, "id": 100 + i, **entry} for i, entry in enumerate(entries)]}
+    return {
+        "annotations": BASE["annotations"]
+        + [{**ENTRY, "id": 100 + i, **entry} for i, entry in enumerate(entries)]
+    }
 
 
 def test_boxes_labels_and_crowds_come_out_by_image(make, tmp_path):
@@ -66,13 +95,24 @@ def test_boxes_labels_and_crowds_come_out_by_image(make, tmp_path):
     assert dataset.class_names == ("car", "train", "brush")  # ascending category ids 3, 7, 90
     assert [dataset[i]["image_id"] for i in range(3)] == [30, 10, 20]
     sample = dataset[1]
-    assert sample["boxes"].tolist() == [[10, 20, 40, 60 - 12], [0, 30, 15, 48]]  # cut at 48 and at 0
+    assert sample["boxes"].tolist() == [
+        [10, 20, 40, 60 - 12],
+        [0, 30, 15, 48],
+    ]  # cut at 48 and at 0
     assert sample["labels"].tolist() == [1, 2] and sample["labels"].dtype == torch.int64
     assert sample["ignored"].tolist() == [[10, 20, 40, 48]]
-    assert sample["image"].shape == (3, 48, 64) and sample["image"].dtype == torch.uint8 and sample["size"] == (48, 64)
+    assert (
+        sample["image"].shape == (3, 48, 64)
+        and sample["image"].dtype == torch.uint8
+        and sample["size"] == (48, 64)
+    )
     assert dataset[0]["image"].shape == (3, 50, 40)
     empty = dataset[2]
-    assert empty["boxes"].shape == (0, 4) and empty["ignored"].shape == (0, 4) and empty["labels"].shape == (0,)
+    assert (
+        empty["boxes"].shape == (0, 4)
+        and empty["ignored"].shape == (0, 4)
+        and empty["labels"].shape == (0,)
+    )
 
 
 def test_each_fault_is_dropped_and_counted(make):
@@ -90,7 +130,10 @@ def test_each_fault_is_dropped_and_counted(make):
                 {"id": 1},  # the first annotation once more
                 {"id": 1, "bbox": [1, 2, 3, 4]},  # the same id, but another box
             ),
-            images=[*BASE["images"], {"id": 10, "file_name": "again.jpg", "width": 10, "height": 10}],
+            images=[
+                *BASE["images"],
+                {"id": 10, "file_name": "again.jpg", "width": 10, "height": 10},
+            ],
         )
     )
     assert {what: count for what, count in index.counts.items() if count} == {
@@ -105,7 +148,9 @@ def test_each_fault_is_dropped_and_counted(make):
         "images without a box": 1,
     }
     assert len(index) == 3 and len(index.boxes) == 5
-    assert index.summary().startswith("3 images, 5 boxes of 3 classes, 1 duplicate images dropped, 1 annotations of no image")
+    assert index.summary().startswith(
+        "3 images, 5 boxes of 3 classes, 1 duplicate images dropped, 1 annotations of no image"
+    )
 
 
 def test_area_id_and_iscrowd_may_be_left_out(make):
@@ -117,7 +162,10 @@ def test_area_id_and_iscrowd_may_be_left_out(make):
 def test_training_leaves_out_images_without_box_and_small_ones(make, tmp_path):
     images = [*BASE["images"], {"id": 40, "file_name": "small.png", "width": 31, "height": 99}]
     path = make(images=images, **with_annotations({"image_id": 40, "bbox": [0, 0, 9, 9]}))
-    for train, names in ((False, ["ünï 映像.png", "a.jpg", "empty.jpg", "small.png"]), (True, ["ünï 映像.png", "a.jpg"])):
+    for train, names in (
+        (False, ["ünï 映像.png", "a.jpg", "empty.jpg", "small.png"]),
+        (True, ["ünï 映像.png", "a.jpg"]),
+    ):
         dataset = CocoDataset(path, tmp_path / "images", train=train)
         assert [dataset.path(i).name for i in range(len(dataset))] == names
     assert dataset.summary().endswith("2 images not used for training (no box, or under 32 px)")
@@ -138,7 +186,10 @@ def test_missing_files_are_counted_and_all_missing_is_a_fault(make, tmp_path):
         CocoDataset(make(annotations=[]), tmp_path / "images", train=True)
 
 
-@pytest.mark.parametrize("name", ["../a.jpg", "/etc/passwd", "x/../../a.jpg", "..", "C:\\a.jpg", "x\\..\\..\\a.jpg", "a\0b"])
+@pytest.mark.parametrize(
+    "name",
+    ["../a.jpg", "/etc/passwd", "x/../../a.jpg", "..", "C:\\a.jpg", "x\\..\\..\\a.jpg", "a\0b"],
+)
 def test_a_file_name_that_leads_outside_is_refused(make, name):
     fine = {"id": 1, "file_name": "..x/ok..jpg", "width": 9, "height": 9}
     with pytest.raises(FSAFError, match="leads outside the images' folder") as fault:
@@ -154,16 +205,31 @@ def test_a_file_name_that_leads_outside_is_refused(make, name):
         ('{"images": [{"id": 1}]}', "has no 'file_name'"),
         ('{"images": [1, 2]}', "cannot be used"),
         ('{"images": 1}', "cannot be used"),
-        ('{"info": {} "images": []}', "malformed json: Expecting ',' delimiter at line 1, column 13"),
+        (
+            '{"info": {} "images": []}',
+            "malformed json: Expecting ',' delimiter at line 1, column 13",
+        ),
         ("[1, 2]", "lists no images"),
         ('{"images": [], "categories": []}', "lists no images"),
         ("{}", "lists no images"),
         ("{} {}", "malformed json: Extra data at line 1, column 4"),
-        ('{"images": [{"id": 1, "file_name": "a", "width": 3, "height": 3}]}', "lists no categories"),
-        ('{"images": [{"id": "one", "file_name": "a", "width": 3, "height": 3}]}', "an entry of 'images' cannot be used"),
-        ('{"images": [{"id": 1, "file_name": "a", "width": 0, "height": 3}]}', "its width or height is below 1"),
+        (
+            '{"images": [{"id": 1, "file_name": "a", "width": 3, "height": 3}]}',
+            "lists no categories",
+        ),
+        (
+            '{"images": [{"id": "one", "file_name": "a", "width": 3, "height": 3}]}',
+            "an entry of 'images' cannot be used",
+        ),
+        (
+            '{"images": [{"id": 1, "file_name": "a", "width": 0, "height": 3}]}',
+            "its width or height is below 1",
+        ),
         ('{"images": [{"id": 1, "file_name": "a", "height": 3}]}', "has no 'width'"),
-        ('{"annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3]}]}', "an entry of 'annotations' cannot be used"),
+        (
+            '{"annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3]}]}',
+            "an entry of 'annotations' cannot be used",
+        ),
         ("{" + '"a":[' * 100_000, "malformed json"),
         ("\udcff", "cannot be read"),
     ],
@@ -173,7 +239,9 @@ def test_a_malformed_json_is_one_sentence(tmp_path, text, said):
     path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(FSAFError) as fault:
         open_index(path)
-    assert said in str(fault.value) and str(path) in str(fault.value) and "\n" not in str(fault.value)
+    assert (
+        said in str(fault.value) and str(path) in str(fault.value) and "\n" not in str(fault.value)
+    )
     assert os.listdir(tmp_path) == ["bad.json"]
 
 
@@ -207,7 +275,11 @@ def test_parsed_once_and_hashed_only_when_the_time_differs(make, parses):
     first = open_index(path)
     assert parses == {"_parse": 1, "_sha256": 1}
     again = open_index(path)
-    assert parses == {"_parse": 1, "_sha256": 1} and (again.boxes == first.boxes).all() and again.counts == first.counts
+    assert (
+        parses == {"_parse": 1, "_sha256": 1}
+        and (again.boxes == first.boxes).all()
+        and again.counts == first.counts
+    )
     os.utime(path, ns=(1, 1))
     open_index(path)
     assert parses == {"_parse": 1, "_sha256": 2}
@@ -218,11 +290,20 @@ def test_parsed_once_and_hashed_only_when_the_time_differs(make, parses):
     assert open_index(path).class_names[1] == "tramp" and parses["_parse"] == 2
     path.write_text(path.read_text().replace("tramp", "locomotive"))
     assert open_index(path).class_names[1] == "locomotive" and parses == {"_parse": 3, "_sha256": 4}
-    assert sorted(p.name for p in path.parent.iterdir()) == ["images", "set.json", "set.json.fsaf-index.safetensors"]
+    assert sorted(p.name for p in path.parent.iterdir()) == [
+        "images",
+        "set.json",
+        "set.json.fsaf-index.safetensors",
+    ]
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda content: b"", lambda content: content[:-1], lambda content: content.replace(b"boxes", b"foxes")]
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:-1],
+        lambda content: content.replace(b"boxes", b"foxes"),
+    ],
 )
 def test_a_damaged_index_is_made_anew(make, parses, damage):
     path = make()
@@ -269,7 +350,9 @@ def test_beside_a_json_in_a_locked_folder_or_on_a_read_only_disk_it_is_made_each
 
 
 def test_workers_started_afresh_map_the_index_instead_of_copying_it(make, tmp_path):
-    dataset = CocoDataset(make(annotations=[{**ENTRY, "id": i} for i in range(5000)]), tmp_path / "images", train=True)
+    dataset = CocoDataset(
+        make(annotations=[{**ENTRY, "id": i} for i in range(5000)]), tmp_path / "images", train=True
+    )
     sent = pickle.dumps(dataset)
     assert len(sent) < 3000
     assert (pickle.loads(sent)[0]["boxes"] == dataset[0]["boxes"]).all()
@@ -312,7 +395,9 @@ def test_cmyk_and_exif_orientation(tmp_path):
     stored[:, 0] = 255  # what is stored on the left ...
     Image.fromarray(stored).save(tmp_path / "e.png", exif=exif)
     turned = np.asarray(load_image(tmp_path / "e.png"))
-    assert turned.shape == (6, 4, 3) and (turned[0] == 255).all() and (turned[1:] == 0).all()  # ... is seen on top
+    assert (
+        turned.shape == (6, 4, 3) and (turned[0] == 255).all() and (turned[1:] == 0).all()
+    )  # ... is seen on top
 
 
 def test_a_picture_that_cannot_be_read_is_named(tmp_path):
@@ -327,7 +412,13 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path):
     bomb.write_bytes(header)
     broken = "not a readable image"
     none = tmp_path / "no.jpg"
-    for path, said in [(cut, broken), (text, broken), (tmp_path, "not a file"), (bomb, "pixels"), (none, "no such file")]:
+    for path, said in [
+        (cut, broken),
+        (text, broken),
+        (tmp_path, "not a file"),
+        (bomb, "pixels"),
+        (none, "no such file"),
+    ]:
         with pytest.raises(FSAFError, match=said) as fault:
             load_image(path)
         assert str(path) in str(fault.value) and "\n" not in str(fault.value)
@@ -349,7 +440,9 @@ def test_real_sets_agree_with_pycocotools(name, split, tmp_path):
     path = tmp_path / "set.json"  # a copy, as the index is written beside it
     path.write_bytes((REAL / name / f"annotations_{split}.json").read_bytes())
     coco, dataset = COCO(str(path)), CocoDataset(path, REAL / name / "images" / split, train=False)
-    assert len(dataset) == len(coco.getImgIds()) and dataset.index.category_ids == tuple(sorted(coco.getCatIds()))
+    assert len(dataset) == len(coco.getImgIds()) and dataset.index.category_ids == tuple(
+        sorted(coco.getCatIds())
+    )
     for i in range(len(dataset)):
         sample = dataset[i]
         theirs = coco.loadAnns(coco.getAnnIds(sample["image_id"], iscrowd=False))
@@ -357,7 +450,9 @@ def test_real_sets_agree_with_pycocotools(name, split, tmp_path):
         boxes[:, 2:] += boxes[:, :2]
         boxes = boxes.clip(0, np.tile(np.array(sample["size"][::-1], np.float32), 2))
         assert np.allclose(sample["boxes"], boxes, atol=1e-3)
-        assert [dataset.index.category_ids[c] for c in sample["labels"]] == [a["category_id"] for a in theirs]
+        assert [dataset.index.category_ids[c] for c in sample["labels"]] == [
+            a["category_id"] for a in theirs
+        ]
 
 
 def write_big_json(path: Path, images: int = 118_287, boxes: int = 860_001) -> None:
@@ -365,19 +460,37 @@ def write_big_json(path: Path, images: int = 118_287, boxes: int = 860_001) -> N
     rng = np.random.default_rng(0)
     categories = sorted(set(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
     ids = np.sort(rng.choice(600_000, images, replace=False))
-    owner, category, crowd = rng.choice(ids, boxes), rng.choice(categories, boxes), rng.random(boxes) < 0.012
-    xywh = np.concatenate([rng.uniform(0, 400, (boxes, 2)), rng.uniform(2, 230, (boxes, 2))], axis=1)
+    owner, category, crowd = (
+        rng.choice(ids, boxes),
+        rng.choice(categories, boxes),
+        rng.random(boxes) < 0.012,
+    )
+    xywh = np.concatenate(
+        [rng.uniform(0, 400, (boxes, 2)), rng.uniform(2, 230, (boxes, 2))], axis=1
+    )
     entry = '{{"license": 3, "file_name": "{0:012d}.jpg", "coco_url": "http://images.cocodataset.org/train2017/{0:012d}.jpg", '
     entry += '"height": 480, "width": 640, "date_captured": "2013-11-14 11:18:45", "flickr_url": "http://farm9.staticflickr.com/'
     entry += '8186/8119368305_4e622c8349_z.jpg", "id": {0}}}'
     with open(path, "w") as file:
-        file.write('{"info": {}, "licenses": [], "images": [' + ", ".join(map(entry.format, ids)) + '], "annotations": [')
+        file.write(
+            '{"info": {}, "licenses": [], "images": ['
+            + ", ".join(map(entry.format, ids))
+            + '], "annotations": ['
+        )
         for k, (x, y, w, h) in enumerate(xywh):
             outline = ", ".join(f"{v:.2f}" for v in rng.random(2 * rng.integers(8, 30)) * w + x)
-            segmentation = f'{{"counts": [{", ".join(["177"] * 300)}], "size": [480, 640]}}' if crowd[k] else f"[[{outline}]]"
-            file.write(f'{", " if k else ""}{{"segmentation": {segmentation}, "area": {w * h * 0.6:.4f},')
+            segmentation = (
+                f'{{"counts": [{", ".join(["177"] * 300)}], "size": [480, 640]}}'
+                if crowd[k]
+                else f"[[{outline}]]"
+            )
+            file.write(
+                f'{", " if k else ""}{{"segmentation": {segmentation}, "area": {w * h * 0.6:.4f},'
+            )
             file.write(f' "iscrowd": {int(crowd[k])},')
-            file.write(f' "image_id": {owner[k]}, "bbox": [{x:.2f}, {y:.2f}, {w:.2f}, {h:.2f}], "category_id": {category[k]},')
+            file.write(
+                f' "image_id": {owner[k]}, "bbox": [{x:.2f}, {y:.2f}, {w:.2f}, {h:.2f}], "category_id": {category[k]},'
+            )
             file.write(f' "id": {k + 1}}}')
         listed = [{"supercategory": "x", "id": c, "name": f"class {c}"} for c in categories]
         file.write('], "categories": ' + json.dumps(listed) + "}")
@@ -438,8 +551,12 @@ os.waitpid(child, 0)
 
 def measure(way: str, path: Path) -> tuple[float, float, float]:
     """Seconds to open, peak MB beyond the imports, and MB of a worker's own memory after it went through all images."""
-    code = MEASURE.format(imported=WAYS[way][0], open=WAYS[way][1], use=textwrap.indent(WAYS[way][2], " " * 8).strip())
-    out = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout
+    code = MEASURE.format(
+        imported=WAYS[way][0], open=WAYS[way][1], use=textwrap.indent(WAYS[way][2], " " * 8).strip()
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    ).stdout
     seconds, peak, private = map(float, out.strip().splitlines()[-1].split())
     return seconds, peak, private
 
@@ -453,20 +570,28 @@ def test_at_coco_s_size(tmp_path):
     kept = path.with_name(path.name + ".fsaf-index.safetensors").stat().st_size
     rows["ours, later"] = measure("ours", path)
     rows |= {way: measure(way, path) for way in ("pycocotools", "list of dicts")}
-    print(f"\n{path.stat().st_size / 1e6:.0f} MB of json, index {kept / 1e6:.0f} MB\n{'':16}seconds  peak MB  MB a worker")
+    print(
+        f"\n{path.stat().st_size / 1e6:.0f} MB of json, index {kept / 1e6:.0f} MB\n{'':16}seconds  peak MB  MB a worker"
+    )
     for name, (seconds, peak, private) in rows.items():
         print(f"{name:16}{seconds:7.2f}{peak:9.0f}{private:13.1f}")
     assert rows["ours, first"][0] <= 30 and rows["ours, later"][0] <= 1 and kept <= 100e6
     assert rows["ours, first"][2] <= 2 and rows["ours, later"][2] <= 2
 
 
-def test_image_files_are_those_named_and_sorted_those_of_folders_and_what_is_not_there_is_said(tmp_path):
+def test_image_files_are_those_named_and_sorted_those_of_folders_and_what_is_not_there_is_said(
+    tmp_path,
+):
     (tmp_path / "empty").mkdir()
     (tmp_path / "b" / "deep").mkdir(parents=True)
     for name in ("b/2.PNG", "b/deep/1.jpg", "b/notes.txt", "b/plot.pdf"):
         (tmp_path / name).touch()
     named = [tmp_path / "b" / "notes.txt", tmp_path / "b"]
-    assert image_files(named) == [named[0], tmp_path / "b" / "2.PNG", tmp_path / "b" / "deep" / "1.jpg"]
+    assert image_files(named) == [
+        named[0],
+        tmp_path / "b" / "2.PNG",
+        tmp_path / "b" / "deep" / "1.jpg",
+    ]
     for name, said in ("empty", "no image file in this folder"), ("x", "no such file or folder"):
         with pytest.raises(FSAFError, match=said):
             image_files([tmp_path / name])

@@ -29,7 +29,13 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.limits, self.asked, self.ranges, self.failures = {"/file": CONTENT}, [], [], True, []
+        self.files, self.limits, self.asked, self.ranges, self.failures = (
+            {"/file": CONTENT},
+            [],
+            [],
+            True,
+            [],
+        )
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -71,15 +77,26 @@ def zipped(members: dict[str, bytes], links: tuple[str, ...] = ()) -> bytes:
     with zipfile.ZipFile(out, "w") as archive:
         for name, content in members.items():
             entry = zipfile.ZipInfo(name)
-            entry.external_attr = (stat.S_IFLNK | 0o777 if name in links else stat.S_IFREG | 0o644) << 16
+            entry.external_attr = (
+                stat.S_IFLNK | 0o777 if name in links else stat.S_IFREG | 0o644
+            ) << 16
             archive.writestr(entry, content)
     return out.getvalue()
 
 
 def test_a_file_comes_whole_and_is_not_fetched_twice(server, tmp_path):
     for _ in range(2):
-        path = fetch(f"{server.url}/file", tmp_path / "deep" / "file", size=300_000, md5=hashlib.md5(CONTENT).hexdigest())
-    assert path.read_bytes() == CONTENT and server.asked == [("/file", None)] and os.listdir(path.parent) == ["file"]
+        path = fetch(
+            f"{server.url}/file",
+            tmp_path / "deep" / "file",
+            size=300_000,
+            md5=hashlib.md5(CONTENT).hexdigest(),
+        )
+    assert (
+        path.read_bytes() == CONTENT
+        and server.asked == [("/file", None)]
+        and os.listdir(path.parent) == ["file"]
+    )
     fetch(f"{server.url}/file", path)  # of unknown size
     path.write_bytes(b"cut")
     fetch(f"{server.url}/file", path, size=300_000)  # of another size: fetched anew
@@ -89,9 +106,17 @@ def test_a_file_comes_whole_and_is_not_fetched_twice(server, tmp_path):
 @pytest.mark.parametrize("size", [300_000, None])
 def test_a_broken_connection_is_taken_up_where_it_broke(server, tmp_path, size):
     server.limits = [100_000, 50_000, 0, 70_000]
-    path = fetch(f"{server.url}/file", tmp_path / "file", size=size, sha256=hashlib.sha256(CONTENT).hexdigest()[:8])
+    path = fetch(
+        f"{server.url}/file",
+        tmp_path / "file",
+        size=size,
+        sha256=hashlib.sha256(CONTENT).hexdigest()[:8],
+    )
     assert path.read_bytes() == CONTENT
-    assert [span for _, span in server.asked] == [None, *(f"bytes={n}-" for n in (100_000, 150_000, 150_000, 220_000))]
+    assert [span for _, span in server.asked] == [
+        None,
+        *(f"bytes={n}-" for n in (100_000, 150_000, 150_000, 220_000)),
+    ]
 
 
 def test_a_later_run_goes_on_with_what_an_earlier_one_left(server, tmp_path):
@@ -111,7 +136,10 @@ def test_a_part_that_is_too_long_and_a_server_without_ranges_begin_anew(server, 
 
 def test_a_server_that_never_brings_anything_is_given_up(server, tmp_path):
     server.limits = [1000] + [0] * 100
-    with pytest.raises(FSAFError, match=r"the connection broke 5 times without bringing anything: .* what came is kept"):
+    with pytest.raises(
+        FSAFError,
+        match=r"the connection broke 5 times without bringing anything: .* what came is kept",
+    ):
         fetch(f"{server.url}/file", tmp_path / "file", size=300_000)
     assert (tmp_path / "file.part").stat().st_size == 1000 and not (tmp_path / "file").exists()
 
@@ -141,11 +169,15 @@ def test_offline_is_said_at_once(server, tmp_path, monkeypatch):
 
 
 def test_the_disk_is_asked_before_the_start(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "total used free")(1, 1, 250_000))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: namedtuple("Usage", "total used free")(1, 1, 250_000)
+    )
     with pytest.raises(FSAFError, match=r"file needs 0\.0 GB in .*: make room"):
         fetch(f"{server.url}/file", tmp_path / "file")
     assert not (tmp_path / "file.part").exists()
-    with pytest.raises(FSAFError, match=r"COCO 2017 needs 40\.0 GB in .*coco, but 0\.0 GB are free"):
+    with pytest.raises(
+        FSAFError, match=r"COCO 2017 needs 40\.0 GB in .*coco, but 0\.0 GB are free"
+    ):
         download_coco(tmp_path)
     (tmp_path / "x.zip").write_bytes(zipped({"a": bytes(300_000)}))
     with pytest.raises(FSAFError, match=r"x\.zip.*out: cannot be made"):
@@ -165,16 +197,22 @@ def test_a_zip_that_leads_outside_is_refused_whole(tmp_path, name):
 def test_a_link_in_a_zip_becomes_a_plain_file(tmp_path):
     (tmp_path / "x.zip").write_bytes(zipped({"link": b"/etc/passwd"}, links=("link",)))
     unpack(tmp_path / "x.zip", tmp_path)
-    assert not (tmp_path / "link").is_symlink() and (tmp_path / "link").read_bytes() == b"/etc/passwd"
+    assert (
+        not (tmp_path / "link").is_symlink() and (tmp_path / "link").read_bytes() == b"/etc/passwd"
+    )
 
 
 def test_unpacking_goes_on_where_it_stopped_and_damage_is_named(tmp_path):
-    (tmp_path / "x.zip").write_bytes(zipped({"val/1.jpg": b"one", "val/2.jpg": b"two", "other/3": b"three"}))
+    (tmp_path / "x.zip").write_bytes(
+        zipped({"val/1.jpg": b"one", "val/2.jpg": b"two", "other/3": b"three"})
+    )
     (tmp_path / "val").mkdir()
     (tmp_path / "val" / "1.jpg").write_bytes(b"old")  # of the right size: not touched
     (tmp_path / "val" / "2.jpg").write_bytes(b"t")
     assert unpack(tmp_path / "x.zip", tmp_path, "val/") == 2
-    assert (tmp_path / "val" / "1.jpg").read_bytes() == b"old" and (tmp_path / "val" / "2.jpg").read_bytes() == b"two"
+    assert (tmp_path / "val" / "1.jpg").read_bytes() == b"old" and (
+        tmp_path / "val" / "2.jpg"
+    ).read_bytes() == b"two"
     assert not (tmp_path / "other").exists()
     content = bytearray((tmp_path / "x.zip").read_bytes())
     content[content.index(b"three")] ^= 1
@@ -205,11 +243,24 @@ def coco(server):
         }).encode()  # fmt: skip
         picture = io.BytesIO()
         Image.new("RGB", (40, 40)).save(picture, "jpeg")
-        server.files[f"/zips/{split}2017.zip"] = zipped({f"{split}2017/{name}": picture.getvalue() for name in names})
-    server.files["/annotations/annotations_trainval2017.zip"] = zipped({**jsons, "annotations/captions_val2017.json": b"{}"})
+        server.files[f"/zips/{split}2017.zip"] = zipped(
+            {f"{split}2017/{name}": picture.getvalue() for name in names}
+        )
+    server.files["/annotations/annotations_trainval2017.zip"] = zipped(
+        {**jsons, "annotations/captions_val2017.json": b"{}"}
+    )
     for real, files in zip(download.COCO, (2, 40, 30)):
         content = server.files["/" + real.path]
-        archives.append(Archive(real.path, len(content), hashlib.md5(content).hexdigest(), real.members, files, len(content)))
+        archives.append(
+            Archive(
+                real.path,
+                len(content),
+                hashlib.md5(content).hexdigest(),
+                real.members,
+                files,
+                len(content),
+            )
+        )
     return tuple(archives)
 
 
@@ -217,12 +268,21 @@ def test_coco_comes_whole_over_a_bad_line(server, coco, tmp_path):
     server.limits = [1000, 300, 2000, 0, 500]
     folder = download_coco(tmp_path, url=server.url, archives=coco)
     assert sorted(os.listdir(folder)) == ["annotations", "train2017", "val2017"]
-    assert sorted(os.listdir(folder / "annotations")) == ["instances_train2017.json", "instances_val2017.json"]
+    assert sorted(os.listdir(folder / "annotations")) == [
+        "instances_train2017.json",
+        "instances_val2017.json",
+    ]
     for split, count in (("train", 30), ("val", 40)):
-        dataset = CocoDataset(folder / "annotations" / f"instances_{split}2017.json", folder / f"{split}2017", train=True)
+        dataset = CocoDataset(
+            folder / "annotations" / f"instances_{split}2017.json",
+            folder / f"{split}2017",
+            train=True,
+        )
         assert len(dataset) == count and dataset[0]["image"].shape == (3, 40, 40)
     asked = len(server.asked)
-    (folder / "val2017" / "000000000003.jpg").unlink()  # one is lost: its archive is fetched once more, no other
+    (
+        folder / "val2017" / "000000000003.jpg"
+    ).unlink()  # one is lost: its archive is fetched once more, no other
     download_coco(tmp_path, url=server.url, archives=coco)
     assert [path for path, _ in server.asked[asked:]] == ["/zips/val2017.zip"]
     assert len(os.listdir(folder / "val2017")) == 40
@@ -231,12 +291,23 @@ def test_coco_comes_whole_over_a_bad_line(server, coco, tmp_path):
 def test_a_subset_is_made_of_val2017_alone(server, coco, tmp_path):
     folder = download_coco(tmp_path, subset=25, url=server.url, archives=coco)
     assert sorted(os.listdir(folder)) == ["annotations", "val2017"]
-    assert {path for path, _ in server.asked} == {"/annotations/annotations_trainval2017.zip", "/zips/val2017.zip"}
+    assert {path for path, _ in server.asked} == {
+        "/annotations/annotations_trainval2017.zip",
+        "/zips/val2017.zip",
+    }
     train, val = (
-        CocoDataset(folder / "annotations" / f"subset25_{split}.json", folder / "val2017", train=split == "train")
+        CocoDataset(
+            folder / "annotations" / f"subset25_{split}.json",
+            folder / "val2017",
+            train=split == "train",
+        )
         for split in ("train", "val")
     )
-    assert len(train) == 25 and len(val) == 15 and not set(train.index.image_ids) & set(val.index.image_ids)
+    assert (
+        len(train) == 25
+        and len(val) == 15
+        and not set(train.index.image_ids) & set(val.index.image_ids)
+    )
     assert train.class_names == ("dog",)
     with pytest.raises(FSAFError, match=r"subset is 0: it must lie in 1\.\.4000"):
         download_coco(tmp_path, subset=0)

@@ -11,7 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
-from fsaf_core.config import SCENE_CLASSES, Config, DataConfig, EvaluateConfig, FSAFError, ModelConfig, SceneConfig, TrainConfig
+from fsaf_core.config import (
+    SCENE_CLASSES,
+    Config,
+    DataConfig,
+    EvaluateConfig,
+    FSAFError,
+    ModelConfig,
+    SceneConfig,
+    TrainConfig,
+)
 from fsaf_core.data.coco import CocoDataset
 from fsaf_core.data.loader import Loader, eval_order, open_dataset, train_order
 
@@ -23,7 +32,9 @@ def config(tmp_path_factory) -> Config:
     scenes = SceneConfig(num_train=23, num_val=7, image_size=64, empty_share=0.0)
     return Config(
         model=ModelConfig(class_names=SCENE_CLASSES, short_side=64, long_side=64),
-        data=DataConfig(source="scenes", root=str(tmp_path_factory.mktemp("data")), workers=0, scenes=scenes),
+        data=DataConfig(
+            source="scenes", root=str(tmp_path_factory.mktemp("data")), workers=0, scenes=scenes
+        ),
         train=TrainConfig(batch_size=4, crop=0.5),
         evaluate=EvaluateConfig(batch_size=3),
     )
@@ -34,7 +45,10 @@ def broken(tmp_path):
     """A set of `count` images of which some cannot be read."""
 
     def write(count: int, faulty: list[int]) -> CocoDataset:
-        images = [{"id": i, "file_name": f"{i}.png", "width": 33, "height": 32 + 2 * (i % 2)} for i in range(count)]
+        images = [
+            {"id": i, "file_name": f"{i}.png", "width": 33, "height": 32 + 2 * (i % 2)}
+            for i in range(count)
+        ]
         box = {"category_id": 1, "bbox": [1, 1, 20, 20], "area": 400, "iscrowd": 0}
         content = {"images": images, "categories": [{"id": 1, "name": "thing"}]}
         content["annotations"] = [{"id": i, "image_id": i, **box} for i in range(count)]
@@ -57,11 +71,13 @@ def same(a, b) -> bool:
 
 
 def test_the_order_is_a_pure_function_of_seed_and_epoch():
-    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
     first = train_order(WIDE, 4, seed=0, epoch=3)
-    random.seed(2), np.random.seed(2), torch.manual_seed(2)  # noqa: NPY002
+    random.seed(2), np.random.seed(2), torch.manual_seed(2)
     assert first == train_order(WIDE, 4, seed=0, epoch=3)
-    assert first != train_order(WIDE, 4, seed=0, epoch=4) and first != train_order(WIDE, 4, seed=1, epoch=3)
+    assert first != train_order(WIDE, 4, seed=0, epoch=4) and first != train_order(
+        WIDE, 4, seed=1, epoch=3
+    )
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
@@ -106,7 +122,9 @@ def test_resuming_in_the_middle_gives_the_rest_to_the_bit(config, workers):
     assert [len(batches) for batches in whole] == [5, 5] and not same(whole[0][0], whole[1][0])
     for _ in loader.epoch(1):  # left in the middle
         break
-    again = list(Loader(open_dataset(config.data, "train"), config, training=True).epoch(1, start=3))
+    again = list(
+        Loader(open_dataset(config.data, "train"), config, training=True).epoch(1, start=3)
+    )
     assert len(again) == 2 and all(map(same, again, whole[1][3:]))
     assert all(map(same, loader.epoch(1, start=3), again))
 
@@ -135,7 +153,10 @@ def test_an_evaluation_gives_images_as_they_are(config):
     for images, targets, ids in batches:
         for image, target, image_id in zip(images, targets, ids):
             assert torch.equal(image, dataset[image_id - 1]["image"]) and target["size"] == (64, 64)
-            assert target["labels"].dtype == torch.int64 and target["boxes"].shape == (len(target["labels"]), 4)
+            assert target["labels"].dtype == torch.int64 and target["boxes"].shape == (
+                len(target["labels"]),
+                4,
+            )
 
 
 def test_the_batch_is_shared_by_processes_and_micro_batches(config):
@@ -143,14 +164,21 @@ def test_the_batch_is_shared_by_processes_and_micro_batches(config):
     two = replace(config, train=replace(config.train, accumulate=2))
     assert Loader(dataset, two, training=True, rank=1, world=2).batch_size == 1
     assert [len(batch.images) for batch in Loader(dataset, two, training=True).epoch(0)] == [2] * 11
-    with pytest.raises(FSAFError, match="a batch of 4 cannot be shared by 3 processes x 1 micro-batches"):
+    with pytest.raises(
+        FSAFError, match="a batch of 4 cannot be shared by 3 processes x 1 micro-batches"
+    ):
         Loader(dataset, config, training=True, world=3)
-    with pytest.raises(FSAFError, match="23 images are less than a batch of 32 for each of 1 processes: set a smaller"):
+    with pytest.raises(
+        FSAFError,
+        match="23 images are less than a batch of 32 for each of 1 processes: set a smaller",
+    ):
         Loader(dataset, replace(config, train=TrainConfig(batch_size=32)), training=True)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_image_that_cannot_be_read_is_named_counted_and_replaced(config, broken, workers, capsys):
+def test_an_image_that_cannot_be_read_is_named_counted_and_replaced(
+    config, broken, workers, capsys
+):
     config = replace(config, data=replace(config.data, workers=workers))
     dataset = broken(120, [17])
     loader = Loader(dataset, config, training=True)
@@ -171,7 +199,10 @@ def test_in_an_evaluation_it_is_left_out(config, broken):
 
 def test_more_than_one_percent_stops(config, broken):
     loader = Loader(broken(120, [17, 63]), config, training=True)
-    with pytest.raises(FSAFError, match=r"2 of 120 images cannot be read, more than 1 %: mend or remove them\. The last: .*png"):
+    with pytest.raises(
+        FSAFError,
+        match=r"2 of 120 images cannot be read, more than 1 %: mend or remove them\. The last: .*png",
+    ):
         list(loader.epoch(0))
 
 
@@ -193,23 +224,33 @@ def test_a_worker_that_dies_is_one_sentence(config, broken):
 
 
 @pytest.mark.parametrize("annotations", [None, []], ids=["no key", "none"])
-def test_a_validation_set_without_any_box_is_refused_before_anything_is_trained(annotations, broken, tmp_path):
+def test_a_validation_set_without_any_box_is_refused_before_anything_is_trained(
+    annotations, broken, tmp_path
+):
     broken(4, [])
     content = json.loads((tmp_path / "set.json").read_text())
     del content["annotations"]
-    (tmp_path / "bare.json").write_text(json.dumps(content if annotations is None else content | {"annotations": annotations}))
-    data = DataConfig(source="files", val_json=str(tmp_path / "bare.json"), val_images=str(tmp_path))
+    (tmp_path / "bare.json").write_text(
+        json.dumps(content if annotations is None else content | {"annotations": annotations})
+    )
+    data = DataConfig(
+        source="files", val_json=str(tmp_path / "bare.json"), val_images=str(tmp_path)
+    )
     with pytest.raises(FSAFError, match=r"bare\.json: no box to measure with \(4 images, 0 boxes"):
         open_dataset(data, "val")
 
 
 def test_each_source_is_found_or_its_lack_explained(config, broken, tmp_path):
     broken(4, [])
-    files = DataConfig(source="files", train_json=str(tmp_path / "set.json"), train_images=str(tmp_path))
+    files = DataConfig(
+        source="files", train_json=str(tmp_path / "set.json"), train_images=str(tmp_path)
+    )
     assert len(open_dataset(files, "train")) == 4
     with pytest.raises(FSAFError, match=r"give --data\.val_json and --data.val_images"):
         open_dataset(files, "val")
-    with pytest.raises(FSAFError, match=r"instances_val2017\.json: not there: get COCO with `fsaf data coco`"):
+    with pytest.raises(
+        FSAFError, match=r"instances_val2017\.json: not there: get COCO with `fsaf data coco`"
+    ):
         open_dataset(DataConfig(root=str(tmp_path)), "val")
     coco = tmp_path / "coco"
     (coco / "annotations").mkdir(parents=True)

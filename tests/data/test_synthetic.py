@@ -25,14 +25,24 @@ def sizes(objects):
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_default_difficulty_is_frozen():
     # Published figures are of these scenes. Whoever changes a dial or the world makes other scenes and must measure anew.
     assert config_hash(SceneConfig()) == "2c3dae5c9b3e"
     _, objects = render_scene(SceneConfig(), 0)
-    assert [SCENE_CLASSES[o.label] for o in objects] == ["square", "star", "ring", "square", "cross"]
+    assert [SCENE_CLASSES[o.label] for o in objects] == [
+        "square",
+        "star",
+        "ring",
+        "square",
+        "cross",
+    ]
     boxes = [
         (4.56, 65.56, 26.73, 113.75),
         (65.06, 5.6, 117.75, 39.41),
@@ -79,12 +89,16 @@ def test_pycocotools_reads_what_is_written(tmp_path, capsys):
         for annotation, drawn in zip(annotations, objects):
             x, y, w, h = annotation["bbox"]
             assert np.allclose((x, y, x + w, y + h), drawn.box, atol=0.01)
-            assert annotation["area"] == pytest.approx(w * h, abs=0.01) and annotation["iscrowd"] == 0
+            assert (
+                annotation["area"] == pytest.approx(w * h, abs=0.01) and annotation["iscrowd"] == 0
+            )
 
 
 def test_boxes_are_tight_and_stay_in_the_image():
     # One object on a plain ground: the pixels that differ from the ground say where it is.
-    plain = SceneConfig(max_objects=1, empty_share=0.0, crowd_share=0.0, clutter=0, noise=0.0, min_size=20.0)
+    plain = SceneConfig(
+        max_objects=1, empty_share=0.0, crowd_share=0.0, clutter=0, noise=0.0, min_size=20.0
+    )
     cut = 0
     for number in range(40):
         pixels = np.asarray(render_scene(plain, number)[0]).astype(int)
@@ -94,8 +108,18 @@ def test_boxes_are_tight_and_stay_in_the_image():
         # The ground is greyish, objects are not.
         ys, xs = np.nonzero(pixels.max(2) - pixels.min(2) > 55)
         if len(xs) and (pixels.max(2) - pixels.min(2) > 55).mean() > 0.01:
-            assert x1 - 1 <= xs.min() and xs.max() + 1 <= x2 + 1 and y1 - 1 <= ys.min() and ys.max() + 1 <= y2 + 1
-            assert xs.min() <= x1 + 5 and xs.max() + 1 >= x2 - 5 and ys.min() <= y1 + 5 and ys.max() + 1 >= y2 - 5
+            assert (
+                x1 - 1 <= xs.min()
+                and xs.max() + 1 <= x2 + 1
+                and y1 - 1 <= ys.min()
+                and ys.max() + 1 <= y2 + 1
+            )
+            assert (
+                xs.min() <= x1 + 5
+                and xs.max() + 1 >= x2 - 5
+                and ys.min() <= y1 + 5
+                and ys.max() + 1 >= y2 - 5
+            )
     assert cut > 0
 
 
@@ -105,7 +129,9 @@ def test_dials_do_what_they_say():
     whole = [o for o in flat if min(o.box) > 0 and max(o.box) < 128]
     side = np.sqrt(sizes(whole).prod(1))
     aspect = np.maximum(*(sizes(whole).T)) / np.minimum(*(sizes(whole).T))
-    assert 7.7 <= side.min() < 9 and 90 < side.max() <= 0.8 * 128 + 0.1 and 2.5 < aspect.max() <= 3.01
+    assert (
+        7.7 <= side.min() < 9 and 90 < side.max() <= 0.8 * 128 + 0.1 and 2.5 < aspect.max() <= 3.01
+    )
     low, middle, high = np.percentile(np.log(side), [5, 50, 95])
     assert abs((middle - low) / (high - low) - 0.5) < 0.15  # log-uniform
     assert np.bincount([o.label for o in flat], minlength=6).min() > 0.1 * len(flat)
@@ -114,11 +140,22 @@ def test_dials_do_what_they_say():
     crowds = [objects for objects in many if len(objects) > 8]
     assert all(np.bincount([o.label for o in objects]).max() >= 5 for objects in crowds)
 
-    thin = replace(SceneConfig(), max_aspect=8.0, empty_share=0.0, crowd_share=0.0, min_objects=3, max_objects=3)
+    thin = replace(
+        SceneConfig(),
+        max_aspect=8.0,
+        empty_share=0.0,
+        crowd_share=0.0,
+        min_objects=3,
+        max_objects=3,
+    )
     sides = sizes([o for number in range(60) for o in render_scene(thin, number)[1]])
     assert (sides.max(1) / sides.min(1)).max() > 6
 
-    kinds = [o.kind for number in range(40) for o in render_scene(replace(SceneConfig(), detail=1.0), number)[1]]
+    kinds = [
+        o.kind
+        for number in range(40)
+        for o in render_scene(replace(SceneConfig(), detail=1.0), number)[1]
+    ]
     assert "plain" not in kinds and 0.3 < np.mean([kind == "fine" for kind in kinds]) < 0.7
     assert {o.kind for o in flat} == {"plain"}
 
@@ -135,7 +172,10 @@ def test_made_scenes_are_not_made_again_and_half_made_ones_are(tmp_path):
     folder = make_scenes(SMALL, tmp_path)
     before = files(folder)
     stamp = (folder / "config.json").stat().st_mtime_ns
-    assert make_scenes(SMALL, tmp_path) == folder and (folder / "config.json").stat().st_mtime_ns == stamp
+    assert (
+        make_scenes(SMALL, tmp_path) == folder
+        and (folder / "config.json").stat().st_mtime_ns == stamp
+    )
     (folder / "train" / "000004.jpg").unlink()
     assert files(make_scenes(SMALL, tmp_path)) == before
     (folder / "config.json").write_text(json.dumps({"seed": 7}))

@@ -12,22 +12,36 @@ import torch
 import torch.nn.functional as F
 
 from fsaf_core.config import ModelConfig, TrainConfig
-from fsaf_core.data.transforms import bilinear, eval_transform, flip, resize, resized_size, train_transform, zoom_crop
+from fsaf_core.data.transforms import (
+    bilinear,
+    eval_transform,
+    flip,
+    resize,
+    resized_size,
+    train_transform,
+    zoom_crop,
+)
 
 REAL = Path(os.environ.get("FSAF_TEST_DATA", "unset"))
 MODEL = ModelConfig(short_side=96, long_side=160)
 
 
 def noise(height, width, seed=0):
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (3, height, width), dtype=np.uint8))
+    return torch.from_numpy(
+        np.random.default_rng(seed).integers(0, 256, (3, height, width), dtype=np.uint8)
+    )
 
 
 def opencv(image, height, width):
     array = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
-    return torch.from_numpy(cv2.resize(array, (width, height), interpolation=cv2.INTER_LINEAR)).permute(2, 0, 1)
+    return torch.from_numpy(
+        cv2.resize(array, (width, height), interpolation=cv2.INTER_LINEAR)
+    ).permute(2, 0, 1)
 
 
-def sample(height=96, width=128, boxes=((10, 20, 40, 60), (70, 5, 120, 90)), ignored=((0, 0, 128, 10),)):
+def sample(
+    height=96, width=128, boxes=((10, 20, 40, 60), (70, 5, 120, 90)), ignored=((0, 0, 128, 10),)
+):
     """A black image; the first box is filled with red, the second with green."""
     image = torch.zeros((3, height, width), dtype=torch.uint8)
     for channel, (x1, y1, x2, y2) in enumerate(boxes):
@@ -52,7 +66,10 @@ def test_sizes_are_the_reference_s():
     # factor = min(1333 / long, 800 / short), then int(x * factor + 0.5)
     assert resized_size(480, 640, 800, 1333) == (800, 1067)  # 800 / 480 = 1.6667: 640 -> 1066.67
     assert resized_size(427, 640, 800, 1333) == (800, 1199)  # 1.8735: 640 -> 1199.06
-    assert resized_size(375, 1242, 800, 1333) == (402, 1333)  # 1.0733, by the long side: 375 -> 402.47
+    assert resized_size(375, 1242, 800, 1333) == (
+        402,
+        1333,
+    )  # 1.0733, by the long side: 375 -> 402.47
     assert resized_size(3000, 2000, 800, 1333) == (1200, 800)
     assert resized_size(128, 128, 128, 128) == (128, 128)
 
@@ -84,7 +101,9 @@ def test_real_photographs_are_resized_as_opencv_does():
 
 
 def test_boxes_are_scaled_by_each_axis_s_own_factor():
-    out = eval_transform(sample(60, 107, boxes=[(0, 0, 107, 60)], ignored=[(53, 30, 107, 60)]), MODEL)
+    out = eval_transform(
+        sample(60, 107, boxes=[(0, 0, 107, 60)], ignored=[(53, 30, 107, 60)]), MODEL
+    )
     assert out["image"].shape == (3, 90, 160)  # 160 / 107 = 1.4953: 60 -> 89.7
     assert torch.allclose(out["boxes"], torch.tensor([[0.0, 0, 160, 90]]))
     assert torch.allclose(out["ignored"], torch.tensor([[53 * 160 / 107, 45, 160, 90]]))
@@ -103,7 +122,9 @@ def test_a_flip_mirrors_boxes_with_the_pixels_and_twice_is_nothing():
         assert seen_box(once["image"], channel) == box
     assert once["ignored"].tolist() == [[0, 0, 128, 10]]
     twice = flip(once)
-    assert all(torch.equal(twice[name], before[name]) for name in ("image", "boxes", "ignored", "labels"))
+    assert all(
+        torch.equal(twice[name], before[name]) for name in ("image", "boxes", "ignored", "labels")
+    )
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -139,34 +160,53 @@ def test_what_lies_outside_when_zooming_out_is_filled():
     filled = [out["image"] for out in outs if out["boxes"][0, 2] - out["boxes"][0, 0] < 17]
     assert filled
     for image in filled:
-        assert (image == torch.tensor([51, 102, 153], dtype=torch.uint8)[:, None, None]).all(0).any()
+        assert (
+            (image == torch.tensor([51, 102, 153], dtype=torch.uint8)[:, None, None]).all(0).any()
+        )
 
 
 def test_chance_is_the_generator_s_alone():
     train = TrainConfig(crop=0.5, ms=True)
     before = sample()
-    outs = [train_transform(before, MODEL, train, np.random.default_rng([0, 3, 5])) for _ in range(2)]
-    assert all(torch.equal(outs[0][name], outs[1][name]) for name in ("image", "boxes", "labels", "ignored"))
+    outs = [
+        train_transform(before, MODEL, train, np.random.default_rng([0, 3, 5])) for _ in range(2)
+    ]
+    assert all(
+        torch.equal(outs[0][name], outs[1][name])
+        for name in ("image", "boxes", "labels", "ignored")
+    )
     assert torch.equal(before["image"], sample()["image"])  # nothing is done in place
 
 
 def test_each_switch_of_the_recipe_is_obeyed():
     def drawn(train, count=60):
-        return [train_transform(sample(), MODEL, train, np.random.default_rng([0, 0, i])) for i in range(count)]
+        return [
+            train_transform(sample(), MODEL, train, np.random.default_rng([0, 0, i]))
+            for i in range(count)
+        ]
 
     off = TrainConfig(flip=0.0)
     assert all(torch.equal(out["boxes"], sample()["boxes"]) for out in drawn(off))
-    flipped = sum(not torch.equal(out["boxes"], sample()["boxes"]) for out in drawn(TrainConfig(), 200))
+    flipped = sum(
+        not torch.equal(out["boxes"], sample()["boxes"]) for out in drawn(TrainConfig(), 200)
+    )
     assert 70 < flipped < 130  # binomial, 200 times one half
     # Multi-scale: the short side from 640 to 800 where the model's is 800, here from 77 to 96.
     shorts = [min(out["image"].shape[1:]) for out in drawn(replace(off, ms=True), 200)]
     assert min(shorts) == 77 and max(shorts) == 96 and len(set(shorts)) == 20
-    cropped = sum(not torch.equal(out["boxes"], sample()["boxes"]) for out in drawn(replace(off, crop=0.3), 200))
+    cropped = sum(
+        not torch.equal(out["boxes"], sample()["boxes"])
+        for out in drawn(replace(off, crop=0.3), 200)
+    )
     assert 40 < cropped < 80
 
 
 def test_augmenting_a_small_image_costs_little():
-    model, train, before = ModelConfig(short_side=128, long_side=128), TrainConfig(crop=1.0), sample(128, 128)
+    model, train, before = (
+        ModelConfig(short_side=128, long_side=128),
+        TrainConfig(crop=1.0),
+        sample(128, 128),
+    )
     spent = []
     for i in range(40):
         start = time.thread_time()

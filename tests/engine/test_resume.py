@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import small
+from tiny_config import tiny_config
 
 import fsaf_core as fsaf
 from fsaf_core.engine import train
@@ -22,18 +22,28 @@ TIMES = ("seconds", "images_per_s", "waiting")  # what may differ between two ru
 
 def everything(root: Path, **recipe) -> fsaf.Config:
     """Two epochs of six steps, everything on: augmentation, snapshots, accumulation, AdamW with its moments."""
-    return small(root, **{"accumulate": 2, "log_every": 4, "snapshots": 4, "checkpoint_every": 5, "crop": 0.5} | recipe)
+    return tiny_config(
+        root,
+        **{"accumulate": 2, "log_every": 4, "snapshots": 4, "checkpoint_every": 5, "crop": 0.5}
+        | recipe,
+    )
 
 
 def leavings(run_dir: Path) -> dict[str, object]:
     """All that a run leaves, times aside."""
     log = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
-    found: dict[str, object] = {"log": [{name: value for name, value in line.items() if name not in TIMES} for line in log]}
+    found: dict[str, object] = {
+        "log": [{name: value for name, value in line.items() if name not in TIMES} for line in log]
+    }
     for path in [*run_dir.rglob("*.safetensors"), *run_dir.glob("*.json")]:
         found[str(path.relative_to(run_dir))] = path.read_bytes()
     state = torch.load(training_files(run_dir / "checkpoints")[-1], weights_only=True)
     for part in ("model", "optimizer"):
-        found[part] = repr(state[part]) if part == "optimizer" else {name: t.tolist() for name, t in state[part].items()}
+        found[part] = (
+            repr(state[part])
+            if part == "optimizer"
+            else {name: t.tolist() for name, t in state[part].items()}
+        )
     return found
 
 
@@ -71,13 +81,17 @@ def test_two_undisturbed_runs_are_equal(undisturbed, root, tmp_path):
     same(undisturbed, tmp_path / "run")
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 20))])
+@pytest.mark.parametrize(
+    "seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 20))]
+)
 def test_kill_at_any_moment_then_the_same_command(seed, undisturbed, root, tmp_path):
     """Killed by the kernel after a random CPU time, twice, also in the middle of a write; then the same call to the end."""
     chance, kills = random.Random(seed), 0
 
     def dying():
-        signal.setitimer(signal.ITIMER_PROF, chance.uniform(0.01, 0.5))  # SIGPROF is not caught: the process is gone at once
+        signal.setitimer(
+            signal.ITIMER_PROF, chance.uniform(0.01, 0.5)
+        )  # SIGPROF is not caught: the process is gone at once
         train.train(everything(root), tmp_path / "run", "cpu")
 
     for _ in range(2):
@@ -116,7 +130,9 @@ def test_kill_inside_each_write(write, undisturbed, root, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_the_step_and_says_how_to_go_on(number, undisturbed, root, tmp_path, monkeypatch):
+def test_ctrl_c_saves_the_step_and_says_how_to_go_on(
+    number, undisturbed, root, tmp_path, monkeypatch
+):
     forward, calls = loop.TrainingStep.forward, []
 
     def interrupted(self, images, targets):
@@ -127,14 +143,19 @@ def test_ctrl_c_saves_the_step_and_says_how_to_go_on(number, undisturbed, root, 
 
     with monkeypatch.context() as patch:
         patch.setattr(loop.TrainingStep, "forward", interrupted)
-        with pytest.raises(KeyboardInterrupt, match=r"Stopped at step 8 of 12; .*run is safe: the same command goes on"):
+        with pytest.raises(
+            KeyboardInterrupt,
+            match=r"Stopped at step 8 of 12; .*run is safe: the same command goes on",
+        ):
             train.train(everything(root), tmp_path / "run", "cpu")
     assert training_files(tmp_path / "run" / "checkpoints")[-1].stem == "step_000000008"
     train.train(everything(root), tmp_path / "run", "cpu", resume=True)
     same(undisturbed, tmp_path / "run")
 
 
-def test_ctrl_c_in_a_validation_stops_at_once_and_validates_later(undisturbed, root, tmp_path, monkeypatch):
+def test_ctrl_c_in_a_validation_stops_at_once_and_validates_later(
+    undisturbed, root, tmp_path, monkeypatch
+):
     def interrupted(*_, **__):
         signal.raise_signal(signal.SIGINT)
 
@@ -146,7 +167,9 @@ def test_ctrl_c_in_a_validation_stops_at_once_and_validates_later(undisturbed, r
     same(undisturbed, tmp_path / "run")
 
 
-def test_a_second_ctrl_c_in_a_step_saves_nothing_half_done(undisturbed, root, tmp_path, monkeypatch):
+def test_a_second_ctrl_c_in_a_step_saves_nothing_half_done(
+    undisturbed, root, tmp_path, monkeypatch
+):
     forward, calls = loop.TrainingStep.forward, []
 
     def interrupted(self, images, targets):
@@ -165,12 +188,14 @@ def test_a_second_ctrl_c_in_a_step_saves_nothing_half_done(undisturbed, root, tm
     same(undisturbed, tmp_path / "run")
 
 
-def test_a_damaged_last_checkpoint_is_named_and_the_one_before_serves(undisturbed, root, tmp_path, monkeypatch):
+def test_a_damaged_last_checkpoint_is_named_and_the_one_before_serves(
+    undisturbed, root, tmp_path, monkeypatch
+):
     def stop(*_, **__):
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, "validate", stop)
+        patch.setattr(loop.Trainer, "validate", stop)
         with pytest.raises(Killed):
             train.train(everything(root, checkpoint_every=2), tmp_path / "run", "cpu")
     last = training_files(tmp_path / "run" / "checkpoints")[-1]
@@ -179,7 +204,9 @@ def test_a_damaged_last_checkpoint_is_named_and_the_one_before_serves(undisturbe
         train.train(everything(root, checkpoint_every=2), tmp_path / "run", "cpu")
     last.unlink()
     train.train(everything(root, checkpoint_every=2), tmp_path / "run", "cpu")
-    whole, again = (fsaf.load(run / "model.safetensors").state_dict() for run in (undisturbed, tmp_path / "run"))
+    whole, again = (
+        fsaf.load(run / "model.safetensors").state_dict() for run in (undisturbed, tmp_path / "run")
+    )
     assert all(torch.equal(whole[name], tensor) for name, tensor in again.items())
 
 
@@ -188,7 +215,7 @@ def test_another_training_set_is_refused(root, tmp_path, monkeypatch):
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, "validate", stop)
+        patch.setattr(loop.Trainer, "validate", stop)
         with pytest.raises(Killed):
             train.train(everything(root), tmp_path / "run", "cpu")
     monkeypatch.setattr(loop.Loader, "__len__", lambda self: 4)
@@ -215,10 +242,28 @@ train(everything(Path({str(root)!r}), batch_size=4, epochs=30), sys.argv[1], "cp
 if rank == 0:
     print("lives:", life + 1)
 """)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "10"]
-    own_store = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # or a restart finds the addresses of the dead
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "--max-restarts",
+        "10",
+    ]
+    own_store = {
+        **os.environ,
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+    }  # or a restart finds the addresses of the dead
     for name in ("whole", "killed"):
-        done = subprocess.run([*command, script, tmp_path / name], capture_output=True, text=True, timeout=1800, env=own_store)
+        done = subprocess.run(
+            [*command, script, tmp_path / name],
+            capture_output=True,
+            text=True,
+            timeout=1800,
+            env=own_store,
+        )
         assert done.returncode == 0, done.stderr[-3000:]
     assert int(done.stdout.split("lives:")[1]) == 11
     same(tmp_path / "whole", tmp_path / "killed")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import TINY, small
+from tiny_config import TINY, tiny_config
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fsaf_core as fsaf
@@ -25,10 +25,10 @@ from fsaf_core.engine import train
 from fsaf_core.engine import trainer as loop
 from fsaf_core.engine.callbacks import Meters
 from fsaf_core.engine.optim import build_optimizer, clip_gradients, learning_rate, snapshot_steps
-from fsaf_core.engine.run_dir import Log, check_run, differences
-from fsaf_core.engine.trainer import Run, TrainingStep
+from fsaf_core.engine.run_dir import Log, differences, validate_run_dir
+from fsaf_core.engine.trainer import Trainer, TrainingStep
 from fsaf_core.engine.training_state import training_files
-from fsaf_core.utils.distributed import World, device_of, join, leave
+from fsaf_core.utils.distributed import DistributedContext, destroy, device_of, init
 
 
 def lines(run_dir: Path) -> list[dict]:
@@ -57,7 +57,7 @@ def test_the_rate_follows_the_batch_and_the_cosine():
 
 @pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
 def test_the_optimiser_holds_what_is_trained_and_decays_all_of_it(name, kind):
-    detector = fsaf.build_detector(replace(TINY.model, body="resnet18", frozen_stages=1))
+    detector = fsaf.build_detector(replace(TINY.model, backbone="resnet18", frozen_stages=1))
     optimizer = build_optimizer(TrainConfig(optimizer=name), detector)
     assert isinstance(optimizer, kind)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
@@ -87,7 +87,7 @@ def test_snapshots_are_log_spaced_from_the_start_to_the_end():
 @pytest.fixture(scope="module")
 def finished(root, tmp_path_factory) -> Path:
     run_dir = tmp_path_factory.mktemp("runs") / "a"
-    train.train(small(root, snapshots=4), run_dir, "cpu")
+    train.train(tiny_config(root, snapshots=4), run_dir, "cpu")
     return run_dir
 
 
@@ -97,9 +97,16 @@ def test_a_run_leaves_its_files(finished):
         "config.json", "log.jsonl", "checkpoints", "snapshots", "best.safetensors", "model.safetensors",
         "metrics.json", "levels.json", "detections.json", "pictures.json",
     }  # fmt: skip
-    assert [path.stem for path in sorted((finished / "snapshots").iterdir())] == [f"step_{step:09d}" for step in (0, 1, 3, 12)]
-    assert [path.stem for path in training_files(finished / "checkpoints")] == ["step_000000008", "step_000000012"]
-    assert {"AP", "AP50", "by_class", "by_size"} <= json.loads((finished / "metrics.json").read_text()).keys()
+    assert [path.stem for path in sorted((finished / "snapshots").iterdir())] == [
+        f"step_{step:09d}" for step in (0, 1, 3, 12)
+    ]
+    assert [path.stem for path in training_files(finished / "checkpoints")] == [
+        "step_000000008",
+        "step_000000012",
+    ]
+    assert {"AP", "AP50", "by_class", "by_size"} <= json.loads(
+        (finished / "metrics.json").read_text()
+    ).keys()
     levels = json.loads((finished / "levels.json").read_text())
     assert len(levels["size"]) == len(levels["level"]) == len(levels["heuristic"]) > 0
 
@@ -119,33 +126,46 @@ def test_the_log_adds_up(finished):
         assert sum(line["levels"].values()) + line["no_cell"] == line["instances"] > 0
         assert 0 <= line["dead"] <= 1 and 0 <= line["waiting"] <= 1
         assert line["grad_norm"] > 0 and line["positives"] > 0
-    assert steps[0]["lr"] == pytest.approx(learning_rate(small(Path("x")).train, 1, 12), rel=1e-4)
+    assert steps[0]["lr"] == pytest.approx(
+        learning_rate(tiny_config(Path("x")).train, 1, 12), rel=1e-4
+    )
 
 
 def test_the_log_counts_outputs_that_are_dead(root):
-    detector = fsaf.build_detector(small(root).model).train()
+    detector = fsaf.build_detector(tiny_config(root).model).train()
     torch.nn.init.constant_(detector.network.head.af_box.bias, -100.0)
-    loader = Loader(open_dataset(small(root).data, "train"), small(root), training=True)
+    loader = Loader(open_dataset(tiny_config(root).data, "train"), tiny_config(root), training=True)
     images, targets, _ = next(loader.epoch())
-    _, counts = TrainingStep(detector, small(root).train)(images, targets)
+    _, counts = TrainingStep(detector, tiny_config(root).train)(images, targets)
     assert counts["dead"] == counts["positives"] > 0
     torch.nn.init.constant_(detector.network.head.af_box.bias, 100.0)
-    assert TrainingStep(detector, small(root).train)(images, targets)[1]["dead"] == 0
+    assert TrainingStep(detector, tiny_config(root).train)(images, targets)[1]["dead"] == 0
 
 
 @pytest.mark.parametrize(
-    "recipe", [{"optimizer": "sgd", "schedule": "step"}, {"ms": True, "epochs": 2, "clip_norm": None}, {"amp": "bf16"}]
+    "recipe",
+    [
+        {"optimizer": "sgd", "schedule": "step"},
+        {"ms": True, "epochs": 2, "clip_norm": None},
+        {"amp": "bf16"},
+    ],
 )
 def test_other_recipes_run(recipe, root, tmp_path):
-    trained = train.train(small(root, **{"epochs": 1, "validate_every": 100} | recipe), tmp_path / "run", "cpu")
-    assert trained.steps == (18 if recipe.get("ms") else 6)  # multi-scale: half as many epochs again
+    trained = train.train(
+        tiny_config(root, **{"epochs": 1, "validate_every": 100} | recipe), tmp_path / "run", "cpu"
+    )
+    assert trained.steps == (
+        18 if recipe.get("ms") else 6
+    )  # multi-scale: half as many epochs again
     assert all(math.isfinite(line["loss"]) for line in lines(tmp_path / "run") if "loss" in line)
 
 
 @pytest.mark.parametrize("branches", ["anchor_based", "joint"])
 def test_other_branches_run(branches, root, tmp_path):
-    config = small(root, steps=2, validate_every=100)
-    train.train(replace(config, model=replace(config.model, branches=branches)), tmp_path / "run", "cpu")
+    config = tiny_config(root, steps=2, validate_every=100)
+    train.train(
+        replace(config, model=replace(config.model, branches=branches)), tmp_path / "run", "cpu"
+    )
     line = lines(tmp_path / "run")[0]
     parts = [line[name] for name in ("af_cls", "af_box", "ab_cls", "ab_box") if name in line]
     assert line["loss"] == pytest.approx(sum(parts), rel=1e-5)
@@ -156,7 +176,11 @@ def test_other_branches_run(branches, root, tmp_path):
 def test_fp16_steps_that_overflow_are_left_out_and_the_run_goes_on(root, tmp_path, monkeypatch):
     high = partial(torch.amp.GradScaler, init_scale=2.0**40)
     monkeypatch.setattr(torch.amp, "GradScaler", high)
-    train.train(small(root, steps=6, amp="fp16", checkpoint_every=3, validate_every=100), tmp_path / "run", "cpu")
+    train.train(
+        tiny_config(root, steps=6, amp="fp16", checkpoint_every=3, validate_every=100),
+        tmp_path / "run",
+        "cpu",
+    )
     state = torch.load(training_files(tmp_path / "run" / "checkpoints")[-1], weights_only=True)
     assert state["scaler"]["scale"] < 2.0**40
     assert all(torch.isfinite(tensor.float()).all() for tensor in state["model"].values())
@@ -164,7 +188,7 @@ def test_fp16_steps_that_overflow_are_left_out_and_the_run_goes_on(root, tmp_pat
 
 @pytest.mark.slow
 def test_compiled_and_plain_steps_give_the_same_losses(root):
-    config = small(root)
+    config = tiny_config(root)
     loader = Loader(open_dataset(config.data, "train"), config, training=True)
     images, targets, _ = next(loader.epoch())
     detector = fsaf.build_detector(config.model).train()
@@ -176,24 +200,34 @@ def test_compiled_and_plain_steps_give_the_same_losses(root):
 
 
 def test_class_names_are_those_of_the_training_set(root, tmp_path):
-    config = small(root, steps=1, validate_every=100)
-    train.train(replace(config, model=replace(config.model, class_names=("a", "b"))), tmp_path / "run", "cpu")
-    assert fsaf.load(tmp_path / "run" / "model.safetensors").config.class_names == TINY.model.class_names
+    config = tiny_config(root, steps=1, validate_every=100)
+    train.train(
+        replace(config, model=replace(config.model, class_names=("a", "b"))),
+        tmp_path / "run",
+        "cpu",
+    )
+    assert (
+        fsaf.load(tmp_path / "run" / "model.safetensors").config.class_names
+        == TINY.model.class_names
+    )
 
 
 def test_weights_of_a_file_are_the_start(root, tmp_path, finished, capsys):
-    other = fsaf.build_detector(replace(small(root).model, class_names=("one",)))
+    other = fsaf.build_detector(replace(tiny_config(root).model, class_names=("one",)))
     fsaf.save(other, tmp_path / "other.safetensors")
-    config = small(root, steps=1, snapshots=3, validate_every=100)
+    config = tiny_config(root, steps=1, snapshots=3, validate_every=100)
     train.train(config, tmp_path / "run", "cpu", weights=tmp_path / "other.safetensors")
-    assert "all of it is taken but the class layer (network.head.af_cls.bias" in capsys.readouterr().out
+    assert (
+        "all of it is taken but the class layer (network.head.af_cls.bias"
+        in capsys.readouterr().out
+    )
     start = fsaf.load(tmp_path / "run" / "snapshots" / "step_000000000.safetensors").state_dict()
     for name, tensor in other.state_dict().items():
         assert "af_cls" in name or torch.allclose(start[name], tensor, atol=1e-3), name
 
 
 def test_the_start_says_what_differs_from_the_preset_and_where_things_go(root, tmp_path, capsys):
-    train.train(small(root, steps=1, lr=0.5, validate_every=100), tmp_path / "run", "cpu")
+    train.train(tiny_config(root, steps=1, lr=0.5, validate_every=100), tmp_path / "run", "cpu")
     said = capsys.readouterr().out
     assert "train.lr: 0.004 -> 0.5" in said
     assert str(tmp_path / "run") in said and str(root) in said
@@ -207,15 +241,17 @@ def test_a_finished_run_is_never_replaced(finished, root):
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.name != ".lock"}
     for resume in (False, True):
         with pytest.raises(fsaf.FSAFError, match=r"finished run: take another --out.*--resume"):
-            train.train(small(root, snapshots=4), finished, "cpu", resume=resume)
-    assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.name != ".lock"}
+            train.train(tiny_config(root, snapshots=4), finished, "cpu", resume=resume)
+    assert before == {
+        path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.name != ".lock"
+    }
 
 
 def test_folders_that_are_no_run_are_left_alone(root, tmp_path):
-    config = small(root)
+    config = tiny_config(root)
     (tmp_path / "file").write_text("x")
     with pytest.raises(fsaf.FSAFError, match="is a file"):
-        check_run(tmp_path / "file", config, False)
+        validate_run_dir(tmp_path / "file", config, False)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_text("x")
     for content in (None, "{", "[]", '{"architectures": []}'):
@@ -230,17 +266,24 @@ def test_folders_that_are_no_run_are_left_alone(root, tmp_path):
 
 
 def test_a_preset_s_name_is_no_configuration(unchecked, tmp_path):
-    with pytest.raises(fsaf.FSAFError, match=r"give a Config, such as presets\.get\('tiny'\), not a str"):
+    with pytest.raises(
+        fsaf.FSAFError, match=r"give a Config, such as presets\.get\('tiny'\), not a str"
+    ):
         train.train("tiny", tmp_path / "run")
 
 
 def test_a_run_of_another_configuration_names_the_fields(root, tmp_path):
-    config = small(root)
+    config = tiny_config(root)
     (tmp_path / "config.json").write_text(json.dumps(asdict(config)))
-    check_run(tmp_path, replace(config, data=replace(config.data, workers=7)), True)
-    other = replace(config, train=replace(config.train, lr=1.0), model=replace(config.model, channels=24))
-    with pytest.raises(fsaf.FSAFError, match=r"\(model.channels: 16 -> 24; train.lr: 0.004 -> 1.0\).*--resume.*--out"):
-        check_run(tmp_path, other, False)
+    validate_run_dir(tmp_path, replace(config, data=replace(config.data, workers=7)), True)
+    other = replace(
+        config, train=replace(config.train, lr=1.0), model=replace(config.model, channels=24)
+    )
+    with pytest.raises(
+        fsaf.FSAFError,
+        match=r"\(model.channels: 16 -> 24; train.lr: 0.004 -> 1.0\).*--resume.*--out",
+    ):
+        validate_run_dir(tmp_path, other, False)
 
 
 def test_two_processes_do_not_train_into_one_folder(root, tmp_path):
@@ -253,34 +296,47 @@ def test_two_processes_do_not_train_into_one_folder(root, tmp_path):
         pass
     try:
         with pytest.raises(fsaf.FSAFError, match="Another process is training into"):
-            train.train(small(root), tmp_path / "run", "cpu")
+            train.train(tiny_config(root), tmp_path / "run", "cpu")
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    train.train(small(root, epochs=2), tmp_path / "run", "cpu")  # the lock went with its process
+    train.train(
+        tiny_config(root, epochs=2), tmp_path / "run", "cpu"
+    )  # the lock went with its process
 
 
-def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_last_good_checkpoint(root, tmp_path, monkeypatch):
+def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_last_good_checkpoint(
+    root, tmp_path, monkeypatch
+):
     forward, seen = TrainingStep.forward, []
 
     def poisoned(self, images, targets):
         losses, counts = forward(self, images, targets)
         seen.append(1)
-        return {name: loss * (math.nan if len(seen) == 7 else 1) for name, loss in losses.items()}, counts
+        return {
+            name: loss * (math.nan if len(seen) == 7 else 1) for name, loss in losses.items()
+        }, counts
 
     monkeypatch.setattr(TrainingStep, "forward", poisoned)
-    config = small(root, validate_every=100)
-    with pytest.raises(fsaf.FSAFError, match=r"Step 6: the loss .* no number any more \(images \d+, \d+, \d+, \d+\)") as caught:
+    config = tiny_config(root, validate_every=100)
+    with pytest.raises(
+        fsaf.FSAFError,
+        match=r"Step 6: the loss .* no number any more \(images \d+, \d+, \d+, \d+\)",
+    ) as caught:
         train.train(config, tmp_path / "run", "cpu")
     assert len(seen) == 7
     _, _, ids = next(Loader(open_dataset(config.data, "train"), config, training=True).epoch(1))
     assert f"(images {', '.join(map(str, ids))})" in str(caught.value)
     state = torch.load(training_files(tmp_path / "run" / "checkpoints")[-1], weights_only=True)
-    assert state["step"] == 4 and all(torch.isfinite(tensor.float()).all() for tensor in state["model"].values())
+    assert state["step"] == 4 and all(
+        torch.isfinite(tensor.float()).all() for tensor in state["model"].values()
+    )
 
 
 @pytest.mark.parametrize("fault", [None, ValueError("planted"), KeyboardInterrupt()])
-def test_no_loading_process_outlives_its_training_though_the_traceback_is_kept(fault, root, tmp_path, monkeypatch):
+def test_no_loading_process_outlives_its_training_though_the_traceback_is_kept(
+    fault, root, tmp_path, monkeypatch
+):
     children = []
 
     def look(self, finite, step, ids):
@@ -288,8 +344,8 @@ def test_no_loading_process_outlives_its_training_though_the_traceback_is_kept(f
         if step == 7 and fault:  # after a validation, so that both sets have their process
             raise fault
 
-    monkeypatch.setattr(loop.LossWatch, "look", look)
-    config = small(root)
+    monkeypatch.setattr(loop.NonFiniteGuard, "look", look)
+    config = tiny_config(root)
     config = replace(config, data=replace(config.data, workers=1))
     before = len(multiprocessing.active_children())
     with pytest.raises(type(fault)) if fault else nullcontext() as kept:
@@ -302,7 +358,7 @@ def test_no_loading_process_outlives_its_training_though_the_traceback_is_kept(f
 def test_a_gradient_that_is_no_number_stops_too(root, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "clip_gradients", lambda *_: torch.tensor(math.inf))
     with pytest.raises(fsaf.FSAFError, match="Step 0: the loss or its gradient"):
-        train.train(small(root), tmp_path / "run", "cpu")
+        train.train(tiny_config(root), tmp_path / "run", "cpu")
 
 
 def test_a_full_gpu_gets_advice(root, tmp_path, monkeypatch):
@@ -310,8 +366,10 @@ def test_a_full_gpu_gets_advice(root, tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ..")
 
     monkeypatch.setattr(TrainingStep, "forward", full)
-    with pytest.raises(fsaf.FSAFError, match=r"is full \(CUDA out of memory\): take --train.accumulate 2") as caught:
-        train.train(small(root), tmp_path / "run", "cpu")
+    with pytest.raises(
+        fsaf.FSAFError, match=r"is full \(CUDA out of memory\): take --train.accumulate 2"
+    ) as caught:
+        train.train(tiny_config(root), tmp_path / "run", "cpu")
     assert "\n" not in str(caught.value)
 
 
@@ -320,18 +378,20 @@ def test_pretrained_weights_that_cannot_be_fetched_say_the_way_out(root, tmp_pat
         raise OSError("no route to host")
 
     monkeypatch.setattr(train, "build_detector", offline)
-    config = small(root)
-    config = replace(config, model=replace(config.model, body="resnet18"))
+    config = tiny_config(root)
+    config = replace(config, model=replace(config.model, backbone="resnet18"))
     out = r"resnet18 cannot be downloaded \(no route to host\).*--from.*--train.no-pretrained-backbone"
     with pytest.raises(fsaf.FSAFError, match=out):
         train.train(config, tmp_path / "run", "cpu")
     monkeypatch.undo()
-    train.train(small(root, steps=1, validate_every=100), tmp_path / "run", "cpu")  # the same folder, as nothing was begun there
+    train.train(
+        tiny_config(root, steps=1, validate_every=100), tmp_path / "run", "cpu"
+    )  # the same folder, as nothing was begun there
 
 
 def test_a_step_needs_all_its_micro_batches(root, tmp_path):
     with pytest.raises(fsaf.FSAFError, match="24 micro-batches make no step of 48"):
-        train.train(small(root, batch_size=48, accumulate=48), tmp_path / "run", "cpu")
+        train.train(tiny_config(root, batch_size=48, accumulate=48), tmp_path / "run", "cpu")
 
 
 def test_devices_are_named_or_refused():
@@ -345,7 +405,9 @@ def test_devices_are_named_or_refused():
 # Accumulation and several processes
 
 
-def gradients(config: fsaf.Config, images: list, targets: list, world: int = 1) -> dict[str, torch.Tensor]:
+def gradients(
+    config: fsaf.Config, images: list, targets: list, context: int = 1
+) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     detector = fsaf.build_detector(config.model).train()
     step = TrainingStep(detector, config.train)
@@ -360,9 +422,17 @@ def gradients(config: fsaf.Config, images: list, targets: list, world: int = 1) 
 
 def test_accumulated_steps_take_the_mean_of_their_micro_batches(root, tmp_path):
     """The normaliser is per micro-batch: a step of two is the mean of two steps' gradients."""
-    plain = {"optimizer": "sgd", "lr": 16 / 4, "weight_decay": 0.0, "momentum": 0.0, "clip_norm": None}  # a rate of 1
-    config = small(root, accumulate=2, steps=1, warmup_steps=0, schedule="step", milestones=(), **plain)
-    config = replace(config, model=replace(config.model, body_norm="frozen"))
+    plain = {
+        "optimizer": "sgd",
+        "lr": 16 / 4,
+        "weight_decay": 0.0,
+        "momentum": 0.0,
+        "clip_norm": None,
+    }  # a rate of 1
+    config = tiny_config(
+        root, accumulate=2, steps=1, warmup_steps=0, schedule="step", milestones=(), **plain
+    )
+    config = replace(config, model=replace(config.model, backbone_norm="frozen"))
     loader = Loader(open_dataset(config.data, "train"), config, training=True)
     batches = loader.epoch()
     pair = [next(batches), next(batches)]
@@ -370,17 +440,24 @@ def test_accumulated_steps_take_the_mean_of_their_micro_batches(root, tmp_path):
     torch.manual_seed(0)
     detector = fsaf.build_detector(config.model)
     before = {name: parameter.detach().clone() for name, parameter in detector.named_parameters()}
-    run = Run(config, tmp_path, detector, loader, loader, World())
+    run = Trainer(config, tmp_path, detector, loader, loader, DistributedContext())
     run.validated = 1  # no validation
     run.steps(None, train.tqdm(disable=True))
     for name, parameter in detector.named_parameters():
         assert torch.allclose(before[name] - parameter, expected[name], atol=2e-6), name
 
 
-def one_of_two(rank: int, port: int, config: fsaf.Config, images: list, targets: list, out: Path) -> None:
+def one_of_two(
+    rank: int, port: int, config: fsaf.Config, images: list, targets: list, out: Path
+) -> None:
     """One process of two: the losses and the gradients that DDP leaves it."""
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    world = join("cpu")
+    os.environ |= {
+        "RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(port),
+    }
+    context = init("cpu")
     torch.manual_seed(0)
     detector = fsaf.build_detector(config.model).train()
     detector.sync_normalizer = config.train.sync_normalizer
@@ -388,11 +465,11 @@ def one_of_two(rank: int, port: int, config: fsaf.Config, images: list, targets:
     half = slice(rank * len(images) // 2, (rank + 1) * len(images) // 2)
     losses, _ = network(images[half], targets[half])
     sum(losses.values()).backward()
-    mean = {name: world.sum(loss.detach().clone()) / 2 for name, loss in losses.items()}
-    if world.first:
+    mean = {name: context.sum(loss.detach().clone()) / 2 for name, loss in losses.items()}
+    if context.is_main:
         torch.save((mean, {name: p.grad for name, p in detector.named_parameters()}), out)
     del network  # before its process group: DDP, were it the last to hold that, waits for its threads with Python's lock in hand
-    leave()
+    destroy()
 
 
 ANCHOR_FREE = [("paper", 0), ("paper", 4), ("paper", 8), ("reference", 0), ("reference", 8)]
@@ -400,16 +477,32 @@ ANCHOR_FREE = [("paper", 0), ("paper", 4), ("paper", 8), ("reference", 0), ("ref
 
 @pytest.mark.parametrize(
     ("branches", "convention", "empty"),
-    [*(("anchor_free", *case) for case in ANCHOR_FREE), ("joint", "paper", 0), ("joint", "paper", 4), ("joint", "paper", 8)],
+    [
+        *(("anchor_free", *case) for case in ANCHOR_FREE),
+        ("joint", "paper", 0),
+        ("joint", "paper", 4),
+        ("joint", "paper", 8),
+    ],
 )
-def test_two_processes_with_one_normaliser_are_one_with_the_doubled_batch(branches, convention, empty, root, tmp_path):
-    config = small(root, batch_size=8, sync_normalizer=True)
-    config = replace(config, model=replace(config.model, body_norm="frozen", convention=convention, branches=branches))
-    images, targets, _ = next(Loader(open_dataset(config.data, "train"), config, training=True).epoch())
+def test_two_processes_with_one_normaliser_are_one_with_the_doubled_batch(
+    branches, convention, empty, root, tmp_path
+):
+    config = tiny_config(root, batch_size=8, sync_normalizer=True)
+    config = replace(
+        config,
+        model=replace(
+            config.model, backbone_norm="frozen", convention=convention, branches=branches
+        ),
+    )
+    images, targets, _ = next(
+        Loader(open_dataset(config.data, "train"), config, training=True).epoch()
+    )
     if empty:  # one process, or both, without any object
         for target in targets[-empty:]:
             target.update(boxes=target["boxes"][:0], labels=target["labels"][:0])
-    expected = gradients(replace(config, train=replace(config.train, accumulate=1)), images, targets)
+    expected = gradients(
+        replace(config, train=replace(config.train, accumulate=1)), images, targets
+    )
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
@@ -431,7 +524,9 @@ def test_two_processes_with_one_normaliser_are_one_with_the_doubled_batch(branch
     for name, loss in detector(images, targets).items():
         assert losses[name].item() == pytest.approx(loss.item(), rel=1e-5), name
     for name, grad in grads.items():
-        assert torch.allclose(grad, expected[name], atol=1e-5 * max(1, expected[name].abs().max().item())), name
+        assert torch.allclose(
+            grad, expected[name], atol=1e-5 * max(1, expected[name].abs().max().item())
+        ), name
 
 
 # The log
@@ -483,16 +578,26 @@ class Questions(TorchDispatchMode):
         self.asked: list[str] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func.overloadpacket in (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero, torch.ops.aten.masked_select):
+        if func.overloadpacket in (
+            torch.ops.aten._local_scalar_dense,
+            torch.ops.aten.nonzero,
+            torch.ops.aten.masked_select,
+        ):
             self.asked.append(str(func))
         return func(*args, **kwargs or {})
 
 
 def test_no_step_asks_the_device_for_a_value(root):
-    config = small(root)
-    images, targets, _ = next(Loader(open_dataset(config.data, "train"), config, training=True).epoch())
+    config = tiny_config(root)
+    images, targets, _ = next(
+        Loader(open_dataset(config.data, "train"), config, training=True).epoch()
+    )
     detector = fsaf.build_detector(config.model).train()
-    step, optimizer, meters = TrainingStep(detector, config.train), build_optimizer(config.train, detector), Meters()
+    step, optimizer, meters = (
+        TrainingStep(detector, config.train),
+        build_optimizer(config.train, detector),
+        Meters(),
+    )
     with Questions() as questions:
         losses, counts = step(images, targets)
         torch.stack([*losses.values()]).sum().backward()

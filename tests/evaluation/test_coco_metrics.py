@@ -9,16 +9,26 @@ import pytest
 import torch
 
 from fsaf_core.config import FSAFError
-from fsaf_core.evaluation.coco_metrics import FIGURES, coco_metrics, size_octave, to_coco_results
+from fsaf_core.evaluation.coco_metrics import COCO_METRICS, coco_metrics, size_bin, to_coco_results
 
 
 def annotation(image_id, category_id, box, **more):
-    return {"image_id": image_id, "category_id": category_id, "bbox": box, "area": box[2] * box[3], "iscrowd": 0, **more}
+    return {
+        "image_id": image_id,
+        "category_id": category_id,
+        "bbox": box,
+        "area": box[2] * box[3],
+        "iscrowd": 0,
+        **more,
+    }
 
 
 def write_set(folder, annotations, images=(1, 2, 3, 4), categories=((3, "cat"), (7, "dog"))):
     data = {
-        "images": [{"id": number, "file_name": f"{number}.png", "width": 400, "height": 300} for number in images],
+        "images": [
+            {"id": number, "file_name": f"{number}.png", "width": 400, "height": 300}
+            for number in images
+        ],
         "annotations": [{"id": number, **row} for number, row in enumerate(annotations, 1)],
         "categories": [{"id": number, "name": name} for number, name in categories],
     }
@@ -40,12 +50,19 @@ def random_set(tmp_path):
         for _ in range(3):
             moved = (np.array(box) + rng.normal(0, 0.1, 4) * size).tolist()
             label = category_id if rng.random() < 0.8 else 3
-            results.append({"image_id": image_id, "category_id": label, "bbox": moved, "score": float(rng.random())})
+            results.append(
+                {
+                    "image_id": image_id,
+                    "category_id": label,
+                    "bbox": moved,
+                    "score": float(rng.random()),
+                }
+            )
     return write_set(tmp_path, annotations), results
 
 
 def figures(metrics):
-    return np.array([metrics[name] for name in FIGURES])
+    return np.array([metrics[name] for name in COCO_METRICS])
 
 
 def test_the_twelve_figures_are_pycocotools_own(random_set):
@@ -88,7 +105,10 @@ def test_no_detection_at_all_gives_zeros(random_set, library):
 def test_perfect_detections_give_one_and_a_size_that_is_not_there_minus_one(tmp_path):
     rows = [annotation(1, 3, [10, 10, 40, 40]), annotation(2, 7, [0, 0, 50, 60])]
     path = write_set(tmp_path, rows)
-    results = [{name: row[name] for name in ("image_id", "category_id", "bbox")} | {"score": 0.9} for row in rows]
+    results = [
+        {name: row[name] for name in ("image_id", "category_id", "bbox")} | {"score": 0.9}
+        for row in rows
+    ]
     metrics = coco_metrics(path, results)
     assert (metrics["AP"], metrics["APm"], metrics["AR1"]) == (1.0, 1.0, 1.0)
     assert (metrics["APs"], metrics["APl"]) == (-1.0, -1.0)
@@ -96,7 +116,14 @@ def test_perfect_detections_give_one_and_a_size_that_is_not_there_minus_one(tmp_
 
 
 def test_an_octave_holds_its_lower_end_and_not_its_upper(tmp_path):
-    assert [size_octave(side**2) for side in (0, 7.9, 8, 15.9, 16, 640)] == ["0-8", "0-8", "8-16", "8-16", "16-32", "512-1024"]
+    assert [size_bin(side**2) for side in (0, 7.9, 8, 15.9, 16, 640)] == [
+        "0-8",
+        "0-8",
+        "8-16",
+        "8-16",
+        "16-32",
+        "512-1024",
+    ]
     rows = [annotation(1, 3, [10, 10, 16, 16]), annotation(1, 3, [100, 100, 8, 8])]
     found = {"image_id": 1, "category_id": 3, "bbox": [10, 10, 16, 16], "score": 0.9}
     metrics = coco_metrics(write_set(tmp_path, rows), [found])
@@ -114,7 +141,10 @@ def test_only_the_images_that_were_looked_at_count(random_set):
     path.write_text(
         json.dumps(
             data
-            | {"images": data["images"][1:3], "annotations": [row for row in data["annotations"] if row["image_id"] in (2, 3)]}
+            | {
+                "images": data["images"][1:3],
+                "annotations": [row for row in data["annotations"] if row["image_id"] in (2, 3)],
+            }
         )
     )
     alone = coco_metrics(path, results)
@@ -125,7 +155,9 @@ def test_own_data_may_leave_out_area_and_iscrowd_and_number_from_zero(tmp_path):
     row = {"id": 0, "image_id": 1, "category_id": 3, "bbox": [10, 10, 40, 40]}
     found = {"image_id": 1, "category_id": 3, "bbox": [10, 10, 40, 40], "score": 0.9}
     metrics = coco_metrics(write_set(tmp_path, [row]), [found])
-    assert metrics["AP"] == 1.0  # pycocotools alone says 0: it takes a match with annotation 0 for none
+    assert (
+        metrics["AP"] == 1.0
+    )  # pycocotools alone says 0: it takes a match with annotation 0 for none
 
 
 def test_faults_of_the_files_are_said_in_a_sentence(tmp_path):
@@ -141,8 +173,16 @@ def test_faults_of_the_files_are_said_in_a_sentence(tmp_path):
 
 
 def test_results_are_x_y_w_h_with_the_set_s_own_ids():
-    found = {"boxes": torch.tensor([[10.0, 20.0, 30.5, 60.0]]), "scores": torch.tensor([0.5]), "labels": torch.tensor([1])}
-    nothing = {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.int64)}
+    found = {
+        "boxes": torch.tensor([[10.0, 20.0, 30.5, 60.0]]),
+        "scores": torch.tensor([0.5]),
+        "labels": torch.tensor([1]),
+    }
+    nothing = {
+        "boxes": torch.zeros(0, 4),
+        "scores": torch.zeros(0),
+        "labels": torch.zeros(0, dtype=torch.int64),
+    }
     assert to_coco_results([8, 9], [nothing, found], (3, 7)) == [
         {"image_id": 9, "category_id": 7, "bbox": [10.0, 20.0, 20.5, 40.0], "score": 0.5}
     ]

@@ -15,7 +15,7 @@ from fsaf_core.evaluation.evaluator import detect_tta, evaluate
 from fsaf_core.model.detector import build_detector
 
 MODEL = ModelConfig(
-    class_names=("cat", "dog"), body="tiny", body_norm="batch", frozen_stages=0, last_level=6, channels=16, tower_depth=1,
+    class_names=("cat", "dog"), backbone="tiny", backbone_norm="batch", frozen_stages=0, last_level=6, channels=16, tower_depth=1,
     short_side=96, long_side=160, heuristic_size=32.0, heuristic_level=4,
 )  # fmt: skip
 
@@ -26,17 +26,35 @@ def make_set(folder, number=7):
     (folder / "images").mkdir()
     for image_id in range(1, number + 1):
         width, height = (61 + 7 * image_id, 45 + 5 * image_id)
-        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / "images" / f"{image_id}.png")
-        images.append({"id": image_id, "file_name": f"{image_id}.png", "width": width, "height": height})
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(
+            folder / "images" / f"{image_id}.png"
+        )
+        images.append(
+            {"id": image_id, "file_name": f"{image_id}.png", "width": width, "height": height}
+        )
         for crowd in [0, 0, 1][: 0 if image_id == 3 else 3 if image_id == 2 else 2]:
-            x, y, w, h = (int(value) for value in (*rng.integers(0, 20, 2), *rng.integers(9, 40, 2)))
-            row = {"image_id": image_id, "category_id": 5 + 4 * int(rng.integers(2)), "bbox": [x, y, w, h], "area": w * h}
+            x, y, w, h = (
+                int(value) for value in (*rng.integers(0, 20, 2), *rng.integers(9, 40, 2))
+            )
+            row = {
+                "image_id": image_id,
+                "category_id": 5 + 4 * int(rng.integers(2)),
+                "bbox": [x, y, w, h],
+                "area": w * h,
+            }
             annotations.append({**row, "iscrowd": crowd, "id": len(annotations) + 1})
     categories = [{"id": 9, "name": "dog"}, {"id": 5, "name": "cat"}]
-    (folder / "val.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    (folder / "val.json").write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
     return Config(
         model=MODEL,
-        data=DataConfig(source="files", val_json=str(folder / "val.json"), val_images=str(folder / "images"), workers=0),
+        data=DataConfig(
+            source="files",
+            val_json=str(folder / "val.json"),
+            val_images=str(folder / "images"),
+            workers=0,
+        ),
         evaluate=EvaluateConfig(batch_size=3),
     )
 
@@ -70,9 +88,17 @@ def tell_the_truth(detector, loader, monkeypatch):
         found = []
         for size, scale in zip(sizes, scales, strict=True):
             target = next(truth)
-            assert target["size"] == tuple(round(side / factor) for side, factor in zip(size, scale[::-1], strict=True))
+            assert target["size"] == tuple(
+                round(side / factor) for side, factor in zip(size, scale[::-1], strict=True)
+            )
             scores = torch.full((len(target["labels"]),), 0.9)
-            found.append({"boxes": target["boxes"] / torch.tensor(scale * 2), "scores": scores, "labels": target["labels"]})
+            found.append(
+                {
+                    "boxes": target["boxes"] / torch.tensor(scale * 2),
+                    "scores": scores,
+                    "labels": target["labels"],
+                }
+            )
         return found
 
     monkeypatch.setattr(detector, "postprocess", postprocess)
@@ -83,8 +109,17 @@ def test_true_boxes_give_an_ap_of_one_in_the_files_pixels(config, monkeypatch):
     tell_the_truth(detector, loader, monkeypatch)
     record = evaluate(detector, loader)
     assert record.metrics["AP"] == 1.0 and record.metrics["images"] == 7
-    assert record.metrics["missed"]["found"] == record.metrics["missed"]["instances"] == record.metrics["instances"] == 12
-    annotations = [row for row in json.loads(Path(config.data.val_json).read_text())["annotations"] if not row["iscrowd"]]
+    assert (
+        record.metrics["missed"]["found"]
+        == record.metrics["missed"]["instances"]
+        == record.metrics["instances"]
+        == 12
+    )
+    annotations = [
+        row
+        for row in json.loads(Path(config.data.val_json).read_text())["annotations"]
+        if not row["iscrowd"]
+    ]
     wanted = sorted((row["image_id"], row["category_id"], *row["bbox"]) for row in annotations)
     given = sorted((row["image_id"], row["category_id"], *row["bbox"]) for row in record.results)
     np.testing.assert_allclose(given, wanted, atol=1e-3)
@@ -96,7 +131,10 @@ def test_the_detector_stays_in_its_mode_and_unchanged(config):
     evaluate(detector, loader_of(config), thorough=False)
     assert detector.training
     assert all(torch.equal(value, before[name]) for name, value in detector.state_dict().items())
-    assert evaluate(detector.eval(), loader_of(config), thorough=False).results and not detector.training
+    assert (
+        evaluate(detector.eval(), loader_of(config), thorough=False).results
+        and not detector.training
+    )
 
 
 @pytest.mark.parametrize("branches", ["anchor_free", "anchor_based", "joint"])
@@ -123,7 +161,9 @@ def test_numbers_are_written_and_pictures_drawn_from_them(config, tmp_path):
     assert json.loads((tmp_path / "run/metrics.json").read_text()) == record.metrics
     assert json.loads((tmp_path / "run/detections.json").read_text()) == record.results
     pictures = json.loads((tmp_path / "run/pictures.json").read_text())
-    assert [Path(image["file"]).name for image in pictures["images"]] == [f"{number}.png" for number in range(1, 8)]
+    assert [Path(image["file"]).name for image in pictures["images"]] == [
+        f"{number}.png" for number in range(1, 8)
+    ]
     names = ["detections.png", "levels.png", "precision_recall.png", "missed.png"]
     assert [path.name for path in write_run_figures(tmp_path / "run")] == names
 
@@ -134,13 +174,21 @@ class TestTta:
 
         def postprocess(outputs, size, scales):
             sizes.append((*size[0], *scales[0]))
-            return [{"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.int64)}]
+            return [
+                {
+                    "boxes": torch.zeros(0, 4),
+                    "scores": torch.zeros(0),
+                    "labels": torch.zeros(0, dtype=torch.int64),
+                }
+            ]
 
         monkeypatch.setattr(detector, "head_outputs", lambda tensor: None)
         monkeypatch.setattr(detector, "postprocess", postprocess)
         assert len(detect_tta(detector, torch.zeros(3, 40, 80, dtype=torch.uint8))["boxes"]) == 0
         # In (1333, 800), (666, 400) and (2000, 1200) an image of 1:2 is bound by its long side.
-        assert [size[:2] for size in sizes] == [(667, 1333)] * 2 + [(333, 666)] * 2 + [(1000, 2000)] * 2
+        assert [size[:2] for size in sizes] == [(667, 1333)] * 2 + [(333, 666)] * 2 + [
+            (1000, 2000)
+        ] * 2
         assert sizes[2][2:] == (666 / 80, 333 / 40)
 
     def test_mirrored_detections_come_back_and_merge(self, monkeypatch):
@@ -148,21 +196,40 @@ class TestTta:
 
         def postprocess(outputs, size, scales):
             calls.append(0)
-            box = [10.0, 5, 30, 25] if len(calls) % 2 else [50.0, 5, 70, 25]  # in an image of 80: mirror images of each other
-            return [{"boxes": torch.tensor([box]), "scores": torch.tensor([0.1 * len(calls)]), "labels": torch.tensor([1])}]
+            box = (
+                [10.0, 5, 30, 25] if len(calls) % 2 else [50.0, 5, 70, 25]
+            )  # in an image of 80: mirror images of each other
+            return [
+                {
+                    "boxes": torch.tensor([box]),
+                    "scores": torch.tensor([0.1 * len(calls)]),
+                    "labels": torch.tensor([1]),
+                }
+            ]
 
         monkeypatch.setattr(detector, "postprocess", postprocess)
         found = detect_tta(detector, torch.zeros(3, 40, 80, dtype=torch.uint8))
-        assert found["boxes"].tolist() == [[10, 5, 30, 25]] and found["scores"].tolist() == [pytest.approx(0.6)]
+        assert found["boxes"].tolist() == [[10, 5, 30, 25]] and found["scores"].tolist() == [
+            pytest.approx(0.6)
+        ]
 
     def test_a_whole_evaluation(self, config):
         plain = evaluate(seeded(MODEL), loader_of(config))
-        many = evaluate(seeded(MODEL), loader_of(replace(config, evaluate=EvaluateConfig(batch_size=3, tta=True))))
-        assert many.metrics["images"] == 7 and "missed" not in many.metrics and many.results != plain.results
+        many = evaluate(
+            seeded(MODEL),
+            loader_of(replace(config, evaluate=EvaluateConfig(batch_size=3, tta=True))),
+        )
+        assert (
+            many.metrics["images"] == 7
+            and "missed" not in many.metrics
+            and many.results != plain.results
+        )
 
 
 def one_of_two(rank, folder, config):
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
+    )
     torch.set_num_threads(1)
     record = evaluate(seeded(MODEL), loader_of(config, rank, 2))
     record.write(Path(folder) / f"rank{rank}")
@@ -179,6 +246,11 @@ def test_two_processes_share_the_images_and_both_hold_the_whole_record(config, t
             for name in ("metrics", "detections", "pictures")
         }
         assert read["metrics"]["missed"] == alone.metrics["missed"]
-        assert read["metrics"]["AP"] == pytest.approx(alone.metrics["AP"], abs=1e-6) and read["metrics"]["images"] == 7
+        assert (
+            read["metrics"]["AP"] == pytest.approx(alone.metrics["AP"], abs=1e-6)
+            and read["metrics"]["images"] == 7
+        )
         assert len(read["detections"]) == len(alone.results)
-        assert [image["file"] for image in read["pictures"]["images"]] == [image["file"] for image in alone.pictures["images"]]
+        assert [image["file"] for image in read["pictures"]["images"]] == [
+            image["file"] for image in alone.pictures["images"]
+        ]

@@ -21,7 +21,15 @@ from fsaf_core.data.synthetic.renderer import render_scene
 
 SCENE = render_scene(SceneConfig(image_size=96), 3, "train")[0].crop((0, 0, 96, 64))
 GREY = np.asarray(SCENE.convert("L"))
-BACK = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # EXIF orientation: the transposition that is stored
+BACK = {
+    2: 0,
+    3: 3,
+    4: 1,
+    5: 5,
+    6: 2,
+    7: 6,
+    8: 4,
+}  # EXIF orientation: the transposition that is stored
 
 
 def exif(orientation: int) -> Image.Exif:
@@ -70,17 +78,31 @@ def write(folder: Path) -> tuple[dict[str, tuple[int, int]], set[str]]:
     save("alpha.png", Image.merge("RGBA", [*SCENE.split(), Image.new("L", SCENE.size, 9)]))
     save("one bit.png", SCENE.convert("1"))
     for name in ("moves.gif", "moves.webp", "moves.png", "pages.tif"):
-        save(name, SCENE, save_all=True, append_images=[SCENE.transpose(Image.Transpose.ROTATE_180)])
+        save(
+            name, SCENE, save_all=True, append_images=[SCENE.transpose(Image.Transpose.ROTATE_180)]
+        )
     save("large.jpg", SCENE.resize((4000, 3000)), quality=80)
     save("1 x 1.png", Image.new("RGB", (1, 1)))
     save("1 x 4000.png", SCENE.resize((1, 4000)))
     save("4000 x 20.png", SCENE.resize((4000, 20)))
     save("progressive.jpeg", SCENE, progressive=True)
     save("profile.jpg", SCENE, icc_profile=b"no profile at all")
-    for name in ("upper.BMP", "a.ppm", "a.tga", "a.jp2", "a.ico", "ünï 映像 \n'\".png", "deep/er/still.png", "x" * 240 + ".png"):
+    for name in (
+        "upper.BMP",
+        "a.ppm",
+        "a.tga",
+        "a.jp2",
+        "a.ico",
+        "ünï 映像 \n'\".png",
+        "deep/er/still.png",
+        "x" * 240 + ".png",
+    ):
         save(name, SCENE, (48, 32) if name == "a.ico" else None)
     good["a.ico"] = load_image(folder / "a.ico").size
-    for name, tags in {"exif garbage.jpg": b"garbage", "exif cut.jpg": b"II*\0\x08\0\0\0\2\0\x12\1\3\0\1\0\0\0\1\0\0\0"}.items():
+    for name, tags in {
+        "exif garbage.jpg": b"garbage",
+        "exif cut.jpg": b"II*\0\x08\0\0\0\2\0\x12\1\3\0\1\0\0\0\1\0\0\0",
+    }.items():
         (folder / name).write_bytes(with_exif(tags))
         good[name] = SCENE.size
 
@@ -102,7 +124,9 @@ def write(folder: Path) -> tuple[dict[str, tuple[int, int]], set[str]]:
 def checkpoint(tmp_path_factory) -> Path:
     """Weights in the reference's format whose scores lie far apart."""
     torch.manual_seed(0)
-    detector = fsaf.build_detector(ModelConfig(class_names=("a", "b"), body="resnet18", channels=8, tower_depth=1))
+    detector = fsaf.build_detector(
+        ModelConfig(class_names=("a", "b"), backbone="resnet18", channels=8, tower_depth=1)
+    )
     with torch.no_grad():
         detector.network.head.af_cls.weight.mul_(40)
         detector.network.head.af_cls.bias.fill_(0)
@@ -127,7 +151,9 @@ def predicted(checkpoint, tmp_path_factory):
         patch.setattr(commands, "load_any", small)
         patch.setattr(sys, "stderr", said)
         files = [str(folder / "in"), str(folder / "in" / "program.eps")]
-        code = cli.main(["predict", *files, "--weights", str(checkpoint), "--out", str(folder / "out")])
+        code = cli.main(
+            ["predict", *files, "--weights", str(checkpoint), "--out", str(folder / "out")]
+        )
     results = {}
     for row in json.loads((folder / "out" / "detections.json").read_text()):
         results.setdefault(str(Path(row["file_name"]).relative_to(folder / "in")), []).append(row)
@@ -144,7 +170,12 @@ def test_forty_good_files_are_all_detected_on_with_boxes_in_their_own_pixels(pre
         assert f"{Path(name).stem[:60]}.png" in drawn
         for row in results.get(name, []):
             x, y, w, h = row["bbox"]
-            assert min(x, y) >= 0 and min(w, h) > 0 and x + w <= width + 0.01 and y + h <= height + 0.01, name
+            assert (
+                min(x, y) >= 0
+                and min(w, h) > 0
+                and x + w <= width + 0.01
+                and y + h <= height + 0.01
+            ), name
         # Something is found on all that is not too thin for a box.
         assert name in results or min(width, height) == 1, name
 
@@ -158,7 +189,9 @@ def test_bad_ones_are_named_in_one_sentence_each_and_the_exit_code_says_so(predi
         (line,) = [line for line in lines if name in line]
         assert line.startswith("fsaf: ") and line.endswith(".") and "Traceback" not in line
     assert len(lines) == len(bad) + 1
-    assert lines[-1].startswith(f"fsaf: {len(bad)} of {len(good) + len(bad)} images could not be read, as said above")
+    assert lines[-1].startswith(
+        f"fsaf: {len(bad)} of {len(good) + len(bad)} images could not be read, as said above"
+    )
 
 
 def boxes(rows):
@@ -169,13 +202,26 @@ def test_a_picture_turned_by_exif_gives_what_the_upright_one_gives(predicted):
     results = predicted[2]
     upright = boxes(results["exif 1.png"])
     assert len(upright) > 3
-    for name in [*(f"exif {orientation}.png" for orientation in range(2, 9)), "turned.webp", "turned.tif"]:
+    for name in [
+        *(f"exif {orientation}.png" for orientation in range(2, 9)),
+        "turned.webp",
+        "turned.tif",
+    ]:
         assert boxes(results[name]) == upright, name
 
 
 def test_other_coats_of_the_same_picture_give_the_same_detections(predicted):
     results = predicted[2]
-    same = ["upper.BMP", "a.ppm", "a.tga", "moves.webp", "moves.png", "pages.tif", "alpha.png", "ünï 映像 \n'\".png"]
+    same = [
+        "upper.BMP",
+        "a.ppm",
+        "a.tga",
+        "moves.webp",
+        "moves.png",
+        "pages.tif",
+        "alpha.png",
+        "ünï 映像 \n'\".png",
+    ]
     for name in ["deep/er/still.png", "x" * 240 + ".png", *same[:3], *same[4:]]:
         assert boxes(results[name]) == boxes(results["exif 1.png"]), name
     for name in ("16 bit.tif", "float.tif"):
@@ -199,7 +245,9 @@ def test_pil_images_and_arrays_are_read_as_files_are(predicted, checkpoint):
     detector.config = replace(detector.config, short_side=96, long_side=192)
     for name in ("16 bit.png", "exif 6.png", "palette, transparent.png", "cmyk.jpg"):
         with Image.open(folder / name) as picture:
-            assert torch.equal(detector.predict(picture)["boxes"], detector.predict(folder / name)["boxes"])
+            assert torch.equal(
+                detector.predict(picture)["boxes"], detector.predict(folder / name)["boxes"]
+            )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
@@ -210,10 +258,27 @@ def test_a_name_that_is_no_text_and_a_folder_that_cannot_be_are_no_tracebacks(tm
     Path(tmp_path / "x.png").rename(name.decode(errors="surrogateescape"))
     (tmp_path / "file").write_text("")
     options = ["--weights", str(tmp_path / "tiny.safetensors"), "--score", "0"]
-    command = [sys.executable, "-m", "fsaf_core", "predict", name, *options, "--out", tmp_path / "out"]
+    command = [
+        sys.executable,
+        "-m",
+        "fsaf_core",
+        "predict",
+        name,
+        *options,
+        "--out",
+        tmp_path / "out",
+    ]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0 and "Traceback" not in ended.stderr, ended.stderr
     assert r"\udcff.png" in ended.stdout
-    assert cli.main(["predict", str(tmp_path / "in\udcff.png"), *options, "--out", str(tmp_path / "file")]) == 2
+    assert (
+        cli.main(
+            ["predict", str(tmp_path / "in\udcff.png"), *options, "--out", str(tmp_path / "file")]
+        )
+        == 2
+    )
     said = capsys.readouterr().err
-    assert said == f"fsaf: {tmp_path / 'file'}: File exists: check the path, its rights and the disk.\n"
+    assert (
+        said
+        == f"fsaf: {tmp_path / 'file'}: File exists: check the path, its rights and the disk.\n"
+    )

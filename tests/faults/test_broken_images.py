@@ -20,7 +20,11 @@ def encoded(kind: str) -> bytes:
     """A scene as the project writes it, and in other coats."""
     picture, _ = render_scene(SceneConfig(image_size=96), 3, "train")
     exif = Image.Exif()
-    exif[0x0112], exif[0x010F], exif[0x8769] = 6, "maker", {0x9003: "2020:01:01 00:00:00", 0xA002: 96}
+    exif[0x0112], exif[0x010F], exif[0x8769] = (
+        6,
+        "maker",
+        {0x9003: "2020:01:01 00:00:00", 0xA002: 96},
+    )
     name, options = {
         "jpeg": ("JPEG", {"quality": 90, "subsampling": 0}),
         "progressive": ("JPEG", {"progressive": True, "exif": exif}),
@@ -48,30 +52,58 @@ def test_30_ways_to_break_an_image_each_give_a_picture_or_one_sentence(kind, way
         if way == "cut":
             content = content[: chance.randrange(len(content))]
         elif way == "spliced":
-            content = content[: chance.randrange(len(content))] + FILES[chance.choice(list(FILES))][chance.randrange(500) :]
+            content = (
+                content[: chance.randrange(len(content))]
+                + FILES[chance.choice(list(FILES))][chance.randrange(500) :]
+            )
         else:
             for _ in range(50 if way == "fifty bits" else 1):
-                content[chance.randrange(60 if way == "header" else len(content))] ^= 1 << chance.randrange(8)
+                content[chance.randrange(60 if way == "header" else len(content))] ^= (
+                    1 << chance.randrange(8)
+                )
         path.write_bytes(content)
         start = time.process_time()
         try:
             picture = load_image(path)
-            assert picture.mode == "RGB" and np.asarray(picture).shape == (picture.height, picture.width, 3)
+            assert picture.mode == "RGB" and np.asarray(picture).shape == (
+                picture.height,
+                picture.width,
+                3,
+            )
         except FSAFError as fault:
             refused += 1
             text = str(fault)
-            assert text.startswith(f"{path}: ") and text.endswith(".") and "\n" not in text and len(text) < 300 + len(str(path))
+            assert (
+                text.startswith(f"{path}: ")
+                and text.endswith(".")
+                and "\n" not in text
+                and len(text) < 300 + len(str(path))
+            )
         assert time.process_time() - start < 5
     assert refused > 20 or way != "cut"  # a JPEG with a wrong bit is still a picture
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
 
 
-def png(width: int, height: int, before: bytes = b"", pixels: bytes = b"", after: bytes = b"") -> bytes:
+def png(
+    width: int, height: int, before: bytes = b"", pixels: bytes = b"", after: bytes = b""
+) -> bytes:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + before + chunk(b"IDAT", pixels) + after + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + before
+        + chunk(b"IDAT", pixels)
+        + after
+        + chunk(b"IEND", b"")
+    )
 
 
 def zeros(megabytes: int) -> bytes:
@@ -85,11 +117,23 @@ BOMBS = {
     "60000 x 60000": (lambda: png(60_000, 60_000, pixels=zeros(8)), "pixels"),
     "10000 x 10000": (lambda: png(10_000, 10_000, pixels=zeros(8)), "too many pixels"),
     "2147483647 wide": (lambda: png(2**31 - 1, 1, pixels=PIXELS), "pixels"),
-    "colour profile": (lambda: png(64, 48, chunk(b"iCCP", b"a\0\0" + zeros(200)), PIXELS), "too large"),
+    "colour profile": (
+        lambda: png(64, 48, chunk(b"iCCP", b"a\0\0" + zeros(200)), PIXELS),
+        "too large",
+    ),
     "text": (lambda: png(64, 48, chunk(b"zTXt", b"a\0\0" + zeros(200)), PIXELS), "too large"),
-    "text behind": (lambda: png(64, 48, b"", PIXELS, chunk(b"zTXt", b"a\0\0" + zeros(200))), "too large"),
-    "international text": (lambda: png(64, 48, chunk(b"iTXt", b"a\0\1\0\0\0" + zeros(200)), PIXELS), "too large"),
-    "many texts": (lambda: png(64, 48, chunk(b"zTXt", b"a\0\0" + zeros(1)) * 200, PIXELS), "Too much memory"),
+    "text behind": (
+        lambda: png(64, 48, b"", PIXELS, chunk(b"zTXt", b"a\0\0" + zeros(200))),
+        "too large",
+    ),
+    "international text": (
+        lambda: png(64, 48, chunk(b"iTXt", b"a\0\1\0\0\0" + zeros(200)), PIXELS),
+        "too large",
+    ),
+    "many texts": (
+        lambda: png(64, 48, chunk(b"zTXt", b"a\0\0" + zeros(1)) * 200, PIXELS),
+        "Too much memory",
+    ),
 }
 
 
@@ -104,7 +148,11 @@ def test_a_small_file_that_would_fill_the_memory_is_refused_by_its_size(kind, tm
         load_image(path)
     assert tracemalloc.get_traced_memory()[1] < 80e6
     tracemalloc.stop()
-    assert said.lower() in str(fault.value).lower() and str(path) in str(fault.value) and "\n" not in str(fault.value)
+    assert (
+        said.lower() in str(fault.value).lower()
+        and str(path) in str(fault.value)
+        and "\n" not in str(fault.value)
+    )
 
 
 def test_pixels_beyond_the_picture_are_not_unpacked(tmp_path):

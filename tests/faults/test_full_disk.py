@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from heart import SMALL
+from helpers import SMALL
 
 import fsaf_core as fsaf
 from fsaf_core import cli
@@ -34,7 +34,10 @@ def test_the_old_weights_and_checkpoints_survive_a_full_disk(disk):
     fsaf.save(detector, disk / "x.safetensors", half=True)
     before = (disk / "x.safetensors").read_bytes()
     first = save_training(disk, {"step": 1, "model": {"w": torch.zeros(9)}, "config": {}}, keep=1)
-    with pytest.raises(FSAFError, match=r"x\.safetensors needs .* MB and the disk has .* MB left; .*untouched: make room"):
+    with pytest.raises(
+        FSAFError,
+        match=r"x\.safetensors needs .* MB and the disk has .* MB left; .*untouched: make room",
+    ):
         fsaf.save(fsaf.build_detector(replace(SMALL, channels=128)), disk / "x.safetensors")
     with pytest.raises(FSAFError, match=r"step_000000002\.pt needs"):
         save_training(disk, {"step": 2, "model": {"w": torch.zeros(10**6)}, "config": {}}, keep=1)
@@ -53,7 +56,14 @@ def test_predictions_that_do_not_fit_are_one_sentence(disk, tmp_path, capsys):
     fsaf.save(fsaf.build_detector(fsaf.presets.get("tiny").model), tmp_path / "tiny.safetensors")
     scenes = make_scenes(SceneConfig(num_train=4, num_val=1, image_size=256), tmp_path)
     (disk / "ballast").write_bytes(bytes(2**22 - 100_000))
-    command = ["predict", str(scenes / "train"), "--weights", str(tmp_path / "tiny.safetensors"), "--out", str(disk / "out")]
+    command = [
+        "predict",
+        str(scenes / "train"),
+        "--weights",
+        str(tmp_path / "tiny.safetensors"),
+        "--out",
+        str(disk / "out"),
+    ]
     assert cli.main(command) == 2
     said = capsys.readouterr().err
     assert "No space left on device: check" in said and len(said.splitlines()) == 1

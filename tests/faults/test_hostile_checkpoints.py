@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from heart import SMALL
+from helpers import SMALL
 from safetensors.torch import load_file, save_file
-from small import small
+from tiny_config import tiny_config
 
 import fsaf_core as fsaf
 from fsaf_core.cli import main
@@ -41,7 +41,11 @@ def good(tmp_path_factory) -> Path:
 def published() -> dict:
     """A narrow ResNet-18's weights under the reference's names."""
     torch.manual_seed(0)
-    return fsaf.to_mmdet(fsaf.build_detector(ModelConfig(class_names=("a", "b"), body="resnet18", channels=8, tower_depth=1)))
+    return fsaf.to_mmdet(
+        fsaf.build_detector(
+            ModelConfig(class_names=("a", "b"), backbone="resnet18", channels=8, tower_depth=1)
+        )
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +117,9 @@ def test_no_code_of_a_file_is_run(trap, where, published, tmp_path):
     path = path.rename(path.with_suffix(".pt"))
     refused(read_weights, path)
     refused(lambda file: load_weights(fsaf.build_detector(SMALL), file), path)
-    assert main(["evaluate", str(path)]) == main(["export", str(path), str(tmp_path / "x.onnx")]) == 2
+    assert (
+        main(["evaluate", str(path)]) == main(["export", str(path), str(tmp_path / "x.onnx")]) == 2
+    )
     assert not touched.exists()
     with suppress(Exception):
         torch.load(path, weights_only=False)
@@ -127,7 +133,10 @@ def packed(contents) -> bytes:
     """What torch would write, but deflated."""
     plain, small = io.BytesIO(), io.BytesIO()
     torch.save(contents, plain)
-    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as target:
+    with (
+        zipfile.ZipFile(plain) as source,
+        zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
         for entry in source.infolist():
             target.writestr(entry.filename, source.read(entry))
     return small.getvalue()
@@ -147,7 +156,10 @@ def test_a_checkpoint_that_would_unpack_to_hundreds_of_times_its_size_is_refused
 @pytest.mark.parametrize("size", [10**6, 10**9])
 def test_a_tensor_of_a_few_bytes_that_claims_gigabytes_is_refused(size, published, tmp_path):
     path = tmp_path / "claims.pth"
-    torch.save(dict(published, **{"bbox_head.retina_cls.weight": torch.zeros(()).expand(size, 8, 3, 3)}), path)
+    torch.save(
+        dict(published, **{"bbox_head.retina_cls.weight": torch.zeros(()).expand(size, 8, 3, 3)}),
+        path,
+    )
     refused(fsaf.load_mmdet, path)
 
 
@@ -190,7 +202,9 @@ def kinds():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", kinds())
 def test_what_is_no_tensor_of_numbers_is_refused_by_name(kind, published, tmp_path):
-    path = _saved(dict(published, **{"neck.fpn_convs.0.conv.bias": kinds()[kind]}), tmp_path / "x.pth")
+    path = _saved(
+        dict(published, **{"neck.fpn_convs.0.conv.bias": kinds()[kind]}), tmp_path / "x.pth"
+    )
     said = refused(fsaf.load_mmdet, path)
     assert "neck.fpn_convs.0.conv.bias" in said or "no checkpoint" in said
     detector = fsaf.build_detector(SMALL)
@@ -206,15 +220,19 @@ def test_weights_that_are_no_numbers_are_refused_from_our_own_file_too(number, g
     with torch.no_grad():
         detector.network.head.af_cls.weight[0, 0, 0, 0] = number
     fsaf.save(detector, tmp_path / "x.safetensors")
-    refused(fsaf.load, tmp_path / "x.safetensors", "network.head.af_cls.weight (holds values that are no numbers)")
+    refused(
+        fsaf.load,
+        tmp_path / "x.safetensors",
+        "network.head.af_cls.weight (holds values that are no numbers)",
+    )
 
 
 # safetensors whose header lies
 
 
-def safetensors(header, body=b"", length=None) -> bytes:
+def safetensors(header, tail=b"", length=None) -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(text) if length is None else length) + text + body
+    return struct.pack("<Q", len(text) if length is None else length) + text + tail
 
 
 def entry(start, end, dtype="F32", shape=(2,)):
@@ -240,7 +258,9 @@ HEADERS = {
     "unknown type": safetensors({"a": entry(0, 8, dtype="X9")}, bytes(8)),
     "strange type": safetensors({"a": entry(0, 2, dtype="F8_E5M2")}, bytes(2)),
     "type of a number": safetensors({"a": entry(0, 8, dtype=32)}, bytes(8)),
-    "twice": safetensors(json.dumps({"a": entry(0, 8), "b": entry(0, 8)}).replace('"b"', '"a"').encode(), bytes(8)),
+    "twice": safetensors(
+        json.dumps({"a": entry(0, 8), "b": entry(0, 8)}).replace('"b"', '"a"').encode(), bytes(8)
+    ),
     "metadata of numbers": safetensors({"__metadata__": {"fsaf": 1}}),
     "nothing": safetensors({}),
     "only metadata": safetensors({"__metadata__": {"fsaf": "{}"}}),
@@ -273,7 +293,7 @@ FIELDS = [
     ("tower_depth", {}),
     ("class_names", 3), ("class_names", []), ("class_names", "abc"), ("class_names", [1, 2]), ("class_names", [["a"]]),
     ("class_names", {"a": 1}),
-    ("body", "resnet999"), ("body", "../../resnet18"), ("body", 18), ("body", None), ("body_norm", "evil"), ("first_level", "3"),
+    ("backbone", "resnet999"), ("backbone", "../../resnet18"), ("backbone", 18), ("backbone", None), ("backbone_norm", "evil"), ("first_level", "3"),
     ("last_level", 5.5), ("effective_scale", NAN), ("effective_scale", "x"),
     ("ignoring_scale", INF), ("cell_center", NAN), ("cell_center", [0]), ("image_mean", [1, 2]), ("image_mean", "abc"),
     ("image_std", [NAN, 1, 1]), ("image_std", None), ("short_side", 10**9), ("short_side", -1), ("long_side", 0),
@@ -291,7 +311,18 @@ def test_a_field_of_the_header_that_cannot_be_is_named(field, value, good, tmp_p
     assert field in refused(fsaf.load, path, "model field")
 
 
-NO_HEADERS = ["", "null", "3", '"x"', "[]", '{"model": null}', '{"model": 3}', '{"model": []}', "{" * 10**5, '{"a":' * 10**5]
+NO_HEADERS = [
+    "",
+    "null",
+    "3",
+    '"x"',
+    "[]",
+    '{"model": null}',
+    '{"model": 3}',
+    '{"model": []}',
+    "{" * 10**5,
+    '{"a":' * 10**5,
+]
 
 
 @pytest.mark.parametrize("text", NO_HEADERS, ids=range(len(NO_HEADERS)))
@@ -301,9 +332,11 @@ def test_a_header_that_is_no_configuration_is_refused(text, good, tmp_path):
     refused(fsaf.load, path)
 
 
-def test_a_configuration_that_asks_for_far_more_than_the_file_holds_is_refused_before_it_is_built(good, tmp_path):
+def test_a_configuration_that_asks_for_far_more_than_the_file_holds_is_refused_before_it_is_built(
+    good, tmp_path
+):
     path = tmp_path / "x.safetensors"
-    huge = replace(SMALL, body="resnet101", channels=4096, tower_depth=32)  # 40 GB
+    huge = replace(SMALL, backbone="resnet101", channels=4096, tower_depth=32)  # 40 GB
     save_file(load_file(good), path, {"fsaf": json.dumps({"model": asdict(huge)})})
     refused(fsaf.load, path, "does not fit its own configuration")
 
@@ -314,7 +347,10 @@ def test_a_configuration_that_asks_for_far_more_than_the_file_holds_is_refused_b
 @pytest.fixture(scope="module")
 def stopped(root, tmp_path_factory):
     """A run stopped before its end: its folder, its configuration."""
-    run, config = tmp_path_factory.mktemp("runs") / "run", small(root, steps=2, checkpoint_every=1, validate_every=5)
+    run, config = (
+        tmp_path_factory.mktemp("runs") / "run",
+        tiny_config(root, steps=2, checkpoint_every=1, validate_every=5),
+    )
     train(config, run, "cpu")
     (run / "model.safetensors").unlink()
     return run, config
@@ -324,8 +360,12 @@ BROKEN = {
     "no optimizer": lambda state: state.pop("optimizer"),
     "optimizer of another kind": lambda state: state.update(optimizer=[1]),
     "optimizer of other groups": lambda state: state["optimizer"].update(param_groups=[]),
-    "random states of another kind": lambda state: state.update(random={"python": 1, "numpy": 2, "torch": 3, "cuda": []}),
-    "random state cut off": lambda state: state["random"].update(torch=torch.zeros(3, dtype=torch.uint8)),
+    "random states of another kind": lambda state: state.update(
+        random={"python": 1, "numpy": 2, "torch": 3, "cuda": []}
+    ),
+    "random state cut off": lambda state: state["random"].update(
+        torch=torch.zeros(3, dtype=torch.uint8)
+    ),
     "step as text": lambda state: state.update(step="1"),
     "step beyond the end": lambda state: state.update(step=10**9),
     "step before the start": lambda state: state.update(step=-5),
@@ -334,7 +374,9 @@ BROKEN = {
     "meters of another kind": lambda state: state.update(meters=3),
     "sums of another kind": lambda state: state["meters"].update(sums={"loss": "much"}),
     "model missing a tensor": lambda state: state["model"].popitem(),
-    "model of another width": lambda state: state.update(model={name: torch.zeros(3) for name in state["model"]}),
+    "model of another width": lambda state: state.update(
+        model={name: torch.zeros(3) for name in state["model"]}
+    ),
     "config of another kind": lambda state: state.update(config=3),
 }
 

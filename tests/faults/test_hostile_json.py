@@ -15,11 +15,20 @@ from fsaf_core.data.coco import CocoDataset
 from fsaf_core.data.coco_index import open_index
 from fsaf_core.evaluation.coco_metrics import coco_metrics
 
-ANNOTATION = {"image_id": 1, "category_id": 7, "bbox": [10, 12, 20.5, 15], "area": 300.0, "iscrowd": 0}
+ANNOTATION = {
+    "image_id": 1,
+    "category_id": 7,
+    "bbox": [10, 12, 20.5, 15],
+    "area": 300.0,
+    "iscrowd": 0,
+}
 BASE = {
     "info": {"year": 2017},
     "images": [{"id": i, "file_name": f"{i}.png", "width": 64, "height": 48} for i in (1, 2, 3)],
-    "annotations": [{"id": i, **ANNOTATION, "image_id": 1 + i % 2, "category_id": (3, 7)[i % 2]} for i in range(1, 6)],
+    "annotations": [
+        {"id": i, **ANNOTATION, "image_id": 1 + i % 2, "category_id": (3, 7)[i % 2]}
+        for i in range(1, 6)
+    ],
     "categories": [{"id": 7, "name": "train"}, {"id": 3, "name": "car"}],
 }
 HUGE = "<1e400>"  # json.dumps writes no such number: put in afterwards
@@ -82,9 +91,13 @@ def read_all(path, images) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     left_out = {what: count for what, count in index.counts.items() if "dropped" in what}
     assert len(index) + left_out.get("duplicate images dropped", 0) == len(content["images"])
-    in_annotations = sum(count for what, count in left_out.items() if "annotations" in what or "boxes" in what)
+    in_annotations = sum(
+        count for what, count in left_out.items() if "annotations" in what or "boxes" in what
+    )
     annotations = content.get("annotations")
-    assert len(index.boxes) + in_annotations == (len(annotations) if isinstance(annotations, list) else 0)
+    assert len(index.boxes) + in_annotations == (
+        len(annotations) if isinstance(annotations, list) else 0
+    )
     assert all(f"{count:,} {what}" in index.summary() for what, count in left_out.items() if count)
     try:
         dataset = CocoDataset(path, images, train=False)
@@ -114,10 +127,16 @@ def images(tmp_path_factory):
     return folder
 
 
-@settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=200, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+)
 @given(changes=CHANGES)
-@example(changes=[(("images", 0, "width"), "put", 7)])  # these two are too rare for chance: a size that is not the file's,
-@example(changes=[(("images", i, "file_name"), "put", "text") for i in range(3)])  # and no file at all
+@example(
+    changes=[(("images", 0, "width"), "put", 7)]
+)  # these two are too rare for chance: a size that is not the file's,
+@example(
+    changes=[(("images", i, "file_name"), "put", "text") for i in range(3)]
+)  # and no file at all
 def test_200_mutations_are_read_and_counted_or_refused_in_one_sentence(changes, images):
     path = images.parent / "mutated.json"
     path.write_text(changed(changes), encoding="utf-8")
@@ -154,7 +173,14 @@ def test_cut_off_flipped_and_spliced_texts_are_refused_in_one_sentence_or_read(d
 
 @pytest.mark.parametrize(
     "text",
-    ["[" * 10**6, '{"images": ' + "[" * 10**6, '{"a": ' * 10**5, '{"images": [' + '{"a": ' * 10**5, "9" * 10**6, '"x' * 10**6],
+    [
+        "[" * 10**6,
+        '{"images": ' + "[" * 10**6,
+        '{"a": ' * 10**5,
+        '{"images": [' + '{"a": ' * 10**5,
+        "9" * 10**6,
+        '"x' * 10**6,
+    ],
 )
 def test_nesting_without_end_is_refused_in_one_sentence(text, tmp_path):
     path = tmp_path / "deep.json"
@@ -175,7 +201,9 @@ def test_another_encoding_is_refused(encoding, images, tmp_path):
 
 def with_names(folder, *names):
     path = folder / "named.json"
-    listed = [{"id": i, "file_name": name, "width": 64, "height": 48} for i, name in enumerate(names)]
+    listed = [
+        {"id": i, "file_name": name, "width": 64, "height": 48} for i, name in enumerate(names)
+    ]
     path.write_text(json.dumps({**BASE, "images": listed}))
     return path
 
@@ -186,7 +214,9 @@ def test_a_set_may_be_put_together_from_links(images, tmp_path):
     (root / "file.png").symlink_to(images / "1.png")
     (root / "folder").symlink_to(images)
     (tmp_path / "alias").symlink_to(root)
-    dataset = CocoDataset(with_names(tmp_path, "file.png", "folder/1.png"), tmp_path / "alias", train=False)
+    dataset = CocoDataset(
+        with_names(tmp_path, "file.png", "folder/1.png"), tmp_path / "alias", train=False
+    )
     assert len(dataset) == 2 and (dataset[0]["image"] == dataset[1]["image"]).all()
 
 
@@ -196,7 +226,18 @@ def test_pipes_devices_folders_and_endless_names_count_as_missing(images, tmp_pa
     (root / "1.png").write_bytes((images / "1.png").read_bytes())
     os.mkfifo(root / "pipe.png")
     (root / "dead.png").symlink_to("nothing.png")
-    names = ["1.png", "pipe.png", "folder.png", "dead.png", "x" * 5000, "d/" * 5000 + "x.png", "", ".", "1.png/", "1.png/1.png"]
+    names = [
+        "1.png",
+        "pipe.png",
+        "folder.png",
+        "dead.png",
+        "x" * 5000,
+        "d/" * 5000 + "x.png",
+        "",
+        ".",
+        "1.png/",
+        "1.png/1.png",
+    ]
     dataset = CocoDataset(with_names(tmp_path, *names), root, train=False)
     assert len(dataset) == 1 and "9 files missing" in dataset.summary()
 
@@ -204,14 +245,24 @@ def test_pipes_devices_folders_and_endless_names_count_as_missing(images, tmp_pa
 def test_sizes_that_no_image_has_are_refused(tmp_path):
     for width, height in ((2**31, 5), (5, 2**21), (2**62, 2**62), (-5, 9)):
         path = tmp_path / f"{width}.json"
-        path.write_text(json.dumps({**BASE, "images": [{"id": 1, "file_name": "1.png", "width": width, "height": height}]}))
+        path.write_text(
+            json.dumps(
+                {
+                    **BASE,
+                    "images": [{"id": 1, "file_name": "1.png", "width": width, "height": height}],
+                }
+            )
+        )
         with pytest.raises(FSAFError, match=r"below 1 or above 1,048,576"):
             open_index(path)
 
 
 def test_a_mark_of_byte_order_is_no_fault_and_a_crowd_of_2_is_one(tmp_path):
     path = tmp_path / "x.json"
-    path.write_text(json.dumps({**BASE, "annotations": [{"id": 1, **ANNOTATION, "iscrowd": 2}]}), encoding="utf-8-sig")
+    path.write_text(
+        json.dumps({**BASE, "annotations": [{"id": 1, **ANNOTATION, "iscrowd": 2}]}),
+        encoding="utf-8-sig",
+    )
     assert "1 boxes of 2 classes, 1 crowds" in open_index(path).summary()
     coco_metrics(path, [])
 
@@ -219,7 +270,14 @@ def test_a_mark_of_byte_order_is_no_fault_and_a_crowd_of_2_is_one(tmp_path):
 @pytest.mark.parametrize("area", [float("inf"), float("nan"), 1e308, 1e13])
 def test_an_area_that_is_no_number_neither_hangs_nor_stops_an_evaluation(area, tmp_path):
     path = tmp_path / "x.json"
-    path.write_text(json.dumps({**BASE, "annotations": [{"id": 1, **ANNOTATION}, {"id": 2, **ANNOTATION, "area": area}]}))
+    path.write_text(
+        json.dumps(
+            {
+                **BASE,
+                "annotations": [{"id": 1, **ANNOTATION}, {"id": 2, **ANNOTATION, "area": area}],
+            }
+        )
+    )
     metrics = coco_metrics(path, [])
     assert metrics["instances"] == 1 and set(metrics["by_size"]) == {"16-32"}
     assert "1 degenerate boxes dropped" in open_index(path).summary()

@@ -23,30 +23,55 @@ def watch(process: subprocess.Popen, seconds: float) -> np.ndarray:
     while time.monotonic() < start + seconds and process.poll() is None:
         status = Path(f"/proc/{process.pid}/status").read_text()
         resident = int(status.split("VmRSS:")[1].split()[0]) / 1024
-        seen.append(((time.monotonic() - start) / 60, resident, len(os.listdir(f"/proc/{process.pid}/fd"))))
+        seen.append(
+            ((time.monotonic() - start) / 60, resident, len(os.listdir(f"/proc/{process.pid}/fd")))
+        )
         time.sleep(1)
     return np.array(seen)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="memory and handles are read from /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="memory and handles are read from /proc"
+)
 def test_an_hour_of_stops_and_resumes_leaks_nothing(tmp_path, capsys):
     run, chance, lives = tmp_path / "run", random.Random(0), []
-    command = [sys.executable, "-m", "fsaf_core", "train", "tiny", "--out", str(run), "--data.root", str(tmp_path / "data")]
-    command += ["--train.steps", "1000000", "--train.validate-every", "200", "--train.checkpoint-every", "100"]
+    command = [
+        sys.executable,
+        "-m",
+        "fsaf_core",
+        "train",
+        "tiny",
+        "--out",
+        str(run),
+        "--data.root",
+        str(tmp_path / "data"),
+    ]
+    command += [
+        "--train.steps",
+        "1000000",
+        "--train.validate-every",
+        "200",
+        "--train.checkpoint-every",
+        "100",
+    ]
     command += ["--data.scenes.num-train", "400", "--data.scenes.num-val", "50"]
     end = time.monotonic() + 60 * MINUTES
     while time.monotonic() < end:
         with open(tmp_path / "said.txt", "w") as said:
             process = subprocess.Popen(command, stdout=said, stderr=said)
-            lives.append(watch(process, min(60 * LIFE * chance.uniform(0.7, 1.3), end - time.monotonic())))
+            lives.append(
+                watch(process, min(60 * LIFE * chance.uniform(0.7, 1.3), end - time.monotonic()))
+            )
             assert process.poll() is None, (tmp_path / "said.txt").read_text()[-2000:]
             process.send_signal(signal.SIGKILL if len(lives) % 2 else signal.SIGINT)
             assert process.wait(120) == (-signal.SIGKILL if len(lives) % 2 else 130)
 
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     windows = [line["step"] for line in log if "loss" in line]
-    assert windows == sorted(set(windows)) and windows[-1] > 500  # no window twice, none out of order
+    assert (
+        windows == sorted(set(windows)) and windows[-1] > 500
+    )  # no window twice, none out of order
     assert all(np.isfinite(line["loss"]) for line in log if "loss" in line)
 
     slopes, handles = [], []

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from heart import SMALL, target
+from helpers import SMALL, target
 
 import fsaf_core as fsaf
 from fsaf_core.config import FSAFError
@@ -26,8 +26,12 @@ def detector():
 def sound(found, width=96, height=64):
     """Detections that a json can hold and a picture can show."""
     boxes, scores = found["boxes"], found["scores"]
-    assert boxes.isfinite().all() and scores.isfinite().all() and ((scores >= 0) & (scores <= 1)).all()
-    assert (boxes >= 0).all() and (boxes <= boxes.new_tensor([width, height, width, height]) + 1e-3).all()
+    assert (
+        boxes.isfinite().all() and scores.isfinite().all() and ((scores >= 0) & (scores <= 1)).all()
+    )
+    assert (boxes >= 0).all() and (
+        boxes <= boxes.new_tensor([width, height, width, height]) + 1e-3
+    ).all()
     json.dumps(to_coco_results([1], [found], [1, 2, 3]), allow_nan=False)
 
 
@@ -42,7 +46,9 @@ def test_detections_of_weights_that_are_no_numbers_are_numbers_or_none(number, l
 
 
 @NUMBERS
-def test_a_float_image_that_is_no_number_is_refused_and_behind_that_door_it_gives_no_detection_outside(number, detector):
+def test_a_float_image_that_is_no_number_is_refused_and_behind_that_door_it_gives_no_detection_outside(
+    number, detector
+):
     image = torch.from_numpy(PICTURE).permute(2, 0, 1) / 255
     batch = detector.preprocess([image])
     image[:, 10:20, 10:20] = batch.tensor[..., 10:20, 10:20] = number
@@ -51,13 +57,21 @@ def test_a_float_image_that_is_no_number_is_refused_and_behind_that_door_it_give
     outputs, targets = detector.train().head_outputs(batch.tensor), [target([[8, 8, 40, 40]], [1])]
     sound(detector.postprocess(outputs, batch.sizes)[0])
     losses = detector.losses(outputs, detector.assign(outputs, targets), targets)
-    assert all(loss.shape == () for loss in losses.values())  # the training loop stops at the first that is no number
+    assert all(
+        loss.shape == () for loss in losses.values()
+    )  # the training loop stops at the first that is no number
 
 
 @pytest.mark.parametrize("branches", ["anchor_free", "anchor_based", "joint"])
 @pytest.mark.parametrize(
     "box",
-    [[-50, -50, -10, -10], [500, 500, 600, 600], [-1e4, -1e4, 1e4, 1e4], [8, 8, 8.001, 8.001], [8, 8, 8.001, 40]],
+    [
+        [-50, -50, -10, -10],
+        [500, 500, 600, 600],
+        [-1e4, -1e4, 1e4, 1e4],
+        [8, 8, 8.001, 8.001],
+        [8, 8, 8.001, 40],
+    ],
     ids=str,
 )
 def test_a_box_far_outside_or_hardly_there_gives_losses_that_are_numbers(box, branches):
@@ -65,16 +79,30 @@ def test_a_box_far_outside_or_hardly_there_gives_losses_that_are_numbers(box, br
     detector = fsaf.build_detector(replace(SMALL, branches=branches)).train()
     image = torch.from_numpy(PICTURE).permute(2, 0, 1)
     for boxes in ([box], [box, [8, 8, 40, 40]]):
-        targets, outputs = [target(boxes, [1] * len(boxes))], detector.head_outputs(detector.preprocess([image]).tensor)
+        targets, outputs = (
+            [target(boxes, [1] * len(boxes))],
+            detector.head_outputs(detector.preprocess([image]).tensor),
+        )
         losses = detector.losses(outputs, detector.assign(outputs, targets), targets)
         sum(losses.values()).backward()
         assert all(loss.isfinite() for loss in losses.values())
-        assert all(value.grad.isfinite().all() for value in detector.parameters() if value.grad is not None)
+        assert all(
+            value.grad.isfinite().all() for value in detector.parameters() if value.grad is not None
+        )
 
 
 @pytest.mark.parametrize("name", ["boxes", "ignored"])
 @pytest.mark.parametrize(
-    "box", [[NAN, 0, 9, 9], [0, 0, INF, 9], [-INF, 0, INF, 9], [9, 0, 3, 9], [3, 3, 3, 9], [-3e38, 0, 3e38, 9]], ids=str
+    "box",
+    [
+        [NAN, 0, 9, 9],
+        [0, 0, INF, 9],
+        [-INF, 0, INF, 9],
+        [9, 0, 3, 9],
+        [3, 3, 3, 9],
+        [-3e38, 0, 3e38, 9],
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("branches", ["anchor_free", "joint"])
 def test_a_box_that_is_none_is_named_with_its_image_before_any_loss_is_made(branches, box, name):
@@ -93,7 +121,9 @@ def test_a_box_that_is_none_is_named_with_its_image_before_any_loss_is_made(bran
 @pytest.mark.parametrize("label", [-1, 3, 91])
 def test_a_label_that_is_no_class_is_named_with_its_image(label, detector):
     targets = [target([[8, 8, 40, 40]] * 2, [1, 2]), target([[8, 8, 40, 40]] * 2, [0, label])]
-    with pytest.raises(FSAFError, match=rf"targets\[1\]\['labels'\]\[1\] is {label}: .* so give 0\.\.2\."):
+    with pytest.raises(
+        FSAFError, match=rf"targets\[1\]\['labels'\]\[1\] is {label}: .* so give 0\.\.2\."
+    ):
         detector.train()([torch.from_numpy(PICTURE).permute(2, 0, 1)] * 2, targets)
 
 
@@ -108,7 +138,10 @@ def test_an_array_that_is_no_picture_is_one_sentence(kind, detector):
         "float": PICTURE / 255, "nan": np.full((64, 96), NAN, np.float32), "16 bits": PICTURE.astype(np.uint16),
         "bool": PICTURE[..., :2] > 3, "four": PICTURE[None], "text": np.array(["a"]), "empty": np.zeros((0, 5, 3), np.uint8),
     }[kind]  # fmt: skip
-    with pytest.raises(FSAFError, match=r"no picture was given .*: give a path, a PIL image or an array, uint8 \(H, W, 3\)\."):
+    with pytest.raises(
+        FSAFError,
+        match=r"no picture was given .*: give a path, a PIL image or an array, uint8 \(H, W, 3\)\.",
+    ):
         detector.predict(array)
 
 
@@ -116,7 +149,16 @@ def test_an_array_that_is_no_picture_is_one_sentence(kind, detector):
 def test_results_that_are_no_numbers_do_not_reach_the_figures(number, tmp_path):
     path = tmp_path / "x.json"
     truth = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 20, 20]}
-    path.write_text(json.dumps({"images": [{"id": 1}], "annotations": [truth], "categories": [{"id": 1, "name": "a"}]}))
-    for row in ({"bbox": [1, 1, number, 20], "score": 0.5}, {"bbox": [1, 1, 20, 20], "score": number}):
-        with pytest.raises(FSAFError, match="A detection of image 1 holds a value that is no number"):
+    path.write_text(
+        json.dumps(
+            {"images": [{"id": 1}], "annotations": [truth], "categories": [{"id": 1, "name": "a"}]}
+        )
+    )
+    for row in (
+        {"bbox": [1, 1, number, 20], "score": 0.5},
+        {"bbox": [1, 1, 20, 20], "score": number},
+    ):
+        with pytest.raises(
+            FSAFError, match="A detection of image 1 holds a value that is no number"
+        ):
             coco_metrics(path, [{"image_id": 1, "category_id": 1, **row}])

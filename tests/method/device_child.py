@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from heart import SMALL, random_outputs, random_target
+from helpers import SMALL, random_outputs, random_target
 from torch._dynamo.testing import CompileCounter
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import fsaf_core as fsaf
 from fsaf_core.model.structures import HeadOutputs
-from fsaf_core.tools.op_counter import SYNCS, Tally
+from fsaf_core.tools.op_counter import SYNCS, OpCounter
 
 CONVENTIONS = ("paper", "reference")
 
@@ -39,7 +39,7 @@ def operations(detector, count, crowds=False, sizes=None):
     targets = batch(count, crowds)
     train(detector, random_outputs(0), targets, sizes)
     outputs = random_outputs(0)
-    with Tally() as tally:
+    with OpCounter() as tally:
         train(detector, outputs, targets, sizes)
     return tally.operations
 
@@ -72,14 +72,23 @@ def fake(device, config, backward):
             detector = fsaf.build_detector(config).train()
             images = torch.rand(2, 3, 64, 96)
             targets = [
-                {"boxes": torch.rand(count, 4), "labels": torch.zeros(count, dtype=torch.long), "ignored": torch.rand(1, 4)}
+                {
+                    "boxes": torch.rand(count, 4),
+                    "labels": torch.zeros(count, dtype=torch.long),
+                    "ignored": torch.rand(1, 4),
+                }
                 for count in (5, 0)
             ]
         losses = train(detector, detector.head_outputs(images), targets, sizes)
         if backward:
             sum(losses.values()).backward()
-    gradients = [parameter.grad is not None for parameter in detector.parameters() if parameter.requires_grad]
-    return {"losses": {name: str(loss.device) for name, loss in losses.items()}, "gradients": all(gradients)}
+    gradients = [
+        parameter.grad is not None for parameter in detector.parameters() if parameter.requires_grad
+    ]
+    return {
+        "losses": {name: str(loss.device) for name, loss in losses.items()},
+        "gradients": all(gradients),
+    }
 
 
 def has_fakes_of(device):
@@ -99,11 +108,18 @@ def main():
         config = replace(SMALL, convention=convention)
         detector = fsaf.build_detector(config)
         named = {count: operations(detector, count) for count in (8, 300)}
-        mixed = {count: operations(detector, count, True, [(64, 96), (50, 61)]) for count in (8, 300)}
+        mixed = {
+            count: operations(detector, count, True, [(64, 96), (50, 61)]) for count in (8, 300)
+        }
         out[convention] = {
             "operations": {count: sum(names.values()) for count, names in named.items()},
             "operations_mixed": {count: sum(names.values()) for count, names in mixed.items()},
-            "waits": [name for names in (*named.values(), *mixed.values()) for name in names if name in SYNCS],
+            "waits": [
+                name
+                for names in (*named.values(), *mixed.values())
+                for name in names
+                if name in SYNCS
+            ],
             "compiled": compiled(detector),
             "cuda": fake("cuda", config, backward=False) if has_fakes_of("cuda") else None,
             "cpu": fake("cpu", config, backward=True),

@@ -4,15 +4,15 @@ import os
 from dataclasses import replace
 
 import pytest
+import reference_loops
 import torch
-import twin
-from heart import CLASSES, SHAPES, SMALL, left_out, random_outputs, random_target, target
+from helpers import CLASSES, SHAPES, SMALL, left_out, random_outputs, random_target, target
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import fsaf_core as fsaf
 from fsaf_core.method.assignment import loss_normalizer
-from fsaf_core.method.losses import cell_focal
+from fsaf_core.method.losses import focal_loss
 from fsaf_core.model.structures import box_loss
 
 EXAMPLES = int(os.environ.get("FSAF_EXAMPLES", 500))  # random layouts; `make check` takes fewer
@@ -33,7 +33,10 @@ def boxes_in(height, width):
     @st.composite
     def one(draw):
         w, h = min(draw(sides), 4 * width), min(draw(sides), 4 * height)
-        x, y = draw(st.integers(-w // 2, 4 * width - w // 2)), draw(st.integers(-h // 2, 4 * height - h // 2))
+        x, y = (
+            draw(st.integers(-w // 2, 4 * width - w // 2)),
+            draw(st.integers(-h // 2, 4 * height - h // 2)),
+        )
         return x / 4, y / 4, (x + w) / 4, (y + h) / 4
 
     return one()
@@ -45,7 +48,7 @@ def image_layouts(draw, size):
     boxes = draw(st.lists(boxes_in(*size), max_size=5))
     for like in draw(st.lists(st.sampled_from(boxes), max_size=3)) if boxes else []:
         kind = draw(st.sampled_from(["same", "inner"]))
-        boxes.append(like if kind == "same" else twin.scaled(like, 0.5))
+        boxes.append(like if kind == "same" else reference_loops.scaled(like, 0.5))
     labels = draw(st.lists(st.integers(0, CLASSES - 1), min_size=len(boxes), max_size=len(boxes)))
     crowds = draw(st.lists(boxes_in(*size), max_size=1))
     return boxes, labels, crowds
@@ -57,16 +60,35 @@ layouts = st.tuples(*(image_layouts(size) for size in SIZES))
 def compare(detector, config, layout, seed):
     """Twin and batched code on one batch; all that they say must be equal."""
     if config.effective_scale == 0.2:
-        layout = [([shifted(box) for box in boxes], labels, [shifted(box) for box in crowds]) for boxes, labels, crowds in layout]
+        layout = [
+            ([shifted(box) for box in boxes], labels, [shifted(box) for box in crowds])
+            for boxes, labels, crowds in layout
+        ]
     detector.config = config
     outputs, targets = random_outputs(seed), [target(*one) for one in layout]
     ours = detector.assign(outputs, targets, SIZES)
     losses = detector.losses(outputs, ours, targets)
-    nested = [[level[index].tolist() for level in maps] for maps in (outputs.cls_logits, outputs.box_offsets) for index in (0, 1)]
-    sides = [tuple(target[key].tolist() for key in ("boxes", "labels", "ignored")) for target in targets]
-    theirs = [twin.assign(config, nested[index], nested[2 + index], *sides[index], SIZES[index]) for index in (0, 1)]
+    nested = [
+        [level[index].tolist() for level in maps]
+        for maps in (outputs.cls_logits, outputs.box_offsets)
+        for index in (0, 1)
+    ]
+    sides = [
+        tuple(target[key].tolist() for key in ("boxes", "labels", "ignored")) for target in targets
+    ]
+    theirs = [
+        reference_loops.assign(
+            config, nested[index], nested[2 + index], *sides[index], SIZES[index]
+        )
+        for index in (0, 1)
+    ]
 
-    cells = [(level, i, j) for level, (rows, columns) in enumerate(SHAPES) for i in range(rows) for j in range(columns)]
+    cells = [
+        (level, i, j)
+        for level, (rows, columns) in enumerate(SHAPES)
+        for i in range(rows)
+        for j in range(columns)
+    ]
     first = (0, len(layout[0][0]))
     masked = left_out(ours)
     for index, one in enumerate(theirs):
@@ -74,32 +96,62 @@ def compare(detector, config, layout, seed):
         assert ours.owner[index].tolist() == owner, "owners of cells"
         mine = ours.level_losses[first[index] :][: len(one.selected)]
         want = [[losses.get(level, torch.inf) for level in range(5)] for losses in one.level_losses]
-        torch.testing.assert_close(mine, torch.tensor(want).reshape(-1, 5), rtol=2e-5, atol=2e-6, msg="losses by level")
+        torch.testing.assert_close(
+            mine, torch.tensor(want).reshape(-1, 5), rtol=2e-5, atol=2e-6, msg="losses by level"
+        )
         best = [sorted(losses.values())[:2] for losses in one.level_losses]
-        assume(all(pair[-1] - pair[0] > 1e-4 for pair in best if len(pair) == 2))  # a near tie may fall either way
-        assert ours.selected_level[first[index] :][: len(one.selected)].tolist() == one.selected, "selected levels"
-        assert ours.positive[index].tolist() == [cell in one.positive for cell in cells], "positive cells"
-        want = [[cell not in one.valid or (*cell, k) in one.ignored for cell in cells] for k in range(CLASSES)]
+        assume(
+            all(pair[-1] - pair[0] > 1e-4 for pair in best if len(pair) == 2)
+        )  # a near tie may fall either way
+        assert ours.selected_level[first[index] :][: len(one.selected)].tolist() == one.selected, (
+            "selected levels"
+        )
+        assert ours.positive[index].tolist() == [cell in one.positive for cell in cells], (
+            "positive cells"
+        )
+        want = [
+            [cell not in one.valid or (*cell, k) in one.ignored for cell in cells]
+            for k in range(CLASSES)
+        ]
         assert masked[index].tolist() == want, "ignored entries"
     count = sum(len(one.positive) for one in theirs)
     if not count:
-        count = 1 if config.rules.empty_normalizer == "one" else sum(max(len(one.valid), 1) for one in theirs)
-    assert losses["af_cls"].item() == pytest.approx(sum(one.cls_sum for one in theirs) / count, rel=2e-5)
-    assert losses["af_box"].item() == pytest.approx(sum(one.box_sum for one in theirs) / count, rel=2e-5, abs=1e-6)
+        count = (
+            1
+            if config.rules.no_positive_normalizer == "one"
+            else sum(max(len(one.valid), 1) for one in theirs)
+        )
+    assert losses["af_cls"].item() == pytest.approx(
+        sum(one.cls_sum for one in theirs) / count, rel=2e-5
+    )
+    assert losses["af_box"].item() == pytest.approx(
+        sum(one.box_sum for one in theirs) / count, rel=2e-5, abs=1e-6
+    )
 
 
 def shifted(box):
     return box[0] + 0.0123, box[1] + 0.0123, box[2] + 0.0217, box[3] + 0.0217
 
 
-quick = {"deadline": None, "derandomize": True, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
+quick = {
+    "deadline": None,
+    "derandomize": True,
+    "database": None,
+    "suppress_health_check": [HealthCheck.too_slow],
+}
 
 
 @pytest.mark.parametrize("convention", ["paper", "reference"])
 @settings(max_examples=EXAMPLES, **quick)
-@given(layout=layouts, seed=st.integers(0, 999), scales=st.sampled_from([(0.2, None), (0.2, 0.5), (0.25, 0.25), (0.25, 0.5)]))
+@given(
+    layout=layouts,
+    seed=st.integers(0, 999),
+    scales=st.sampled_from([(0.2, None), (0.2, 0.5), (0.25, 0.25), (0.25, 0.5)]),
+)
 def test_the_batched_code_says_what_plain_loops_say(detector, convention, layout, seed, scales):
-    config = replace(SMALL, convention=convention, effective_scale=scales[0], ignoring_scale=scales[1] or None)
+    config = replace(
+        SMALL, convention=convention, effective_scale=scales[0], ignoring_scale=scales[1] or None
+    )
     compare(detector, config, layout, seed)
 
 
@@ -108,12 +160,14 @@ def test_the_batched_code_says_what_plain_loops_say(detector, convention, layout
     layout=layouts,
     seed=st.integers(0, 999),
     cells=st.sampled_from(["floor_ceil", "overlap"]),
-    other_levels=st.sampled_from(["adjacent", "all"]),
-    same_class=st.sampled_from(["smaller_wins", "erase"]),
+    ignore_levels=st.sampled_from(["adjacent", "all"]),
+    same_class_overlap=st.sampled_from(["smaller_wins", "erase"]),
     cell_center=st.sampled_from([0.0, 0.5]),
 )
 def test_so_it_does_with_any_mixture_of_switches(detector, layout, seed, **switches):
-    compare(detector, replace(SMALL, effective_scale=0.25, ignoring_scale=0.5, **switches), layout, seed)
+    compare(
+        detector, replace(SMALL, effective_scale=0.25, ignoring_scale=0.5, **switches), layout, seed
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------------ switches
@@ -131,7 +185,10 @@ def figures(detector, config):
     outputs = random_outputs(5)
     assignment = detector.assign(outputs, SCENE)
     losses = detector.losses(outputs, assignment, SCENE)
-    numbers = [*assignment.level_losses.flatten().tolist(), *(loss.item() for loss in losses.values())]
+    numbers = [
+        *assignment.level_losses.flatten().tolist(),
+        *(loss.item() for loss in losses.values()),
+    ]
     return [*numbers, *assignment.selected_level.tolist(), left_out(assignment).sum().item()]
 
 
@@ -145,19 +202,30 @@ def figures(detector, config):
         {"selection_focal": "own"},
         {"selection": "heuristic", "heuristic_size": 16.0},
         {"offset_normalizer": 3.0},
-        {"paper": {"cells": "overlap"}, "reference": {"cells": "floor_ceil"}},
-        {"paper": {"other_levels": "all"}, "reference": {"other_levels": "adjacent"}},
-        {"paper": {"same_class": "erase"}, "reference": {"same_class": "smaller_wins"}},
+        {"paper": {"region_rounding": "overlap"}, "reference": {"region_rounding": "floor_ceil"}},
+        {"paper": {"ignore_levels": "all"}, "reference": {"ignore_levels": "adjacent"}},
+        {
+            "paper": {"same_class_overlap": "erase"},
+            "reference": {"same_class_overlap": "smaller_wins"},
+        },
     ],
     ids=lambda switch: "-".join(switch.get("paper", switch)),
 )
 def test_each_switch_changes_a_number(detector, convention, switch):
     plain = replace(SMALL, convention=convention)
-    assert figures(detector, plain) != figures(detector, replace(plain, **switch.get(convention, switch)))
+    assert figures(detector, plain) != figures(
+        detector, replace(plain, **switch.get(convention, switch))
+    )
 
 
 def test_a_switch_set_to_what_the_convention_says_changes_nothing(detector):
-    spelled = {"cell_center": 0.0, "cells": "overlap", "ignoring_scale": 0.2, "other_levels": "all", "same_class": "erase"}
+    spelled = {
+        "cell_center": 0.0,
+        "region_rounding": "overlap",
+        "ignoring_scale": 0.2,
+        "ignore_levels": "all",
+        "same_class_overlap": "erase",
+    }
     plain = replace(SMALL, convention="reference")
     assert figures(detector, plain) == figures(detector, replace(plain, **spelled))
 
@@ -171,7 +239,10 @@ def trained(detector, config, targets, outputs, sizes=None):
     assignment = detector.assign(outputs, targets, sizes)
     losses = detector.losses(outputs, assignment, targets)
     sum(losses.values()).backward()
-    gradient = [torch.cat([level.grad.flatten(2) for level in maps], 2) for maps in (outputs.cls_logits, outputs.box_offsets)]
+    gradient = [
+        torch.cat([level.grad.flatten(2) for level in maps], 2)
+        for maps in (outputs.cls_logits, outputs.box_offsets)
+    ]
     return assignment, losses, *gradient
 
 
@@ -180,7 +251,9 @@ conventions = pytest.mark.parametrize("convention", ["paper", "reference"])
 
 @conventions
 def test_a_level_that_was_not_selected_gets_exactly_no_box_gradient(detector, convention):
-    assignment, _, _, box = trained(detector, replace(SMALL, convention=convention), SCENE, random_outputs(1))
+    assignment, _, _, box = trained(
+        detector, replace(SMALL, convention=convention), SCENE, random_outputs(1)
+    )
     owned_elsewhere = (assignment.owner > 0) & ~assignment.positive
     assert owned_elsewhere.any() and assignment.positive.any()
     assert (box == 0).all(1)[~assignment.positive].all()
@@ -219,13 +292,34 @@ def test_the_positive_entries_alone_pull_logits_up(detector):
 
 HARD = {
     "no_box_in_the_batch": ([target([], []), target([], [])], 0.0),
-    "no_box_but_crowds": ([target([], [], ignored=[[0, 0, 96, 64]]), target([], [], ignored=[[0, 0, 9, 9]])], 0.0),
+    "no_box_but_crowds": (
+        [target([], [], ignored=[[0, 0, 96, 64]]), target([], [], ignored=[[0, 0, 9, 9]])],
+        0.0,
+    ),
     "no_box_in_one_image": ([target([], []), target([[5, 5, 40, 40]], [1])], 0.0),
-    "one_class_only": ([target([[5, 5, 40, 40], [20, 10, 60, 50], [5, 5, 40, 40]], [1, 1, 1]), target([], [])], 0.0),
-    "boxes_of_1_px": ([target([[5, 5, 6, 6], [95, 63, 96, 64], [0, 0, 1, 1]], [0, 1, 2]), target([[8, 8, 9, 9]], [0])], 0.0),
-    "boxes_as_large_as_the_image": ([target([[0, 0, 96, 64]] * 2, [0, 1]), target([[0, 0, 96, 64]], [2])], 0.0),
-    "boxes_larger_than_the_image": ([target([[-200, -90, 400, 300]], [0]), target([[90, 60, 900, 700]], [2])], 0.0),
-    "a_thousand_boxes": ([random_target(1000, 64, 96, seed=1), random_target(1000, 64, 96, seed=2)], 0.0),
+    "one_class_only": (
+        [target([[5, 5, 40, 40], [20, 10, 60, 50], [5, 5, 40, 40]], [1, 1, 1]), target([], [])],
+        0.0,
+    ),
+    "boxes_of_1_px": (
+        [
+            target([[5, 5, 6, 6], [95, 63, 96, 64], [0, 0, 1, 1]], [0, 1, 2]),
+            target([[8, 8, 9, 9]], [0]),
+        ],
+        0.0,
+    ),
+    "boxes_as_large_as_the_image": (
+        [target([[0, 0, 96, 64]] * 2, [0, 1]), target([[0, 0, 96, 64]], [2])],
+        0.0,
+    ),
+    "boxes_larger_than_the_image": (
+        [target([[-200, -90, 400, 300]], [0]), target([[90, 60, 900, 700]], [2])],
+        0.0,
+    ),
+    "a_thousand_boxes": (
+        [random_target(1000, 64, 96, seed=1), random_target(1000, 64, 96, seed=2)],
+        0.0,
+    ),
     "logits_of_plus_50": ([target([[5, 5, 40, 40]], [1]), target([], [])], 50.0),
     "logits_of_minus_50": ([target([[5, 5, 40, 40]], [1]), target([], [])], -50.0),
 }
@@ -253,7 +347,9 @@ def test_outputs_in_bf16_give_losses_in_float32_near_those_of_float32(detector, 
     config = replace(SMALL, convention=convention)
     _, exact, _, _ = trained(detector, config, SCENE, random_outputs(7))
     _, half, cls, box = trained(detector, config, SCENE, random_outputs(7, dtype=torch.bfloat16))
-    assert cls.dtype == box.dtype == torch.bfloat16 and cls.isfinite().all() and box.isfinite().all()
+    assert (
+        cls.dtype == box.dtype == torch.bfloat16 and cls.isfinite().all() and box.isfinite().all()
+    )
     for name, loss in half.items():
         assert loss.dtype == torch.float32
         assert loss.item() == pytest.approx(exact[name].item(), rel=0.03)
@@ -266,7 +362,9 @@ def test_a_larger_box_gives_way_and_a_later_one_of_equal_area_wins(detector):
     detector.config = SMALL
     outputs = random_outputs(8, batch=1)
     nested = detector.assign(outputs, [target([[0, 0, 96, 64], [40, 24, 56, 40]], [0, 1])])
-    assert nested.owner[0, 3 * 12 + 5] == 2  # the smaller one, though it comes later and the larger one holds the cell as well
+    assert (
+        nested.owner[0, 3 * 12 + 5] == 2
+    )  # the smaller one, though it comes later and the larger one holds the cell as well
     assert nested.owner[0, 3 * 12 + 4] == 1
     equal = detector.assign(outputs, [target([[40, 24, 56, 40], [40, 24, 56, 40]], [0, 1])])
     assert set(equal.owner.unique().tolist()) == {0, 2}
@@ -276,8 +374,14 @@ def test_a_larger_box_gives_way_and_a_later_one_of_equal_area_wins(detector):
 def test_the_reference_erases_cells_where_regions_of_one_class_overlap(detector):
     """[40 40 140 100] around [60 50 120 90]: of one class, the inner box loses all its cells; the paper gives them to it."""
     outputs = random_outputs(9, batch=1, shapes=((16, 20), (8, 10), (4, 5), (2, 3), (1, 2)))
-    one, two = ([target([[40, 40, 140, 100], [60, 50, 120, 90]], labels)] for labels in ([0, 0], [0, 1]))
-    for convention, targets, owns in (("reference", one, False), ("reference", two, True), ("paper", one, True)):
+    one, two = (
+        [target([[40, 40, 140, 100], [60, 50, 120, 90]], labels)] for labels in ([0, 0], [0, 1])
+    )
+    for convention, targets, owns in (
+        ("reference", one, False),
+        ("reference", two, True),
+        ("paper", one, True),
+    ):
         detector.config = replace(SMALL, convention=convention)
         assert (detector.assign(outputs, targets).owner == 2).any() == owns
 
@@ -293,13 +397,18 @@ def nested_pair(detector, config, labels):
 def test_the_reference_ignores_entries_in_the_selection_and_the_paper_does_not(detector):
     """The small box's cells lie in the large one's region: with the reference its class has no say in the small one's losses."""
     for convention, has_a_say in (("reference", False), ("paper", True)):
-        outputs, scene, before = nested_pair(detector, replace(SMALL, convention=convention), [0, 1])
+        outputs, scene, before = nested_pair(
+            detector, replace(SMALL, convention=convention), [0, 1]
+        )
         with torch.no_grad():
             for level in outputs.cls_logits:
                 level[:, 0] += 5
         after = detector.assign(type(outputs)(outputs.cls_logits, outputs.box_offsets), scene)
         there = before.level_losses[1].isfinite()
-        assert there.any() and (after.level_losses[1] != before.level_losses[1])[there].any() == has_a_say
+        assert (
+            there.any()
+            and (after.level_losses[1] != before.level_losses[1])[there].any() == has_a_say
+        )
 
 
 def test_both_losses_have_a_say_in_the_selection(detector):
@@ -315,10 +424,15 @@ def test_both_losses_have_a_say_in_the_selection(detector):
 
 def test_the_ignored_entries_of_a_level_are_the_ignoring_region(detector):
     _, _, assignment = nested_pair(detector, SMALL, [0, 1])
-    ignored, (effective, ignoring) = torch.cat(tuple(assignment.ignored), 2)[0], assignment.regions.maps()
+    ignored, (effective, ignoring) = (
+        torch.cat(tuple(assignment.ignored), 2)[0],
+        assignment.regions.maps(),
+    )
     for n in (0, 1):
         here = assignment.regions.grid.level == assignment.selected_level[n]
-        assert torch.equal(ignored[n, here], ignoring[n, here]) and not torch.equal(effective[n, here], ignoring[n, here])
+        assert torch.equal(ignored[n, here], ignoring[n, here]) and not torch.equal(
+            effective[n, here], ignoring[n, here]
+        )
 
 
 def test_the_paper_ignores_an_instance_at_its_selected_level_and_those_beside_it(detector):
@@ -326,7 +440,9 @@ def test_the_paper_ignores_an_instance_at_its_selected_level_and_those_beside_it
     ignored = torch.cat(tuple(assignment.ignored), 2)[0]
     for n in (0, 1):
         chosen = assignment.selected_level[n].item()
-        levels = {level for level in range(5) if ignored[n, assignment.regions.grid.level == level].any()}
+        levels = {
+            level for level in range(5) if ignored[n, assignment.regions.grid.level == level].any()
+        }
         assert levels == {level for level in (chosen - 1, chosen, chosen + 1) if 0 <= level < 5}
 
 
@@ -342,14 +458,19 @@ def test_the_paper_ignores_nothing_for_an_instance_that_owns_no_cell(detector):
 def test_equal_classes_of_different_images_do_not_meet(detector):
     detector.config = replace(SMALL, convention="reference")
     both = detector.assign(random_outputs(10), [target([[8, 8, 60, 60]], [0])] * 2)
-    assert ((both.owner == 1).sum(), (both.owner == 2).sum()) == ((both.owner[0] > 0).sum(), (both.owner[1] > 0).sum())
+    assert ((both.owner == 1).sum(), (both.owner == 2).sum()) == (
+        (both.owner[0] > 0).sum(),
+        (both.owner[1] > 0).sum(),
+    )
     assert torch.equal(both.owner[0] > 0, both.owner[1] > 0) and (both.owner > 0).any()
 
 
 def test_a_crowds_inner_half_is_neither_positive_nor_negative(detector):
     detector.config = SMALL
     without = detector.assign(random_outputs(11, batch=1), [target([[16, 16, 80, 56]], [0])])
-    crowded = detector.assign(random_outputs(11, batch=1), [target([[16, 16, 80, 56]], [0], ignored=[[0, 0, 96, 64]])])
+    crowded = detector.assign(
+        random_outputs(11, batch=1), [target([[16, 16, 80, 56]], [0], ignored=[[0, 0, 96, 64]])]
+    )
     assert without.valid is None
     x, y = crowded.regions.grid.centers.unbind(1)
     inner = (x > 24) & (x < 72) & (y > 16) & (y < 48)
@@ -362,7 +483,9 @@ def test_a_crowd_in_one_image_leaves_the_padding_of_another_invalid(detector):
     crowded = [target([], [], ignored=[[0, 0, 96, 64]]), target([], [])]
     plain = detector.assign(random_outputs(11), [target([], [])] * 2, SIZES).valid
     valid = detector.assign(random_outputs(11), crowded, SIZES).valid
-    assert not plain[1].all() and torch.equal(valid[1], plain[1]) and valid[0].sum() < plain[0].sum()
+    assert (
+        not plain[1].all() and torch.equal(valid[1], plain[1]) and valid[0].sum() < plain[0].sum()
+    )
 
 
 def test_positives_divide_both_losses_and_without_any_each_convention_has_its_own_divisor(detector):
@@ -377,12 +500,17 @@ def test_positives_divide_both_losses_and_without_any_each_convention_has_its_ow
     torch.testing.assert_close(whole["paper"], whole["reference"] * cells)
 
 
-def test_the_losses_are_sums_over_valid_cells_and_over_positive_cells_divided_by_the_positives(detector):
+def test_the_losses_are_sums_over_valid_cells_and_over_positive_cells_divided_by_the_positives(
+    detector,
+):
     detector.config = SMALL
-    outputs, grounded = random_outputs(12), [*SCENE[:1], target([[10, 8, 90, 60]], [2], ignored=[[0, 0, 30, 30]])]
+    outputs, grounded = (
+        random_outputs(12),
+        [*SCENE[:1], target([[10, 8, 90, 60]], [2], ignored=[[0, 0, 30, 30]])],
+    )
     assignment = detector.assign(outputs, grounded)
     losses = detector.losses(outputs, assignment, grounded)
-    focal = cell_focal(outputs.blocks, assignment.positive, assignment.label, assignment.ignored)
+    focal = focal_loss(outputs.blocks, assignment.positive, assignment.label, assignment.ignored)
     box = box_loss(outputs.offsets, assignment.target_edges, assignment.regions.grid, SMALL)
     positives = assignment.positive.sum()
     assert not assignment.valid.all() and 0 < positives < (assignment.owner > 0).sum()
@@ -390,7 +518,9 @@ def test_the_losses_are_sums_over_valid_cells_and_over_positive_cells_divided_by
     torch.testing.assert_close(losses["af_box"], box[assignment.positive].sum() / positives)
 
 
-def test_the_reference_divides_by_the_valid_cells_and_at_least_one_an_image_where_nothing_is_positive(detector):
+def test_the_reference_divides_by_the_valid_cells_and_at_least_one_an_image_where_nothing_is_positive(
+    detector,
+):
     detector.config = replace(SMALL, convention="reference")
     assignment = detector.assign(random_outputs(12), [target([], [])] * 2)
     valid = torch.zeros_like(assignment.positive)
@@ -405,7 +535,10 @@ def test_lambda_scales_the_anchor_free_losses(detector):
     for weight in (None, 0.5):
         detector.config = replace(SMALL, loss_weight=weight)
         values.append(detector.losses(outputs, detector.assign(outputs, SCENE), SCENE))
-    assert all(values[1][name].item() == pytest.approx(0.5 * values[0][name].item()) for name in ("af_cls", "af_box"))
+    assert all(
+        values[1][name].item() == pytest.approx(0.5 * values[0][name].item())
+        for name in ("af_cls", "af_box")
+    )
 
 
 def test_an_image_means_the_same_alone_and_in_a_batch_with_a_larger_one(detector):
@@ -414,11 +547,17 @@ def test_an_image_means_the_same_alone_and_in_a_batch_with_a_larger_one(detector
     outputs, small = random_outputs(14), target([[3, 4, 40, 50], [30, 30, 58, 49]], [0, 2])
     both = detector.assign(outputs, [SCENE[0], small], [(64, 96), (50, 61)])
     shapes = ((8, 8), (4, 4), (2, 2), (1, 1), (1, 1))
-    cut = [[level[1:, :, :rows, :columns] for level, (rows, columns) in zip(maps, shapes)] for maps in vars_of(outputs)]
+    cut = [
+        [level[1:, :, :rows, :columns] for level, (rows, columns) in zip(maps, shapes)]
+        for maps in vars_of(outputs)
+    ]
     alone = detector.assign(type(outputs)(*cut), [small], [(50, 61)])
     torch.testing.assert_close(both.level_losses[4:], alone.level_losses)
     assert both.selected_level[4:].tolist() == alone.selected_level.tolist()
-    assert both.positive[1].sum() == alone.positive.sum() and not both.positive[1, ~both.valid[1]].any()
+    assert (
+        both.positive[1].sum() == alone.positive.sum()
+        and not both.positive[1, ~both.valid[1]].any()
+    )
 
 
 def vars_of(outputs):
@@ -427,6 +566,9 @@ def vars_of(outputs):
 
 def test_targets_without_crowds_need_not_say_so(detector):
     detector.config = SMALL
-    outputs, bare = random_outputs(15), [{key: one[key] for key in ("boxes", "labels")} for one in (SCENE[0], SCENE[0])]
+    outputs, bare = (
+        random_outputs(15),
+        [{key: one[key] for key in ("boxes", "labels")} for one in (SCENE[0], SCENE[0])],
+    )
     said = [SCENE[0], SCENE[0]]
     assert torch.equal(detector.assign(outputs, bare).owner, detector.assign(outputs, said).owner)

@@ -19,7 +19,14 @@ conventions = pytest.mark.parametrize("convention", ["paper", "reference"])
 def measured():
     """What device_child.py measures, in a process where no function is wrapped to check shapes."""
     child = Path(__file__).with_name("device_child.py")
-    done = subprocess.run([sys.executable, child], capture_output=True, text=True, timeout=600, env=os.environ, check=False)
+    done = subprocess.run(
+        [sys.executable, child],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 

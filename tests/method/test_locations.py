@@ -2,11 +2,18 @@
 
 import pytest
 import torch
-from heart import shapes_of
+from helpers import shapes_of
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torchvision.ops import box_iou
 
-from fsaf_core.method.locations import box_area, box_iou_aligned, decode, encode, make_grid, to_edges
+from fsaf_core.method.locations import (
+    box_area,
+    box_iou_aligned,
+    decode,
+    encode,
+    pyramid_locations,
+    to_edges,
+)
 
 STRIDES = (8, 16, 32, 64, 128)
 
@@ -20,39 +27,48 @@ def random_boxes(count, seed=0):
 @pytest.mark.parametrize("center", [0.0, 0.5])
 def test_a_cell_in_row_i_column_j_stands_at_j_plus_c_and_i_plus_c_strides(center):
     shapes = shapes_of(100, 140)
-    grid = make_grid(shapes, STRIDES, center, torch.zeros(1))
-    cells = [(level, i, j) for level, (rows, columns) in enumerate(shapes) for i in range(rows) for j in range(columns)]
+    grid = pyramid_locations(shapes, STRIDES, center, torch.zeros(1))
+    cells = [
+        (level, i, j)
+        for level, (rows, columns) in enumerate(shapes)
+        for i in range(rows)
+        for j in range(columns)
+    ]
     assert grid.num_cells == len(cells) == sum(grid.sizes)
     assert grid.level.tolist() == [level for level, _, _ in cells]
     assert grid.row_column.tolist() == [[i, j] for _, i, j in cells]
     assert grid.stride.tolist() == [STRIDES[level] for level, _, _ in cells]
-    assert grid.centers.tolist() == [[(j + center) * STRIDES[level], (i + center) * STRIDES[level]] for level, i, j in cells]
+    assert grid.centers.tolist() == [
+        [(j + center) * STRIDES[level], (i + center) * STRIDES[level]] for level, i, j in cells
+    ]
 
 
 def test_starts_and_blocks_of_a_grid_add_up():
-    grid = make_grid(((4, 6), (2, 3), (1, 2)), (8, 16, 32), 0.5, torch.zeros(1))
+    grid = pyramid_locations(((4, 6), (2, 3), (1, 2)), (8, 16, 32), 0.5, torch.zeros(1))
     assert (grid.sizes, grid.starts, grid.block_sizes) == ([24, 6, 2], [0, 24, 30], [24, 8])
 
 
 def test_a_pyramid_of_one_level_is_one_block():
-    assert make_grid(((4, 6),), (8,), 0.5, torch.zeros(1)).block_sizes == [24]
+    assert pyramid_locations(((4, 6),), (8,), 0.5, torch.zeros(1)).block_sizes == [24]
 
 
 def test_the_cells_of_an_input_size_are_made_once():
     arguments = ((4, 6), (2, 3)), (8, 16), 0.5, torch.zeros(1)
-    assert make_grid(*arguments) is make_grid(*arguments)
+    assert pyramid_locations(*arguments) is pyramid_locations(*arguments)
 
 
 def test_the_cells_made_on_a_fake_tensor_are_not_kept_for_real_ones():
     arguments = ((5, 7), (3, 4)), (8, 16), 0.5
     with FakeTensorMode():
-        assert isinstance(make_grid(*arguments, torch.zeros(1)).centers, FakeTensor)
-    assert type(make_grid(*arguments, torch.zeros(1)).centers) is torch.Tensor
+        assert isinstance(pyramid_locations(*arguments, torch.zeros(1)).centers, FakeTensor)
+    assert type(pyramid_locations(*arguments, torch.zeros(1)).centers) is torch.Tensor
 
 
 def test_decode_by_hand():
     """From (20, 12), in units of 4 * 8 px: 0.25 left, 0.125 up, 0.5 right, 0.25 down."""
-    box = decode(torch.tensor([0.25, 0.125, 0.5, 0.25]), torch.tensor([20.0, 12.0]), torch.tensor(32.0))
+    box = decode(
+        torch.tensor([0.25, 0.125, 0.5, 0.25]), torch.tensor([20.0, 12.0]), torch.tensor(32.0)
+    )
     assert box.tolist() == [12, 8, 36, 20]
 
 
@@ -71,11 +87,24 @@ def test_area_is_width_times_height():
 
 def test_boxes_may_stand_in_any_number_of_axes():
     boxes, points, scale = random_boxes(24), torch.full((24, 2), 50.0), torch.full((24,), 8.0)
-    flat = [box_area(boxes), encode(boxes, points, scale), decode(boxes, points, scale), box_iou_aligned(boxes, boxes.flip(0))]
+    flat = [
+        box_area(boxes),
+        encode(boxes, points, scale),
+        decode(boxes, points, scale),
+        box_iou_aligned(boxes, boxes.flip(0)),
+    ]
     for axes in ((24,), (2, 12), (2, 3, 4)):
         deep, at, by = boxes.view(*axes, 4), points.view(*axes, 2), scale.view(axes)
         other = boxes.flip(0).view(*axes, 4)
-        for got, want in zip((box_area(deep), encode(deep, at, by), decode(deep, at, by), box_iou_aligned(deep, other)), flat):
+        for got, want in zip(
+            (
+                box_area(deep),
+                encode(deep, at, by),
+                decode(deep, at, by),
+                box_iou_aligned(deep, other),
+            ),
+            flat,
+        ):
             assert torch.equal(got.reshape(want.shape), want)
 
 
@@ -85,7 +114,7 @@ def test_edges_are_measured_outwards_so_that_growing_a_box_grows_all_four():
 
 
 def test_a_grids_edges_are_those_of_boxes_that_are_points():
-    grid = make_grid(((4, 6), (2, 3)), (8, 16), 0.5, torch.zeros(1))
+    grid = pyramid_locations(((4, 6), (2, 3)), (8, 16), 0.5, torch.zeros(1))
     assert torch.equal(grid.edges, to_edges(torch.cat([grid.centers, grid.centers], 1)))
 
 
@@ -99,12 +128,16 @@ def test_iou_is_torchvisions():
 def test_iou_of_boxes_without_area_is_0_and_not_nan():
     zero = torch.zeros(1, 4)
     box = torch.tensor([[0.0, 0, 3, 3]])
-    assert box_iou_aligned(zero, zero).tolist() == [0] and box_iou_aligned(zero, box).tolist() == [0]
+    assert box_iou_aligned(zero, zero).tolist() == [0] and box_iou_aligned(zero, box).tolist() == [
+        0
+    ]
 
 
 def test_iou_of_boxes_apart_along_both_axes_is_0():
     """The overlap would have two negative sides, whose product is positive."""
-    assert box_iou_aligned(torch.tensor([[0.0, 0, 3, 3]]), torch.tensor([[5.0, 7, 9, 9]])).tolist() == [0]
+    assert box_iou_aligned(
+        torch.tensor([[0.0, 0, 3, 3]]), torch.tensor([[5.0, 7, 9, 9]])
+    ).tolist() == [0]
 
 
 def test_the_union_counts_as_a_millionth_of_a_square_pixel_at_least():

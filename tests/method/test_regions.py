@@ -3,13 +3,20 @@
 from dataclasses import replace
 
 import pytest
+import reference_loops
 import torch
-import twin
-from heart import SHAPES, SMALL, random_outputs, random_target, shapes_of, target
+from helpers import SHAPES, SMALL, random_outputs, random_target, shapes_of, target
 
 import fsaf_core as fsaf
-from fsaf_core.method.locations import make_grid
-from fsaf_core.method.regions import Runs, count_regions, crowd_cells, find_runs, make_slots, own_cells
+from fsaf_core.method.locations import pyramid_locations
+from fsaf_core.method.regions import (
+    Runs,
+    count_regions,
+    crowd_cells,
+    find_runs,
+    make_slots,
+    own_cells,
+)
 
 REFERENCE = replace(SMALL, convention="reference", ignoring_scale=0.5)
 
@@ -26,7 +33,10 @@ def cells_of(detector, config, boxes, shapes=SHAPES, sizes=None):
     regions = detector.assign(outputs, [target(boxes, [0] * len(boxes))], sizes).regions
     level, place = regions.grid.level.tolist(), regions.grid.row_column.tolist()
     return [
-        [{(level[cell], *place[cell]) for cell in torch.nonzero(row)[:, 0].tolist()} for row in region]
+        [
+            {(level[cell], *place[cell]) for cell in torch.nonzero(row)[:, 0].tolist()}
+            for row in region
+        ]
         for region in regions.maps()
     ]
 
@@ -53,7 +63,14 @@ def test_paper_a_region_is_floor_to_ceil_of_the_scaled_box(detector):
 
 @pytest.mark.parametrize(
     "box",
-    [[50, 30, 51, 31], [0, 0, 1, 1], [95, 63, 96, 64], [16, 16, 16.01, 16.01], [-30, -30, -20, -20], [200, 90, 210, 99]],
+    [
+        [50, 30, 51, 31],
+        [0, 0, 1, 1],
+        [95, 63, 96, 64],
+        [16, 16, 16.01, 16.01],
+        [-30, -30, -20, -20],
+        [200, 90, 210, 99],
+    ],
     ids=["one_pixel", "first_pixel", "last_pixel", "a_speck", "left_of_the_image", "right_of_it"],
 )
 def test_paper_an_effective_region_has_a_cell_at_every_level(detector, box):
@@ -91,7 +108,9 @@ def test_reference_a_cells_square_is_centred_at_its_point(detector):
 def test_reference_a_cell_needs_more_than_a_hundredth_of_its_square_covered(detector):
     """A box of w x 5 px has a 0.2 box of 0.2 w x 1; 0.64 px^2 of a 64 px^2 square are not enough, more is."""
     for width, there in ((3.1, False), (3.3, True)):
-        (effective,), _ = cells_of(detector, REFERENCE, [[48 - width / 2, 32 - 2.5, 48 + width / 2, 32 + 2.5]])
+        (effective,), _ = cells_of(
+            detector, REFERENCE, [[48 - width / 2, 32 - 2.5, 48 + width / 2, 32 + 2.5]]
+        )
         assert bool(at(0, effective)) == there
 
 
@@ -124,16 +143,25 @@ def test_reference_the_ignored_region_needs_no_point_inside_the_box(detector):
 @pytest.mark.parametrize("convention", ["paper", "reference"])
 @pytest.mark.parametrize("size", [(64, 96), (100, 70), (33, 257)])
 def test_regions_of_many_boxes_are_those_of_plain_loops(detector, convention, size):
-    config, shapes = replace(SMALL, convention=convention, ignoring_scale=0.5), shapes_of(*(-(-side // 32) * 32 for side in size))
-    most = torch.tensor([size[1], size[0]])  # a box may cross the border, but is no larger than the image
+    config, shapes = (
+        replace(SMALL, convention=convention, ignoring_scale=0.5),
+        shapes_of(*(-(-side // 32) * 32 for side in size)),
+    )
+    most = torch.tensor(
+        [size[1], size[0]]
+    )  # a box may cross the border, but is no larger than the image
     low, high = random_target(40, *size, seed=3)["boxes"].split(2, 1)
     boxes = torch.cat([low, torch.minimum(high, low + most)], 1).tolist()
     effective, ignoring = cells_of(detector, config, boxes, shapes)
     for n, box in enumerate(boxes):
         for level, (stride, (rows, columns)) in enumerate(zip(config.strides, shapes)):
-            inner = twin.region(box, 0.2, stride, rows, columns, config.rules, inside=True)
+            inner = reference_loops.region(
+                box, 0.2, stride, rows, columns, config.rules, inside=True
+            )
             assert at(level, effective[n]) == inner
-            assert at(level, ignoring[n]) == inner | twin.region(box, 0.5, stride, rows, columns, config.rules, inside=False)
+            assert at(level, ignoring[n]) == inner | reference_loops.region(
+                box, 0.5, stride, rows, columns, config.rules, inside=False
+            )
 
 
 def test_a_box_larger_than_the_image_is_effective_in_all_of_it_at_most(detector):
@@ -142,7 +170,10 @@ def test_a_box_larger_than_the_image_is_effective_in_all_of_it_at_most(detector)
 
 
 def test_the_scale_grows_the_region(detector):
-    small, large = (cells_of(detector, replace(SMALL, effective_scale=scale), [[10, 4, 90, 54]])[0][0] for scale in (0.1, 0.4))
+    small, large = (
+        cells_of(detector, replace(SMALL, effective_scale=scale), [[10, 4, 90, 54]])[0][0]
+        for scale in (0.1, 0.4)
+    )
     assert small < large
 
 
@@ -157,10 +188,17 @@ def runs(*start_length):
 
 def owners(boxes, image, batch=1):
     """Owners of the cells of P3 of a small input, in `batch` images, by the paper's regions."""
-    grid = make_grid(((4, 4),), (8,), 0.5, torch.zeros(1))
+    grid = pyramid_locations(((4, 4),), (8,), 0.5, torch.zeros(1))
     slots = make_slots(grid, 0.25, SMALL.rules, torch.zeros(1))
     boxes = torch.tensor(boxes)
-    return own_cells(boxes, torch.tensor(image), find_runs(boxes, None, SMALL.rules, slots), slots, batch, grid.num_cells)
+    return own_cells(
+        boxes,
+        torch.tensor(image),
+        find_runs(boxes, None, SMALL.rules, slots),
+        slots,
+        batch,
+        grid.num_cells,
+    )
 
 
 def test_a_cell_of_two_regions_goes_to_the_smaller_instance_wherever_it_stands_in_the_list():
@@ -176,7 +214,11 @@ def test_a_cell_of_two_regions_of_equal_area_goes_to_the_later_instance():
 
 def test_an_instance_owns_cells_of_its_own_image_only():
     owner = owners([[8.0, 8, 16, 16], [16.0, 16, 24, 24]], [2, 0], batch=3)
-    assert [(row > 0).sum().item() for row in owner] == [1, 0, 1] and owner[2, 5] == 1 and owner[0, 10] == 2
+    assert (
+        [(row > 0).sum().item() for row in owner] == [1, 0, 1]
+        and owner[2, 5] == 1
+        and owner[0, 10] == 2
+    )
 
 
 def test_a_region_may_end_with_the_last_cell_of_the_last_image():
@@ -184,21 +226,29 @@ def test_a_region_may_end_with_the_last_cell_of_the_last_image():
 
 
 def test_regions_are_counted_in_the_map_of_their_plane():
-    count = count_regions(runs((0, 2), (1, 3), (1, 1), (3, 1)), slice(0, 1), None, torch.tensor([0, 0, 1, 0]), 3, 4)
+    count = count_regions(
+        runs((0, 2), (1, 3), (1, 1), (3, 1)), slice(0, 1), None, torch.tensor([0, 0, 1, 0]), 3, 4
+    )
     assert count.tolist() == [[1, 2, 1, 2], [0, 1, 0, 0], [0, 0, 0, 0]]
 
 
 def test_runs_that_are_not_active_are_not_counted():
     active = torch.tensor([[True], [False]])
-    assert count_regions(runs((0, 2), (1, 2)), slice(0, 1), active, torch.tensor([0, 0]), 1, 3).tolist() == [[1, 1, 0]]
+    assert count_regions(
+        runs((0, 2), (1, 2)), slice(0, 1), active, torch.tensor([0, 0]), 1, 3
+    ).tolist() == [[1, 1, 0]]
 
 
 def test_an_empty_run_behind_the_last_cell_counts_nothing():
-    assert count_regions(runs((3, 0), (4, 0)), slice(0, 1), None, torch.tensor([0, 0]), 1, 3).tolist() == [[0, 0, 0]]
+    assert count_regions(
+        runs((3, 0), (4, 0)), slice(0, 1), None, torch.tensor([0, 0]), 1, 3
+    ).tolist() == [[0, 0, 0]]
 
 
 def test_a_thousand_regions_over_one_cell_are_counted():
-    count = count_regions(runs(*[(1, 1)] * 1000), slice(0, 1), None, torch.zeros(1000, dtype=torch.long), 1, 3)
+    count = count_regions(
+        runs(*[(1, 1)] * 1000), slice(0, 1), None, torch.zeros(1000, dtype=torch.long), 1, 3
+    )
     assert count.tolist() == [[0, 1000, 0]]
 
 
@@ -206,8 +256,10 @@ def test_a_thousand_regions_over_one_cell_are_counted():
 
 
 def test_crowd_cells_stand_strictly_inside_the_inner_half_of_a_crowd_box_of_their_image():
-    grid = make_grid(((8, 12), (4, 6)), (8, 16), 0.0, torch.zeros(1))
-    mask = crowd_cells(torch.tensor([[0.0, 0, 64, 64], [32, 16, 96, 48]]), torch.tensor([0, 1]), 2, grid)
+    grid = pyramid_locations(((8, 12), (4, 6)), (8, 16), 0.0, torch.zeros(1))
+    mask = crowd_cells(
+        torch.tensor([[0.0, 0, 64, 64], [32, 16, 96, 48]]), torch.tensor([0, 1]), 2, grid
+    )
     x, y = grid.centers.unbind(1)
     assert torch.equal(mask[0], (x > 16) & (x < 48) & (y > 16) & (y < 48))
     assert torch.equal(mask[1], (x > 48) & (x < 80) & (y > 24) & (y < 40))

@@ -3,11 +3,13 @@
 import pytest
 import torch
 
-from fsaf_core.method.locations import make_grid
-from fsaf_core.method.selection import mean_by_level, select_heuristic, select_online
+from fsaf_core.method.locations import pyramid_locations
+from fsaf_core.method.selection import instance_level_losses, select_heuristic, select_online
 
 INF = torch.inf
-GRID = make_grid(((2, 2), (1, 2)), (8, 16), 0.5, torch.zeros(1))  # cells 0..3 of the first level, 4 and 5 of the second
+GRID = pyramid_locations(
+    ((2, 2), (1, 2)), (8, 16), 0.5, torch.zeros(1)
+)  # cells 0..3 of the first level, 4 and 5 of the second
 
 
 def square(side):
@@ -17,11 +19,16 @@ def square(side):
 def test_an_instances_loss_at_a_level_is_the_mean_over_the_cells_it_owns_there():
     loss = torch.tensor([[1.0, 2, 4, 8, 16, 32], [64.0, 128, 256, 512, 1024, 2048]])
     owner = torch.tensor([[1, 1, 0, 2, 1, 0], [0, 0, 3, 3, 0, 3]])
-    assert mean_by_level(loss, owner, GRID, 4).tolist() == [[1.5, 16], [8, INF], [384, 2048], [INF, INF]]
+    assert instance_level_losses(loss, owner, GRID, 4).tolist() == [
+        [1.5, 16],
+        [8, INF],
+        [384, 2048],
+        [INF, INF],
+    ]
 
 
 def test_without_instances_there_are_no_losses_and_no_levels():
-    losses = mean_by_level(torch.ones(1, 6), torch.zeros(1, 6, dtype=torch.long), GRID, 0)
+    losses = instance_level_losses(torch.ones(1, 6), torch.zeros(1, 6, dtype=torch.long), GRID, 0)
     assert losses.shape == (0, 2) and select_online(losses).shape == (0,)
     assert select_heuristic(torch.zeros(0, 4), losses, 3, 224.0, 5).shape == (0,)
 
@@ -50,12 +57,16 @@ def test_the_heuristic_stays_within_the_levels_there_are(levels):
 
 def test_the_heuristic_takes_no_level_where_an_instance_owns_no_cell():
     losses = torch.tensor([[INF, INF], [1.0, INF]])
-    assert select_heuristic(torch.tensor([square(300), square(0)]), losses, 3, 224.0, 5).tolist() == [-1, 0]
+    assert select_heuristic(
+        torch.tensor([square(300), square(0)]), losses, 3, 224.0, 5
+    ).tolist() == [-1, 0]
 
 
 def test_the_heuristic_counts_levels_from_the_first_there_is():
     box = torch.tensor([square(224)])
-    assert [select_heuristic(box, torch.zeros(1, 3), first, 224.0, 5).item() for first in (3, 4, 5)] == [2, 1, 0]
+    assert [
+        select_heuristic(box, torch.zeros(1, 3), first, 224.0, 5).item() for first in (3, 4, 5)
+    ] == [2, 1, 0]
 
 
 def test_the_heuristic_takes_a_box_without_area_as_one_of_a_thousandth_of_a_pixel():

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from heart import SMALL, random_target, shapes_of, target
+from helpers import SMALL, random_target, shapes_of, target
 from torchvision.models.detection import retinanet_resnet50_fpn
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNetClassificationHead
@@ -11,7 +11,7 @@ from torchvision.ops import box_iou
 import fsaf_core as fsaf
 from fsaf_core.config import FSAFError, ModelConfig
 from fsaf_core.model.anchor_branch import AnchorBased
-from fsaf_core.model.structures import pack_targets
+from fsaf_core.model.structures import pack_ground_truth
 from fsaf_core.weights.mmdet import load_torchvision_retinanet
 
 HEIGHT, WIDTH, STRIDES = 96, 128, (8, 16, 32, 64, 128)
@@ -20,11 +20,16 @@ SHAPES = shapes_of(HEIGHT, WIDTH)
 
 def maps(channels, seed, batch=1):
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(batch, channels, *shape, generator=generator, requires_grad=True) for shape in SHAPES]
+    return [
+        torch.randn(batch, channels, *shape, generator=generator, requires_grad=True)
+        for shape in SHAPES
+    ]
 
 
 def losses(cls, box, targets):
-    return AnchorBased(STRIDES).losses(cls, box, pack_targets(targets, torch.device("cpu"), 80), HEIGHT, WIDTH)
+    return AnchorBased(STRIDES).losses(
+        cls, box, pack_ground_truth(targets, torch.device("cpu"), 80), HEIGHT, WIDTH
+    )
 
 
 def test_nine_anchors_a_cell_of_three_sizes_and_ratios_centred_on_the_cells_corner():
@@ -34,14 +39,20 @@ def test_nine_anchors_a_cell_of_three_sizes_and_ratios_centred_on_the_cells_corn
     torch.testing.assert_close(right - first, torch.tensor([8.0, 0, 8, 0]).expand(9, 4))
     torch.testing.assert_close(below - first, torch.tensor([0.0, 8, 0, 8]).expand(9, 4))
     side = first[:, 2:] - first[:, :2]
-    assert (side[:, 1] / side[:, 0]).tolist() == pytest.approx([0.5] * 3 + [1.0] * 3 + [2.0] * 3, rel=0.07)  # whole pixels
+    assert (side[:, 1] / side[:, 0]).tolist() == pytest.approx(
+        [0.5] * 3 + [1.0] * 3 + [2.0] * 3, rel=0.07
+    )  # whole pixels
     assert side.prod(1).sqrt().tolist() == pytest.approx([32, 40, 50] * 3, rel=0.03)
 
 
 def test_anchors_are_torchvisions():
-    generator = retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=2).anchor_generator
+    generator = retinanet_resnet50_fpn(
+        weights=None, weights_backbone=None, num_classes=2
+    ).anchor_generator
     want = generator(ImageList(torch.zeros(1, 3, HEIGHT, WIDTH), [(HEIGHT, WIDTH)]), maps(1, 0))[0]
-    torch.testing.assert_close(torch.cat(AnchorBased(STRIDES).anchors(maps(1, 0), HEIGHT, WIDTH)), want)
+    torch.testing.assert_close(
+        torch.cat(AnchorBased(STRIDES).anchors(maps(1, 0), HEIGHT, WIDTH)), want
+    )
 
 
 def test_the_focal_loss_over_anchors_is_torchvisions():
@@ -49,8 +60,12 @@ def test_the_focal_loss_over_anchors_is_torchvisions():
     branch = AnchorBased(STRIDES)
     anchors = torch.cat(branch.anchors(cls, HEIGHT, WIDTH))
     found = branch.matcher(box_iou(one["boxes"], anchors))
-    assert (found >= 0).any() and (found == -2).any(), "the case must hold positive anchors and ones left out"
-    logits = torch.cat([level.unflatten(1, (9, 3)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in cls], 1)
+    assert (found >= 0).any() and (found == -2).any(), (
+        "the case must hold positive anchors and ones left out"
+    )
+    logits = torch.cat(
+        [level.unflatten(1, (9, 3)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in cls], 1
+    )
     head = RetinaNetClassificationHead(8, 9, 3)
     want = head.compute_loss([one], {"cls_logits": logits}, [found])
     torch.testing.assert_close(losses(cls, box, [one])["ab_cls"], want, rtol=1e-5, atol=1e-6)
@@ -61,7 +76,9 @@ def test_the_box_loss_is_smooth_l1_of_the_positive_anchors_deltas():
     branch = AnchorBased(STRIDES)
     anchors = torch.cat(branch.anchors(cls, HEIGHT, WIDTH))
     found = branch.matcher(box_iou(one["boxes"], anchors))
-    deltas = torch.cat([level.unflatten(1, (9, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in box], 1)[0]
+    deltas = torch.cat(
+        [level.unflatten(1, (9, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in box], 1
+    )[0]
     keep = found >= 0
     goal = branch.coder.encode_single(one["boxes"][found[keep]], anchors[keep])
     off = (deltas[keep] - goal).abs()
@@ -97,7 +114,10 @@ def test_a_crowd_counts_in_its_own_image_alone():
     [
         [target([], []), target([], [])],
         [target([], []), target([[3, 3, 60, 60]], [2])],
-        [target([[0, 0, 1, 1], [5, 5, 5.001, 5.001]], [0, 1]), target([[0, 0, WIDTH, HEIGHT]], [2])],
+        [
+            target([[0, 0, 1, 1], [5, 5, 5.001, 5.001]], [0, 1]),
+            target([[0, 0, WIDTH, HEIGHT]], [2]),
+        ],
         [random_target(300, HEIGHT, WIDTH, 1), random_target(300, HEIGHT, WIDTH, 2)],
     ],
     ids=["no_box", "one_image_without", "tiny_and_large", "many"],
@@ -128,10 +148,18 @@ def ours(theirs):
     detector = fsaf.build_detector(ModelConfig(class_names=tuple("abcde"), branches="joint")).eval()
     before = {name: value.clone() for name, value in detector.state_dict().items()}
     # Its published weights are those of frozen norms, which count no batches.
-    weights = {name: value for name, value in theirs.state_dict().items() if not name.endswith("num_batches_tracked")}
+    weights = {
+        name: value
+        for name, value in theirs.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
     load_torchvision_retinanet(detector, weights)
-    stay = [name for name in before if "af_" in name or "neck.output.3" in name]  # P6 is made from P5 there
-    assert len(stay) == 6 and all(torch.equal(detector.state_dict()[name], before[name]) for name in stay)
+    stay = [
+        name for name in before if "af_" in name or "neck.output.3" in name
+    ]  # P6 is made from P5 there
+    assert len(stay) == 6 and all(
+        torch.equal(detector.state_dict()[name], before[name]) for name in stay
+    )
     return detector
 
 
@@ -142,7 +170,10 @@ def test_torchvisions_weights_give_equal_outputs_on_equal_features(ours, theirs)
     want = theirs.head(levels)
     _, _, cls, box = ours.network.head(levels)
     for maps, key, width in ((cls, "cls_logits", 5), (box, "bbox_regression", 4)):
-        flat = torch.cat([level.unflatten(1, (9, width)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in maps], 1)
+        flat = torch.cat(
+            [level.unflatten(1, (9, width)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in maps],
+            1,
+        )
         torch.testing.assert_close(flat, want[key], rtol=1e-5, atol=1e-6)
 
 
@@ -164,16 +195,23 @@ def test_torchvisions_scores_and_boxes_of_anchors_are_ours(ours, theirs):
     levels = [torch.randn(1, 256, *shape) for shape in SHAPES]
     _, _, cls, box = ours.network.head(levels)
     anchors = ours.anchor_based.anchors(cls, HEIGHT, WIDTH)
-    mine = [ours.anchor_based.candidates(*(maps[0] for maps in pair), own) for *pair, own in zip(cls, box, anchors)]
+    mine = [
+        ours.anchor_based.candidates(*(maps[0] for maps in pair), own)
+        for *pair, own in zip(cls, box, anchors)
+    ]
     head = theirs.head(levels)
-    torch.testing.assert_close(torch.cat([logits for logits, _ in mine]), head["cls_logits"][0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        torch.cat([logits for logits, _ in mine]), head["cls_logits"][0], rtol=1e-5, atol=1e-6
+    )
     want = theirs.box_coder.decode_single(head["bbox_regression"][0], torch.cat(anchors))
     torch.testing.assert_close(torch.cat([boxes for _, boxes in mine]), want, rtol=1e-4, atol=1e-3)
 
 
 def test_another_number_of_classes_is_said_by_name(theirs):
     detector = fsaf.build_detector(ModelConfig(class_names=tuple("abc"), branches="joint"))
-    with pytest.raises(FSAFError, match=r"cls_logits\.weight \(\(45, 256, 3, 3\) in the file, \(27, 256, 3, 3\) in"):
+    with pytest.raises(
+        FSAFError, match=r"cls_logits\.weight \(\(45, 256, 3, 3\) in the file, \(27, 256, 3, 3\) in"
+    ):
         load_torchvision_retinanet(detector, theirs.state_dict())
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from heart import SHAPES, SMALL, random_target, target
+from helpers import SHAPES, SMALL, random_target, target
 from PIL import Image
 from torch import nn
 from torchvision.ops import box_iou
@@ -16,7 +16,9 @@ from fsaf_core.config import FSAFError
 from fsaf_core.data.transforms import resize
 from fsaf_core.model.structures import HeadOutputs
 
-TINY = replace(SMALL, body_norm="batch", frozen_stages=0, short_side=64, long_side=128, score_thresh=0.005)
+TINY = replace(
+    SMALL, backbone_norm="batch", frozen_stages=0, short_side=64, long_side=128, score_thresh=0.005
+)
 BRANCHES = {"anchor_free": ("af_cls", "af_box"), "anchor_based": ("ab_cls", "ab_box")}
 BRANCHES["joint"] = BRANCHES["anchor_free"] + BRANCHES["anchor_based"]
 
@@ -54,15 +56,17 @@ def test_training_gives_named_losses_whose_sum_reaches_every_trained_parameter(b
     detector = make(replace(TINY, branches=branches)).train()
     losses = detector(TWO, TARGETS)
     assert tuple(losses) == BRANCHES[branches]
-    assert all(loss.shape == () and loss.dtype == torch.float32 and loss > 0 for loss in losses.values())
+    assert all(
+        loss.shape == () and loss.dtype == torch.float32 and loss > 0 for loss in losses.values()
+    )
     sum(losses.values()).backward()
     without = [name for name, parameter in detector.named_parameters() if parameter.grad is None]
     assert without == []
 
 
 def test_lambda_is_applied_beside_the_anchors():
-    joint = make(replace(TINY, branches="joint", body_norm="frozen")).train()
-    alone = make(replace(TINY, body_norm="frozen")).train()
+    joint = make(replace(TINY, branches="joint", backbone_norm="frozen")).train()
+    alone = make(replace(TINY, backbone_norm="frozen")).train()
     alone.load_state_dict(joint.state_dict(), strict=False)
     both, one = joint(TWO, TARGETS), alone(TWO, TARGETS)
     for name in ("af_cls", "af_box"):
@@ -77,17 +81,23 @@ def test_a_batch_without_any_box_trains(branches, convention):
     sum(losses.values()).backward()
     assert all(loss.isfinite() for loss in losses.values())
     assert all(value == 0 for name, value in losses.items() if name.endswith("box"))
-    assert all(parameter.grad.isfinite().all() for parameter in detector.parameters() if parameter.grad is not None)
+    assert all(
+        parameter.grad.isfinite().all()
+        for parameter in detector.parameters()
+        if parameter.grad is not None
+    )
 
 
 def test_the_stages_called_alone_give_what_the_whole_gives():
-    detector = make(replace(TINY, branches="joint", body_norm="frozen")).train()
+    detector = make(replace(TINY, branches="joint", backbone_norm="frozen")).train()
     batch = detector.preprocess(TWO)
     outputs = detector.head_outputs(batch.tensor)
     assignment = detector.assign(outputs, TARGETS, batch.sizes)
     losses = detector.losses(outputs, assignment, TARGETS)
     whole = detector(TWO, TARGETS)
-    assert {name: loss.item() for name, loss in losses.items()} == {name: loss.item() for name, loss in whole.items()}
+    assert {name: loss.item() for name, loss in losses.items()} == {
+        name: loss.item() for name, loss in whole.items()
+    }
 
 
 def test_an_assignment_says_losses_levels_and_regions_of_each_instance():
@@ -145,8 +155,12 @@ def test_preprocessing_normalises_then_pads_with_zeros_to_a_multiple_of_32():
     detector = make()
     batch = detector.preprocess(TWO)
     assert batch.tensor.shape == (2, 3, 64, 96) and batch.sizes == [(60, 96), (50, 61)]
-    mean, std = (torch.tensor(x)[:, None, None] for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    torch.testing.assert_close(batch.tensor[1, :, :50, :61], (TWO[1] - mean) / std, rtol=1e-5, atol=1e-5)
+    mean, std = (
+        torch.tensor(x)[:, None, None] for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
+    torch.testing.assert_close(
+        batch.tensor[1, :, :50, :61], (TWO[1] - mean) / std, rtol=1e-5, atol=1e-5
+    )
     assert (batch.tensor[1, :, 50:] == 0).all() and (batch.tensor[1, :, :, 61:] == 0).all()
 
 
@@ -162,7 +176,10 @@ def test_uint8_images_mean_the_same_as_their_255ths():
 def test_detections_lie_in_their_own_image_best_first(trained):
     for size, found in zip(((60, 96), (50, 61)), trained(TWO)):
         boxes = found["boxes"]
-        assert boxes.shape == (len(found["scores"]), 4) and found["labels"].shape == found["scores"].shape
+        assert (
+            boxes.shape == (len(found["scores"]), 4)
+            and found["labels"].shape == found["scores"].shape
+        )
         assert 0 < len(boxes) <= 100
         assert boxes.min() >= 0 and boxes[:, 2].max() <= size[1] and boxes[:, 3].max() <= size[0]
         assert ((boxes[:, 2:] - boxes[:, :2]) > 0).all()
@@ -172,10 +189,16 @@ def test_detections_lie_in_their_own_image_best_first(trained):
 
 def test_the_joint_detector_merges_both_branches(trained):
     outputs, sizes = trained.head_outputs(trained.preprocess(TWO[:1]).tensor), [(60, 96)]
-    detector = make(replace(TINY, branches="joint", detections_per_img=10_000, nms_thresh=1.0, score_thresh=0.001))
+    detector = make(
+        replace(
+            TINY, branches="joint", detections_per_img=10_000, nms_thresh=1.0, score_thresh=0.001
+        )
+    )
     whole = detector.postprocess(outputs, sizes)[0]
     anchor_free = HeadOutputs(outputs.cls_logits, outputs.box_offsets)
-    alone = make(replace(detector.config, branches="anchor_free")).postprocess(anchor_free, sizes)[0]
+    alone = make(replace(detector.config, branches="anchor_free")).postprocess(anchor_free, sizes)[
+        0
+    ]
     based = make(replace(detector.config, branches="anchor_based")).postprocess(
         HeadOutputs([], [], outputs.ab_cls, outputs.ab_box), sizes
     )[0]
@@ -186,22 +209,36 @@ def test_the_joint_detector_merges_both_branches(trained):
 
 def one_cell(detector, scores, offsets):
     """Postprocessing of a single level of 8 x 12 cells; `scores` {(k, i, j): p}, all boxes alike."""
-    cls, box = torch.full((1, 3, 8, 12), -20.0), torch.tensor(offsets)[None, :, None, None].expand(1, 4, 8, 12)
+    cls, box = (
+        torch.full((1, 3, 8, 12), -20.0),
+        torch.tensor(offsets)[None, :, None, None].expand(1, 4, 8, 12),
+    )
     for place, score in scores.items():
         cls[0][place] = torch.tensor(score).logit()
-    other = [torch.full((1, 3, *shape), -20.0) for shape in SHAPES[1:]], [torch.zeros(1, 4, *shape) for shape in SHAPES[1:]]
+    other = (
+        [torch.full((1, 3, *shape), -20.0) for shape in SHAPES[1:]],
+        [torch.zeros(1, 4, *shape) for shape in SHAPES[1:]],
+    )
     return detector.postprocess(HeadOutputs([cls, *other[0]], [box, *other[1]]), [(64, 96)])[0]
 
 
 @pytest.mark.parametrize(("convention", "x", "y"), [("paper", 44, 20), ("reference", 40, 16)])
-def test_a_cells_box_is_its_offsets_times_s_times_the_stride_around_the_point_where_the_cell_stands(convention, x, y):
-    found = one_cell(make(replace(TINY, convention=convention)), {(1, 2, 5): 0.9}, [0.5, 0.25, 0.25, 0.5])
-    assert found["boxes"].tolist() == [[x - 16, y - 8, x + 8, y + 16]] and found["labels"].tolist() == [1]
+def test_a_cells_box_is_its_offsets_times_s_times_the_stride_around_the_point_where_the_cell_stands(
+    convention, x, y
+):
+    found = one_cell(
+        make(replace(TINY, convention=convention)), {(1, 2, 5): 0.9}, [0.5, 0.25, 0.25, 0.5]
+    )
+    assert found["boxes"].tolist() == [[x - 16, y - 8, x + 8, y + 16]] and found[
+        "labels"
+    ].tolist() == [1]
     assert found["scores"].tolist() == pytest.approx([0.9])
 
 
 def test_scores_up_to_the_threshold_are_left_out():
-    found = one_cell(make(replace(TINY, score_thresh=0.5)), {(0, 2, 2): 0.49, (0, 5, 9): 0.51}, [0.1] * 4)
+    found = one_cell(
+        make(replace(TINY, score_thresh=0.5)), {(0, 2, 2): 0.49, (0, 5, 9): 0.51}, [0.1] * 4
+    )
     assert found["scores"].tolist() == pytest.approx([0.51])
 
 
@@ -211,22 +248,30 @@ def test_boxes_without_area_are_left_out():
 
 def test_suppression_goes_class_by_class():
     detector = make()
-    found = one_cell(detector, {(0, 3, 3): 0.9, (0, 3, 4): 0.8, (1, 3, 4): 0.7, (0, 3, 10): 0.6}, [0.5] * 4)
-    assert found["labels"].tolist() == [0, 1, 0] and found["scores"].tolist() == pytest.approx([0.9, 0.7, 0.6])
+    found = one_cell(
+        detector, {(0, 3, 3): 0.9, (0, 3, 4): 0.8, (1, 3, 4): 0.7, (0, 3, 10): 0.6}, [0.5] * 4
+    )
+    assert found["labels"].tolist() == [0, 1, 0] and found["scores"].tolist() == pytest.approx(
+        [0.9, 0.7, 0.6]
+    )
     iou = box_iou(found["boxes"], found["boxes"])
     assert iou[0, 1] > detector.config.nms_thresh > iou[0, 2]
 
 
 def test_at_most_so_many_detections_an_image():
     detector = make(replace(TINY, detections_per_img=2))
-    found = one_cell(detector, {(0, 1, 1): 0.5, (0, 1, 5): 0.9, (0, 6, 1): 0.7, (0, 6, 8): 0.6}, [0.1] * 4)
+    found = one_cell(
+        detector, {(0, 1, 1): 0.5, (0, 1, 5): 0.9, (0, 6, 1): 0.7, (0, 6, 8): 0.6}, [0.1] * 4
+    )
     assert found["scores"].tolist() == pytest.approx([0.9, 0.7])
 
 
 def test_the_paper_counts_its_best_1000_in_cells_and_the_reference_in_pairs_of_cell_and_class():
     scores = {(0, 1, 1): 0.9, (1, 1, 1): 0.8, (2, 1, 1): 0.7, (0, 5, 5): 0.6}
     kept = {
-        convention: one_cell(make(replace(TINY, convention=convention, topk_candidates=2)), scores, [0.1] * 4)["scores"].tolist()
+        convention: one_cell(
+            make(replace(TINY, convention=convention, topk_candidates=2)), scores, [0.1] * 4
+        )["scores"].tolist()
         for convention in ("paper", "reference")
     }
     assert kept["paper"] == pytest.approx([0.9, 0.8, 0.7, 0.6])
@@ -236,7 +281,10 @@ def test_the_paper_counts_its_best_1000_in_cells_and_the_reference_in_pairs_of_c
 def test_boxes_come_back_in_the_pixels_before_the_resize(trained):
     batch = trained.preprocess(TWO[:1])
     outputs = trained.head_outputs(batch.tensor)
-    (here,), (before,) = trained.postprocess(outputs, batch.sizes), trained.postprocess(outputs, batch.sizes, [(0.5, 0.25)])
+    (here,), (before,) = (
+        trained.postprocess(outputs, batch.sizes),
+        trained.postprocess(outputs, batch.sizes, [(0.5, 0.25)]),
+    )
     assert before["boxes"][:, 2].max() <= 192 and before["boxes"][:, 3].max() <= 240
     best = here["boxes"][0] * torch.tensor([2, 4, 2, 4])
     torch.testing.assert_close(before["boxes"][0], best)
@@ -253,7 +301,9 @@ def test_predict_takes_a_path_a_picture_an_array_or_a_list_of_them(trained, tmp_
     for found in every:
         assert set(found) == {"boxes", "scores", "labels", "names"}
         assert torch.equal(found["boxes"], every[0]["boxes"]) and len(found["boxes"])
-        assert found["names"] == [trained.config.class_names[label] for label in found["labels"].tolist()]
+        assert found["names"] == [
+            trained.config.class_names[label] for label in found["labels"].tolist()
+        ]
 
 
 def test_predict_resizes_and_gives_boxes_in_the_files_own_pixels(trained):
@@ -261,7 +311,9 @@ def test_predict_resizes_and_gives_boxes_in_the_files_own_pixels(trained):
     small = resize(torch.from_numpy(pixels).permute(2, 0, 1), 64, 128)
     assert small.shape == (3, 64, 85)
     batch = trained.preprocess([small])
-    want = trained.postprocess(trained.head_outputs(batch.tensor), batch.sizes, [(85 / 240, 64 / 180)])[0]
+    want = trained.postprocess(
+        trained.head_outputs(batch.tensor), batch.sizes, [(85 / 240, 64 / 180)]
+    )[0]
     found = trained.predict(pixels)
     torch.testing.assert_close(found["boxes"], want["boxes"])
     assert 128 < found["boxes"][:, 2].max() <= 240.001
@@ -269,8 +321,15 @@ def test_predict_resizes_and_gives_boxes_in_the_files_own_pixels(trained):
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_predict_turns_a_file_as_its_exif_orientation_says(trained, tmp_path, orientation):
-    picture = Image.fromarray(np.random.default_rng(2).integers(0, 256, (60, 100, 3), dtype=np.uint8))
-    turned = {1: None, 3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}[orientation]
+    picture = Image.fromarray(
+        np.random.default_rng(2).integers(0, 256, (60, 100, 3), dtype=np.uint8)
+    )
+    turned = {
+        1: None,
+        3: Image.Transpose.ROTATE_180,
+        6: Image.Transpose.ROTATE_90,
+        8: Image.Transpose.ROTATE_270,
+    }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = picture.transpose(turned) if turned is not None else picture
@@ -297,7 +356,13 @@ def test_predict_of_a_missing_file_is_a_users_fault(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"convention": "reference"}, {"ignoring_scale": 0.7}, {"selection": "heuristic"}, {"class_names": ("x", "y", "z")}]
+    "change",
+    [
+        {"convention": "reference"},
+        {"ignoring_scale": 0.7},
+        {"selection": "heuristic"},
+        {"class_names": ("x", "y", "z")},
+    ],
 )
 def test_a_sibling_made_by_replace_takes_the_same_weights(change):
     detector = make()
@@ -305,12 +370,16 @@ def test_a_sibling_made_by_replace_takes_the_same_weights(change):
     sibling.load_state_dict(detector.state_dict())
     tensor = detector.preprocess(TWO).tensor
     detector.eval(), sibling.eval()
-    for one, other in zip(detector.head_outputs(tensor).cls_logits, sibling.head_outputs(tensor).cls_logits):
+    for one, other in zip(
+        detector.head_outputs(tensor).cls_logits, sibling.head_outputs(tensor).cls_logits
+    ):
         assert torch.equal(one, other)
 
 
 def test_detectors_with_other_branches_share_the_names_of_what_they_share():
-    keys = {branches: set(make(replace(TINY, branches=branches)).state_dict()) for branches in BRANCHES}
+    keys = {
+        branches: set(make(replace(TINY, branches=branches)).state_dict()) for branches in BRANCHES
+    }
     assert keys["joint"] == keys["anchor_free"] | keys["anchor_based"]
     assert keys["joint"] - keys["anchor_based"] == {
         f"network.head.{part}.{leaf}" for part in ("af_cls", "af_box") for leaf in ("weight", "bias")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from heart import SMALL
+from helpers import SMALL
 from torch import nn
 from torch.nn import functional as F
 
@@ -13,7 +13,7 @@ from fsaf_core.config import ModelConfig
 from fsaf_core.model.fpn import FeaturePyramid
 from fsaf_core.model.network import Network, fold_norms
 
-R18 = ModelConfig(class_names=("a", "b", "c"), body="resnet18", channels=16, tower_depth=1)
+R18 = ModelConfig(class_names=("a", "b", "c"), backbone="resnet18", channels=16, tower_depth=1)
 
 
 def on_paper(config):
@@ -22,24 +22,35 @@ def on_paper(config):
         return Network(config)
 
 
-@pytest.mark.parametrize(("body", "millions"), [("resnet50", 36.42), ("resnet101", 55.41), ("resnext101_64x4d", 94.32)])
+@pytest.mark.parametrize(
+    ("body", "millions"), [("resnet50", 36.42), ("resnet101", 55.41), ("resnext101_64x4d", 94.32)]
+)
 def test_parameters_are_as_many_as_in_the_published_models(body, millions):
-    count = sum(parameter.numel() for parameter in on_paper(ModelConfig(body=body)).parameters())
+    count = sum(
+        parameter.numel() for parameter in on_paper(ModelConfig(backbone=body)).parameters()
+    )
     assert round(count / 1e6, 2) == millions
 
 
 def test_the_anchor_free_branch_adds_184400_and_9220_parameters():
     head = on_paper(ModelConfig(branches="joint")).head
-    sizes = [sum(parameter.numel() for parameter in conv.parameters()) for conv in (head.af_cls, head.af_box)]
+    sizes = [
+        sum(parameter.numel() for parameter in conv.parameters())
+        for conv in (head.af_cls, head.af_box)
+    ]
     assert sizes == [184_400, 9_220]
     alone = on_paper(ModelConfig(branches="anchor_based")).head
-    assert sum(p.numel() for p in head.parameters()) - sum(p.numel() for p in alone.parameters()) == sum(sizes)
+    assert sum(p.numel() for p in head.parameters()) - sum(
+        p.numel() for p in alone.parameters()
+    ) == sum(sizes)
 
 
 def test_the_pyramid_makes_p6_from_c5_and_p7_from_p6_without_a_relu():
     torch.manual_seed(0)
     neck = FeaturePyramid((8, 16, 32), 4, 3, 7)
-    c3, c4, c5 = (torch.randn(1, width, side, side + 1) for width, side in ((8, 13), (16, 7), (32, 4)))
+    c3, c4, c5 = (
+        torch.randn(1, width, side, side + 1) for width, side in ((8, 13), (16, 7), (32, 4))
+    )
     p3, p4, p5, p6, p7 = neck([c3, c4, c5])
     torch.testing.assert_close(p6, neck.output[3](c5))
     assert (p6 < 0).any(), "a ReLU would change nothing"
@@ -47,18 +58,28 @@ def test_the_pyramid_makes_p6_from_c5_and_p7_from_p6_without_a_relu():
     torch.testing.assert_close(p5, neck.output[2](neck.lateral[2](c5)))
     up = F.interpolate(neck.lateral[2](c5), size=c4.shape[2:], mode="nearest")
     torch.testing.assert_close(p4, neck.output[1](neck.lateral[1](c4) + up))
-    assert [tuple(level.shape[2:]) for level in (p3, p4, p5, p6, p7)] == [(13, 14), (7, 8), (4, 5), (2, 3), (1, 2)]
+    assert [tuple(level.shape[2:]) for level in (p3, p4, p5, p6, p7)] == [
+        (13, 14),
+        (7, 8),
+        (4, 5),
+        (2, 3),
+        (1, 2),
+    ]
 
 
 @pytest.mark.parametrize(("first", "last"), [(3, 7), (3, 6), (4, 7), (5, 5)])
 def test_levels_can_be_chosen(first, last):
     network = Network(replace(SMALL, first_level=first, last_level=last)).eval()
     cls, box, *_ = network(torch.zeros(1, 3, 128, 96))
-    assert [tuple(level.shape) for level in cls] == [(1, 3, 128 // 2**n, -(-96 // 2**n)) for n in range(first, last + 1)]
+    assert [tuple(level.shape) for level in cls] == [
+        (1, 3, 128 // 2**n, -(-96 // 2**n)) for n in range(first, last + 1)
+    ]
     assert [level.shape[1] for level in box] == [4] * (last - first + 1)
 
 
-@pytest.mark.parametrize(("branches", "filled"), [("anchor_free", "1100"), ("anchor_based", "0011"), ("joint", "1111")])
+@pytest.mark.parametrize(
+    ("branches", "filled"), [("anchor_free", "1100"), ("anchor_based", "0011"), ("joint", "1111")]
+)
 def test_each_branch_has_its_outputs(branches, filled):
     outputs = Network(replace(SMALL, branches=branches)).eval()(torch.zeros(1, 3, 64, 64))
     assert "".join(str(int(bool(maps))) for maps in outputs) == filled
@@ -115,7 +136,7 @@ def test_frozen_norms_keep_their_statistics_in_training_and_learn_their_affine_p
 
 
 def test_batch_norms_learn_their_statistics_but_not_in_frozen_stages():
-    network = Network(replace(R18, body_norm="batch", frozen_stages=1)).train()
+    network = Network(replace(R18, backbone_norm="batch", frozen_stages=1)).train()
     before = network.backbone.bn1.running_mean.clone()
     network(torch.randn(2, 3, 64, 64))
     assert torch.equal(network.backbone.bn1.running_mean, before)
@@ -123,7 +144,7 @@ def test_batch_norms_learn_their_statistics_but_not_in_frozen_stages():
 
 
 def test_training_again_after_evaluation_keeps_frozen_parts_frozen():
-    network = Network(replace(R18, body_norm="batch", frozen_stages=1)).train().eval().train()
+    network = Network(replace(R18, backbone_norm="batch", frozen_stages=1)).train().eval().train()
     assert not network.backbone.bn1.training and network.backbone.layer2[0].bn1.training
 
 
@@ -139,11 +160,13 @@ def test_folded_norms_give_equal_outputs():
     with torch.no_grad():
         folded = fold_norms(network)
         assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
-        for ours, theirs in zip(network.neck(network.features(images)), folded.neck(folded.features(images))):
+        for ours, theirs in zip(
+            network.neck(network.features(images)), folded.neck(folded.features(images))
+        ):
             assert ours.std() > 0.01
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_a_deeper_body_is_torchvisions_by_name():
-    names = set(on_paper(ModelConfig(body="resnext101_64x4d")).backbone.state_dict())
+    names = set(on_paper(ModelConfig(backbone="resnext101_64x4d")).backbone.state_dict())
     assert "layer3.22.conv3.weight" in names and not any(name.startswith("fc.") for name in names)

@@ -2,13 +2,16 @@
 
 import pytest
 import torch
-from heart import target
+from helpers import target
 
 from fsaf_core.config import FSAFError
-from fsaf_core.model.structures import check_images, pack_targets
+from fsaf_core.model.structures import check_images, pack_ground_truth
 
 CPU = torch.device("cpu")
-TWO = [torch.rand(3, *size, generator=torch.Generator().manual_seed(0)) for size in ((60, 96), (50, 61))]
+TWO = [
+    torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
+    for size in ((60, 96), (50, 61))
+]
 
 
 @pytest.mark.parametrize(
@@ -20,7 +23,10 @@ TWO = [torch.rand(3, *size, generator=torch.Generator().manual_seed(0)) for size
     ids=["0..255", "normalised", "HWC", "grey", "flat", "int", "nan", "empty", "numpy", "none"],
 )  # fmt: skip
 def test_what_is_no_picture_is_named_and_never_taken_for_one(wrong, unchecked):
-    with pytest.raises(FSAFError, match=r"images\[1\] .*give a list of tensors \(3, H, W\), RGB, uint8 or floats in 0\.\.1"):
+    with pytest.raises(
+        FSAFError,
+        match=r"images\[1\] .*give a list of tensors \(3, H, W\), RGB, uint8 or floats in 0\.\.1",
+    ):
         check_images([TWO[0], wrong(TWO[1])])
 
 
@@ -38,9 +44,18 @@ def test_floats_may_be_of_any_width_and_overshoot_a_little():
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ({"boxes": torch.tensor([[0.1, 0.1, 0.5, 0.9]]), "labels": torch.tensor([1])}, "all boxes lie within 0..1"),
-        ({"boxes": torch.tensor([[99.0, 9, 120, 40]]), "labels": torch.tensor([1])}, r"\[0\] is .* outside its image of 96 x 60"),
-        ({"boxes": torch.tensor([[9.0, 9, 20, 40]]), "labels": torch.tensor([1.0])}, "whole numbers"),
+        (
+            {"boxes": torch.tensor([[0.1, 0.1, 0.5, 0.9]]), "labels": torch.tensor([1])},
+            "all boxes lie within 0..1",
+        ),
+        (
+            {"boxes": torch.tensor([[99.0, 9, 120, 40]]), "labels": torch.tensor([1])},
+            r"\[0\] is .* outside its image of 96 x 60",
+        ),
+        (
+            {"boxes": torch.tensor([[9.0, 9, 20, 40]]), "labels": torch.tensor([1.0])},
+            "whole numbers",
+        ),
         ({"boxes": torch.tensor([[9.0, 9, 20, 40]]), "labels": [1]}, "no dict of two tensors"),
         ({"boxes": torch.tensor([[9.0, 9, 20, 40]])}, "no dict of two tensors"),
         (None, "no dict of two tensors"),
@@ -49,26 +64,40 @@ def test_floats_may_be_of_any_width_and_overshoot_a_little():
 )
 def test_targets_of_another_kind_or_scale_are_named(target, said, unchecked):
     with pytest.raises(FSAFError, match=said):
-        pack_targets([target], CPU, 3, [(60, 96)])
+        pack_ground_truth([target], CPU, 3, [(60, 96)])
 
 
 def test_labels_may_be_of_any_whole_type_and_of_none_of_any():
-    box, no_box = torch.tensor([[9.0, 9, 40, 40]]), {"boxes": torch.zeros(0, 4), "labels": torch.tensor([])}
+    box, no_box = (
+        torch.tensor([[9.0, 9, 40, 40]]),
+        {"boxes": torch.zeros(0, 4), "labels": torch.tensor([])},
+    )
     for kind in (torch.int64, torch.uint8):
-        packed = pack_targets([{"boxes": box, "labels": torch.tensor([1], dtype=kind)}, no_box], CPU, 3)
+        packed = pack_ground_truth(
+            [{"boxes": box, "labels": torch.tensor([1], dtype=kind)}, no_box], CPU, 3
+        )
         assert packed.labels.dtype == torch.int64 and packed.labels.tolist() == [1]
 
 
 def test_boxes_and_labels_of_different_number_are_a_users_fault():
     wrong = {"boxes": torch.zeros(2, 4), "labels": torch.zeros(3, dtype=torch.long)}
     with pytest.raises(FSAFError, match=r"targets\[1\].*labels"):
-        pack_targets([target([], []), wrong], CPU, 3)
+        pack_ground_truth([target([], []), wrong], CPU, 3)
 
 
 def test_instances_and_crowds_are_packed_image_by_image():
-    scene = [target([[0, 0, 1, 1]] * 2, [2, 0]), target([], []), target([[5, 5, 9, 9]], [1], ignored=[[1, 1, 2, 2]] * 2)]
+    scene = [
+        target([[0, 0, 1, 1]] * 2, [2, 0]),
+        target([], []),
+        target([[5, 5, 9, 9]], [1], ignored=[[1, 1, 2, 2]] * 2),
+    ]
     scene[2]["boxes"] = scene[2]["boxes"].double()
-    packed = pack_targets([{key: scene[0][key] for key in ("boxes", "labels")}, *scene], CPU, 3)
-    assert packed.boxes.dtype == torch.float32 and packed.boxes.tolist()[3:] == [[0, 0, 1, 1], [5, 5, 9, 9]]
+    packed = pack_ground_truth(
+        [{key: scene[0][key] for key in ("boxes", "labels")}, *scene], CPU, 3
+    )
+    assert packed.boxes.dtype == torch.float32 and packed.boxes.tolist()[3:] == [
+        [0, 0, 1, 1],
+        [5, 5, 9, 9],
+    ]
     assert (packed.labels.tolist(), packed.image.tolist()) == ([2, 0, 2, 0, 1], [0, 0, 1, 1, 3])
     assert (packed.crowds.tolist(), packed.crowd_image.tolist()) == ([[1, 1, 2, 2]] * 2, [3, 3])

@@ -42,7 +42,10 @@ def write_model(run: Path) -> None:
     from course import scene
 
     save(fsaf.load(run / "model.safetensors"), COURSE / "model.safetensors", half=True)
-    steps = {int(path.stem.split("_")[1]): fsaf.load(path) for path in sorted((run / "snapshots").glob("*.safetensors"))}
+    steps = {
+        int(path.stem.split("_")[1]): fsaf.load(path)
+        for path in sorted((run / "snapshots").glob("*.safetensors"))
+    }
     Snapshots.of(steps, scene().image).save(COURSE / "snapshots.npz")
     for name in ("log.jsonl", "metrics.json", "levels.json"):
         shutil.copy(run / name, COURSE / name)
@@ -55,7 +58,9 @@ def main() -> None:
     """Trains unless a finished run is given, then writes."""
     run = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("runs/course")
     if not (run / "model.safetensors").exists():
-        subprocess.run([sys.executable, "-m", "fsaf_core", "train", "tiny", "--out", str(run)], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "fsaf_core", "train", "tiny", "--out", str(run)], check=True
+        )
     COURSE.mkdir(exist_ok=True)
     write_scene()
     write_model(run)

@@ -17,7 +17,11 @@ FILE = course.FOLDER / "explorer.svg"
 def picture() -> str:
     """The SVG's text, the same on any machine."""
     scene = course.scene()
-    return str(Explorer(scene.image, scene.boxes, scene.labels, course.snapshots(), selected=scene.star).picture())
+    return str(
+        Explorer(
+            scene.image, scene.boxes, scene.labels, course.snapshots(), selected=scene.star
+        ).picture()
+    )
 
 
 if __name__ == "__main__":

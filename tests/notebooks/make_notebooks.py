@@ -22,7 +22,9 @@ CELL_TIMEOUT = 600  # seconds
 
 def all_notebooks() -> list[Path]:
     """The course's notebooks in order, solutions included."""
-    return sorted(path for path in NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+    return sorted(
+        path for path in NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
+    )
 
 
 def run(path: Path) -> NotebookNode:
@@ -49,11 +51,15 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
             continue
         count += 1
         cell.execution_count = count
-        cell.outputs = coalesce_streams(cell.outputs)  # a slow cell's prints come in pieces, at other places in each run
+        cell.outputs = coalesce_streams(
+            cell.outputs
+        )  # a slow cell's prints come in pieces, at other places in each run
         for output in cell.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = count
-            if "image/svg+xml" in output.get("data", {}):  # a live widget's id: Jupyter would miss it and not show the picture
+            if "image/svg+xml" in output.get(
+                "data", {}
+            ):  # a live widget's id: Jupyter would miss it and not show the picture
                 output.data.pop("application/vnd.jupyter.widget-view+json", None)
     return notebook
 
@@ -61,19 +67,28 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
 def store(notebook: NotebookNode, path: Path) -> None:
     """Writes in one go: an interrupted run leaves the old file whole."""
     nbformat.validate(notebook)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="\n", dir=path.parent, delete=False) as file:
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", newline="\n", dir=path.parent, delete=False
+    ) as file:
         nbformat.write(notebook, file)
     os.chmod(file.name, 0o644)
     os.replace(file.name, path)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of the course")
     paths = parser.parse_args().notebooks or all_notebooks()
     with tempfile.TemporaryDirectory(prefix="ipython-") as ipython:
         # As in the tests: the same sums everywhere, and nobody's own start-up files.
-        os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_MAX_CPU_ISA": "AVX2", "IPYTHONDIR": ipython}
+        os.environ |= {
+            "OMP_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "ONEDNN_MAX_CPU_ISA": "AVX2",
+            "IPYTHONDIR": ipython,
+        }
         failed = 0
         for path in paths:
             start = time.perf_counter()
@@ -81,7 +96,9 @@ def main() -> int:
                 store(run(path), path)
             except CellExecutionError as error:
                 failed += 1
-                print(f"{path.name}: a cell failed, the file is as it was.\n{error}", file=sys.stderr)
+                print(
+                    f"{path.name}: a cell failed, the file is as it was.\n{error}", file=sys.stderr
+                )
             else:
                 print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
     return 1 if failed else 0

@@ -28,7 +28,11 @@ from nbval.plugin import IPyNbCell, coalesce_streams
 ROOT = Path(__file__).parents[2]
 KINDS = ("number", "word", "SVG attribute")
 LEAST_CAUGHT = 0.98
-NEVER_COMPARED = {"image/png", "image/jpeg", "application/vnd.jupyter.widget-view+json"}  # nbval's own rule
+NEVER_COMPARED = {
+    "image/png",
+    "image/jpeg",
+    "application/vnd.jupyter.widget-view+json",
+}  # nbval's own rule
 
 NUMBER = re.compile(r"(?<![\w.#])\d+(?:\.\d+)?(?!\w)")
 WORD = re.compile(r"(?<![\w&#])[A-Za-z]{2,}(?!\w)")
@@ -53,7 +57,11 @@ def fields(output: NotebookNode) -> dict[str, str]:
     """The texts of an output that nbval compares."""
     if output.output_type == "stream":
         return {"text": output.text}
-    return {mime: text for mime, text in output.get("data", {}).items() if isinstance(text, str) and mime not in NEVER_COMPARED}
+    return {
+        mime: text
+        for mime, text in output.get("data", {}).items()
+        if isinstance(text, str) and mime not in NEVER_COMPARED
+    }
 
 
 def spans(text: str, field: str) -> Iterator[tuple[str, int, int]]:
@@ -77,7 +85,13 @@ def places(path: Path) -> list[list[Place]]:
         found
         for count, cell in enumerate(code)
         for index, output in enumerate(cell.outputs)
-        if (found := [Place(path, count, index, key, *span) for key, text in fields(output).items() for span in spans(text, key)])
+        if (
+            found := [
+                Place(path, count, index, key, *span)
+                for key, text in fields(output).items()
+                for span in spans(text, key)
+            ]
+        )
     ]
 
 
@@ -85,7 +99,11 @@ def draw(outputs: list[list[Place]], number: int, rng: random.Random) -> list[Pl
     """As many places of each kind, at even steps through the outputs that hold the kind: each notebook gets its share."""
     drawn: list[Place] = []
     for index, kind in enumerate(KINDS):
-        holders = [held for output in outputs if (held := [place for place in output if place.kind == kind])]
+        holders = [
+            held
+            for output in outputs
+            if (held := [place for place in output if place.kind == kind])
+        ]
         count = number // len(KINDS) + (index < number % len(KINDS))
         for turn in range(count if holders else 0):
             holder = holders[int((turn + rng.random()) * len(holders) / count)]
@@ -100,11 +118,19 @@ def spoil(token: str, rng: random.Random) -> str:
     letters = [at for at, letter in enumerate(token) if letter.isalnum()]
     at = rng.choice([at for at in letters if token[at].isdigit()] or letters or [0])
     old = token[at]
-    other = rng.choice([new for new in ("0123456789" if old.isdigit() else "abcdefghijklmnopqrstuvwxyz") if new != old.lower()])
+    other = rng.choice(
+        [
+            new
+            for new in ("0123456789" if old.isdigit() else "abcdefghijklmnopqrstuvwxyz")
+            if new != old.lower()
+        ]
+    )
     return token[:at] + (other.upper() if old.isupper() else other) + token[at + 1 :]
 
 
-def spoiled(outputs: list[NotebookNode], place: Place, rng: random.Random) -> tuple[list[NotebookNode], str]:
+def spoiled(
+    outputs: list[NotebookNode], place: Place, rng: random.Random
+) -> tuple[list[NotebookNode], str]:
     """The outputs of a cell with the place changed, and what was made of what."""
     outputs = copy.deepcopy(outputs)
     output = outputs[place.output]
@@ -155,7 +181,11 @@ def run_whole(chosen: list[Place], rng: random.Random) -> int:
         for path in ROOT.iterdir():  # the notebooks look for what lies beside their folder
             if path.name not in ("notebooks", ".git"):
                 (Path(folder) / path.name).symlink_to(path)
-        shutil.copytree(ROOT / "notebooks", Path(folder) / "notebooks", ignore=shutil.ignore_patterns("__pycache__", ".ipynb_*"))
+        shutil.copytree(
+            ROOT / "notebooks",
+            Path(folder) / "notebooks",
+            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_*"),
+        )
         copies = []
         for place in chosen:
             notebook = nbformat.read(place.notebook, as_version=4)
@@ -164,12 +194,16 @@ def run_whole(chosen: list[Place], rng: random.Random) -> int:
             copies.append(Path(folder) / place.notebook.relative_to(ROOT))
             nbformat.write(notebook, copies[-1])
         command = [sys.executable, "-m", "pytest", "--color=no", "-q", "-rf", *copies]
-        said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
+        said = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False
+        ).stdout
     failed = re.findall(r"^FAILED \S*?(\w+\.ipynb)::Cell (\d+)", said, re.MULTILINE)
     expected = [(place.notebook.name, str(place.cell)) for place in chosen]
     print(f"\nRun whole: {', '.join(f'{name} cell {cell}' for name, cell in expected)}")
     for name, cell in sorted({*failed} ^ {*expected}):
-        print(f"  {name} cell {cell}: {'failed, and was not changed' if (name, cell) in failed else 'not noticed'}")
+        print(
+            f"  {name} cell {cell}: {'failed, and was not changed' if (name, cell) in failed else 'not noticed'}"
+        )
     return sum(failed.count(one) == 1 for one in expected)
 
 
@@ -185,33 +219,62 @@ def report(caught: list[tuple[Place, str, bool]]) -> float:
     print("places:", ", ".join(f"{name} {count}" for name, count in sorted(per.items())))
     for place, change, hit in caught:
         if not hit:
-            print(f"not noticed: {place.notebook.name} code cell {place.cell}, {place.field}, {place.kind}: {change}")
+            print(
+                f"not noticed: {place.notebook.name} code cell {place.cell}, {place.field}, {place.kind}: {change}"
+            )
     return share
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of the course")
     parser.add_argument("--places", type=int, default=200, help="how many changes (default: 200)")
-    parser.add_argument("--whole", type=int, default=6, help="how many notebooks are also run whole (default: 6, the quickest)")
+    parser.add_argument(
+        "--whole",
+        type=int,
+        default=6,
+        help="how many notebooks are also run whole (default: 6, the quickest)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     paths = [path.resolve() for path in options.notebooks] or all_notebooks()
     rng = random.Random(options.seed)
     drawn = draw([output for path in paths for output in places(path)], options.places, rng)
     recorder = Recorder(drawn, rng)
-    print(f"Running {len(paths)} notebooks once; then {len(drawn)} changes are compared.", flush=True)
+    print(
+        f"Running {len(paths)} notebooks once; then {len(drawn)} changes are compared.", flush=True
+    )
     os.chdir(ROOT)  # nbval looks for the sanitizers from here
-    quiet = ["-c", "pyproject.toml", "-q", "--no-header", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    quiet = [
+        "-c",
+        "pyproject.toml",
+        "-q",
+        "--no-header",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+    ]
     if pytest.main([*quiet, *map(str, paths)], plugins=[recorder]):
-        print("The notebooks do not pass as they are: make them again (make notebooks), then count what is noticed.")
+        print(
+            "The notebooks do not pass as they are: make them again (make notebooks), then count what is noticed."
+        )
         return 1
     share = report(recorder.caught)
-    quickest = sorted({place.notebook for place in drawn}, key=lambda path: recorder.seconds[path.name])[: options.whole]
-    chosen = [rng.choice([place for place, _, hit in recorder.caught if hit and place.notebook == path]) for path in quickest]
+    quickest = sorted(
+        {place.notebook for place in drawn}, key=lambda path: recorder.seconds[path.name]
+    )[: options.whole]
+    chosen = [
+        rng.choice([place for place, _, hit in recorder.caught if hit and place.notebook == path])
+        for path in quickest
+    ]
     whole = run_whole(chosen, rng) if chosen else 0
     print(f"{whole} of {len(chosen)} changed notebooks fail in the changed cell alone.")
-    return 0 if share >= LEAST_CAUGHT and len(recorder.caught) == len(drawn) and whole == len(chosen) else 1
+    return (
+        0
+        if share >= LEAST_CAUGHT and len(recorder.caught) == len(drawn) and whole == len(chosen)
+        else 1
+    )
 
 
 if __name__ == "__main__":

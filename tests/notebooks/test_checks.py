@@ -8,9 +8,21 @@ import pytest
 import torch
 from checks import Case, Checker, Slip
 
-CHAPTERS = [import_module(f"checks.{path.stem}") for path in sorted(Path(checks.__file__).parent.glob("ch*.py"))]
-CHECKERS = {name: one for chapter in CHAPTERS for name, one in vars(chapter).items() if isinstance(one, Checker)}
-ALL_SLIPS = [pytest.param(one, slip, id=f"{name}-{i}") for name, one in CHECKERS.items() for i, slip in enumerate(one.slips)]
+CHAPTERS = [
+    import_module(f"checks.{path.stem}")
+    for path in sorted(Path(checks.__file__).parent.glob("ch*.py"))
+]
+CHECKERS = {
+    name: one
+    for chapter in CHAPTERS
+    for name, one in vars(chapter).items()
+    if isinstance(one, Checker)
+}
+ALL_SLIPS = [
+    pytest.param(one, slip, id=f"{name}-{i}")
+    for name, one in CHECKERS.items()
+    for i, slip in enumerate(one.slips)
+]
 
 
 @pytest.mark.parametrize("checker", CHECKERS.values(), ids=CHECKERS)
@@ -61,16 +73,37 @@ def stub(x):
         (stub, "to do: stub returns nothing yet"),
         (None, "to do: give the checker your function"),
         (7, "to do"),
-        (lambda x: x * 3, "case 1 of 3 (two numbers): you gave [3, 6], expected [2, 4], look at the factor: it is not three"),
-        (lambda x: x * 5, "case 1 of 3 (two numbers): you gave [5, 10], expected [2, 4], look at the factor"),
-        (lambda x: x * 2 + (x > 8), "case 2 of 3 (many): you gave 19 at [9], expected 18 there, look at what happens beyond 8"),
-        (lambda x: x * 2 if len(x) else None, "case 3 of 3 (none): you gave None, expected [], look at nothing in"),
-        (lambda x: x[:1], "case 1 of 3 (two numbers): you gave [1] of shape (1,), expected [2, 4] of shape (2,)"),
-        (lambda x: 1 / 0, "case 1 of 3 (two numbers): you stop with ZeroDivisionError: division by zero, expected"),
+        (
+            lambda x: x * 3,
+            "case 1 of 3 (two numbers): you gave [3, 6], expected [2, 4], look at the factor: it is not three",
+        ),
+        (
+            lambda x: x * 5,
+            "case 1 of 3 (two numbers): you gave [5, 10], expected [2, 4], look at the factor",
+        ),
+        (
+            lambda x: x * 2 + (x > 8),
+            "case 2 of 3 (many): you gave 19 at [9], expected 18 there, look at what happens beyond 8",
+        ),
+        (
+            lambda x: x * 2 if len(x) else None,
+            "case 3 of 3 (none): you gave None, expected [], look at nothing in",
+        ),
+        (
+            lambda x: x[:1],
+            "case 1 of 3 (two numbers): you gave [1] of shape (1,), expected [2, 4] of shape (2,)",
+        ),
+        (
+            lambda x: 1 / 0,
+            "case 1 of 3 (two numbers): you stop with ZeroDivisionError: division by zero, expected",
+        ),
         (lambda: 0, "case 1 of 3 (two numbers): you stop with TypeError"),
         (lambda x: "2, 4", "case 1 of 3 (two numbers): you gave '2, 4', expected [2, 4]"),
         (lambda x: x * float("nan"), "case 1 of 3 (two numbers): you gave [nan, nan]"),
-        (lambda x: x.mul_(2), "case 1 of 3 (two numbers): the result is right, but <lambda> changes its arguments"),
+        (
+            lambda x: x.mul_(2),
+            "case 1 of 3 (two numbers): the result is right, but <lambda> changes its arguments",
+        ),
         (lambda x: torch.nn.Linear(2, 2), "case 1 of 3 (two numbers): you gave Linear("),
     ],
 )
@@ -98,7 +131,9 @@ def test_each_answer_gets_its_line(verdict, answer, line) -> None:
 )
 def test_results_are_compared_by_value(verdict, given, expected, right) -> None:
     cases = (Case("it", (), "it"),)
-    assert verdict(Checker(lambda: expected, cases), lambda: given).startswith("done" if right else "case 1 of 1")
+    assert verdict(Checker(lambda: expected, cases), lambda: given).startswith(
+        "done" if right else "case 1 of 1"
+    )
 
 
 def test_answers_meet_the_same_random_numbers_each_time(verdict) -> None:

@@ -38,9 +38,15 @@ def overwritten(boxes, width):
     [
         (lambda b, w: torch.stack([w - b[:, 0], b[:, 1], w - b[:, 2], b[:, 3]], 1), "change roles"),
         (lambda b, w: torch.stack([w - 1 - b[:, 2], b[:, 1], w - 1 - b[:, 0], b[:, 3]], 1), "− 1"),
-        (lambda b, w: torch.stack([b[:, 0], w - b[:, 3], b[:, 2], w - b[:, 1]], 1), "top and bottom"),
+        (
+            lambda b, w: torch.stack([b[:, 0], w - b[:, 3], b[:, 2], w - b[:, 1]], 1),
+            "top and bottom",
+        ),
         (lambda b, w: w - b[:, [2, 3, 0, 1]], "y: it stays"),
-        (lambda b, w: torch.stack([128 - b[:, 2], b[:, 1], 128 - b[:, 0], b[:, 3]], 1), "not always 128"),
+        (
+            lambda b, w: torch.stack([128 - b[:, 2], b[:, 1], 128 - b[:, 0], b[:, 3]], 1),
+            "not always 128",
+        ),
         (overwritten, "overwritten"),
         (in_place, "changes its arguments"),
     ],
@@ -98,7 +104,10 @@ def no_clamp(boxes, window, min_visible):
         (lambda b, w, m: written_otherwise(b, w, m, below=True), "≥, not >"),
         (lambda b, w, m: written_otherwise(b, w, 1 - m), "not the share that is lost"),
         (lambda b, w, m: written_otherwise(b, w, 0.4), "not always 0.4"),
-        (lambda b, w, m: written_otherwise(b, (w[0], w[1], w[0] + w[2], w[1] + w[3]), m), "as sides"),
+        (
+            lambda b, w, m: written_otherwise(b, (w[0], w[1], w[0] + w[2], w[1] + w[3]), m),
+            "as sides",
+        ),
         (lambda b, w, m: no_clamp(b, w, -1e9), "even those outside"),
         (lambda b, w, m: written_otherwise(b, w, 0, below=True), "however little"),
         (lambda b, w, m: written_otherwise(b, w, m, shift_first=False), "the origin"),
@@ -111,7 +120,9 @@ def test_wrong_windows_are_named(refused, wrong, hint) -> None:
 def test_solution_agrees_with_counting_pixels() -> None:
     torch.manual_seed(0)
     for _ in range(20):
-        boxes = torch.randint(0, 40, (6, 2)).repeat(1, 2) + torch.cat([torch.zeros(6, 2), torch.randint(1, 20, (6, 2))], 1)
+        boxes = torch.randint(0, 40, (6, 2)).repeat(1, 2) + torch.cat(
+            [torch.zeros(6, 2), torch.randint(1, 20, (6, 2))], 1
+        )
         x1, y1 = torch.randint(0, 20, (2,)).tolist()
         window = (float(x1), float(y1), float(x1 + 25), float(y1 + 30))
         expected = []

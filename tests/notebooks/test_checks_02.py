@@ -25,7 +25,9 @@ def test_fold_agrees_with_both_layers() -> None:
         nn.init.normal_(numbers)
     nn.init.uniform_(norm.running_var, 0.5, 2)
     x = torch.randn(2, 3, 9, 9)
-    weight, bias = ch02.fold(conv.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps)
+    weight, bias = ch02.fold(
+        conv.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps
+    )
     assert torch.allclose(norm(conv(x)), nn.functional.conv2d(x, weight, bias), atol=1e-5)
 
 
@@ -54,7 +56,10 @@ def test_another_right_way_passes(verdict) -> None:
 @pytest.mark.parametrize(
     ("wrong", "hint"),
     [
-        (backwards(lambda a, b, k, s, p: (a * s - p, b * s - p + k - 1), order=1), "the last layer comes first"),
+        (
+            backwards(lambda a, b, k, s, p: (a * s - p, b * s - p + k - 1), order=1),
+            "the last layer comes first",
+        ),
         (backwards(lambda a, b, k, s, p: (a * s - p, b * s - p + k - 1), end=0), "one past"),
         (backwards(lambda a, b, k, s, p: (a * s, b * s + k - 1)), "take p off"),
         (backwards(lambda a, b, k, s, p: (a * s - p, b * s - p + k)), "k − 1 steps"),
@@ -71,7 +76,9 @@ def test_wrong_pixels_are_named(refused, wrong, hint) -> None:
 def folded(scale, bias, axis=0):
     def answer(weight, gamma, beta, mean, var, eps):
         factor = scale(gamma, var, eps)
-        return weight * factor[(None,) * axis + (slice(None),) + (None,) * (3 - axis)], bias(beta, mean, factor)
+        return weight * factor[(None,) * axis + (slice(None),) + (None,) * (3 - axis)], bias(
+            beta, mean, factor
+        )
 
     return answer
 
@@ -88,7 +95,10 @@ def rest(beta, mean, factor):
     ("wrong", "hint"),
     [
         (folded(root, rest, axis=1), "output channels"),
-        (lambda w, g, b, m, v, e: (w * root(g, v, e), rest(b, m, root(g, v, e))), "None, None, None"),
+        (
+            lambda w, g, b, m, v, e: (w * root(g, v, e), rest(b, m, root(g, v, e))),
+            "None, None, None",
+        ),
         (folded(lambda g, v, e: g / (v + e), rest), "not by the variance"),
         (folded(lambda g, v, e: g / v.sqrt(), rest), "missing under the root"),
         (folded(lambda g, v, e: g / (v.sqrt() + e), rest), "belongs under the root"),

@@ -8,7 +8,7 @@ import torch
 from checks.ch03 import check_cells_inside, check_level_shapes, check_where_is
 from solutions import ch03
 
-from fsaf_core.method.locations import make_grid
+from fsaf_core.method.locations import pyramid_locations
 from fsaf_core.model.fpn import FeaturePyramid
 
 
@@ -18,8 +18,10 @@ def test_solutions_agree_with_the_core() -> None:
         maps = neck([torch.zeros(1, 1, height // s, width // s) for s in (8, 16, 32)])
         shapes = tuple(tuple(one.shape[2:]) for one in maps)
         assert ch03.level_shapes(height, width, 7) == list(shapes)
-        grid = make_grid(shapes, (8, 16, 32, 64, 128), 0.5, torch.zeros(()))
-        told = [(3 + level, *cell) for level, cell in zip(grid.level.tolist(), grid.row_column.tolist())]
+        grid = pyramid_locations(shapes, (8, 16, 32, 64, 128), 0.5, torch.zeros(()))
+        told = [
+            (3 + level, *cell) for level, cell in zip(grid.level.tolist(), grid.row_column.tolist())
+        ]
         assert [ch03.where_is(r, shapes) for r in range(0, grid.num_cells, 7)] == told[::7]
 
 
@@ -29,12 +31,17 @@ def test_cells_inside_agrees_with_looking_at_each_cell() -> None:
         (x1, y1, x2, y2), (rows, columns), stride = box, (7, 9), 16
         a, b, c, d = ch03.cells_inside(box, stride, rows, columns)
         found = {(i, j) for i in range(a, b) for j in range(c, d)}
-        centres = {(i, j): ((j + 0.5) * stride, (i + 0.5) * stride) for i, j in product(range(rows), range(columns))}
+        centres = {
+            (i, j): ((j + 0.5) * stride, (i + 0.5) * stride)
+            for i, j in product(range(rows), range(columns))
+        }
         assert found == {cell for cell, (x, y) in centres.items() if x1 <= x < x2 and y1 <= y < y2}
 
 
 def powers(half, start=3):
-    return lambda h, w, last: [(half(h / 2**level), half(w / 2**level)) for level in range(start, last + 1)]
+    return lambda h, w, last: [
+        (half(h / 2**level), half(w / 2**level)) for level in range(start, last + 1)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from checks import ch06 as checks
-from heart import random_outputs, random_target, shapes_of
+from helpers import random_outputs, random_target, shapes_of
 from solutions import ch06
 
 import fsaf_core as fsaf
@@ -26,7 +26,10 @@ def by_loop(low=math.floor, high=math.ceil, grow=0.5, swap=False, empty=False):
         right, bottom = min(right, columns), min(bottom, rows)
         if not empty:
             right, bottom = max(right, left + 1), max(bottom, top + 1)
-        cells = [[top <= row < bottom and left <= column < right for column in range(columns)] for row in range(rows)]
+        cells = [
+            [top <= row < bottom and left <= column < right for column in range(columns)]
+            for row in range(rows)
+        ]
         return torch.tensor(cells).T if swap else torch.tensor(cells)
 
     return function
@@ -34,7 +37,9 @@ def by_loop(low=math.floor, high=math.ceil, grow=0.5, swap=False, empty=False):
 
 def test_the_rule_as_nested_lists_passes(verdict) -> None:
     assert verdict(checks.check_effective_map, by_loop()).startswith("done")
-    assert verdict(checks.check_effective_map, lambda *args: by_loop()(*args).tolist()).startswith("done")
+    assert verdict(checks.check_effective_map, lambda *args: by_loop()(*args).tolist()).startswith(
+        "done"
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,7 +52,10 @@ def test_the_rule_as_nested_lists_passes(verdict) -> None:
         (by_loop(grow=0.5 * 5**0.5), "rea"),  # 5 ** 0.5 * 0.2 is the root of 0.2
         (by_loop(swap=True), "swapped"),
         (by_loop(empty=True), "keeps the cell"),
-        (lambda box, stride, rows, columns, scale: by_loop()(box, 8, rows, columns, scale), "floor of its low edge"),
+        (
+            lambda box, stride, rows, columns, scale: by_loop()(box, 8, rows, columns, scale),
+            "floor of its low edge",
+        ),
         (
             lambda box, stride, rows, columns, scale: by_loop()(
                 [side - stride / 2 for side in box], stride, rows, columns, scale
@@ -60,33 +68,55 @@ def test_other_wrong_maps_are_refused(refused, wrong, hint) -> None:
     refused(checks.check_effective_map, wrong, hint)
 
 
-OUTPUTS = random_outputs(3, batch=1, classes=CONFIG.num_classes, shapes=shapes_of(128, 128, len(CONFIG.strides)))
+OUTPUTS = random_outputs(
+    3, batch=1, classes=CONFIG.num_classes, shapes=shapes_of(128, 128, len(CONFIG.strides))
+)
 
 
-@pytest.mark.parametrize(("convention", "rule"), [("paper", ch06.effective_map), ("reference", ch06.reference_map)])
+@pytest.mark.parametrize(
+    ("convention", "rule"), [("paper", ch06.effective_map), ("reference", ch06.reference_map)]
+)
 def test_solutions_equal_the_core(convention, rule) -> None:
     detector = fsaf.build_detector(dataclasses.replace(CONFIG, convention=convention))
     target = random_target(60, 128, 128, seed=1)
     assignment = detector.assign(OUTPUTS, [target])
     grid, (effective, _) = assignment.regions.grid, assignment.regions.maps()
     for box, row in zip(target["boxes"].tolist(), effective):
-        for start, count, (rows, columns), stride in zip(grid.starts, grid.sizes, grid.shapes, grid.strides):
-            assert torch.equal(rule(box, stride, rows, columns, 0.2).flatten(), row[start : start + count])
+        for start, count, (rows, columns), stride in zip(
+            grid.starts, grid.sizes, grid.shapes, grid.strides
+        ):
+            assert torch.equal(
+                rule(box, stride, rows, columns, 0.2).flatten(), row[start : start + count]
+            )
 
 
 def test_targets_equal_the_core() -> None:
     detector = fsaf.build_detector(CONFIG)
     for seed in range(4):
         target = random_target(12, 128, 128, seed, CONFIG.num_classes)
-        boxes, labels, assignment = target["boxes"], target["labels"], detector.assign(OUTPUTS, [target])
+        boxes, labels, assignment = (
+            target["boxes"],
+            target["labels"],
+            detector.assign(OUTPUTS, [target]),
+        )
         grid, maps = assignment.regions.grid, assignment.regions.maps()
         area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
         positive = torch.zeros(CONFIG.num_classes, grid.num_cells, dtype=torch.bool)
         positive[assignment.label[0], torch.arange(grid.num_cells)] = assignment.positive[0]
         core = torch.where(positive, 1, -torch.cat(list(assignment.ignored), 2)[0].long())
         for level, (start, count, shape) in enumerate(zip(grid.starts, grid.sizes, grid.shapes)):
-            effective, ignoring = (part[:, start : start + count].unflatten(1, shape) for part in maps)
-            mine = ch06.class_targets(effective, ignoring, area, labels, assignment.selected_level, level, CONFIG.num_classes)
+            effective, ignoring = (
+                part[:, start : start + count].unflatten(1, shape) for part in maps
+            )
+            mine = ch06.class_targets(
+                effective,
+                ignoring,
+                area,
+                labels,
+                assignment.selected_level,
+                level,
+                CONFIG.num_classes,
+            )
             assert torch.equal(mine.flatten(1), core[:, start : start + count])
 
 
@@ -99,7 +129,11 @@ def by_rule(point=0.0, both=True, square=True, half=0.5, whole=False):
         px, py = ((torch.arange(count) + point) * stride for count in (columns, rows))
         wide = (px + half * stride).clamp(max=x + w) - (px - half * stride).clamp(min=x - w)
         high = (py + half * stride).clamp(max=y + h) - (py - half * stride).clamp(min=y - h)
-        share = (high.clamp(min=0)[:, None] * wide.clamp(min=0)[None] if both else high[:, None] * wide[None]) / stride**2
+        share = (
+            high.clamp(min=0)[:, None] * wide.clamp(min=0)[None]
+            if both
+            else high[:, None] * wide[None]
+        ) / stride**2
         inside = ((y1 < py) & (py < y2))[:, None] & ((x1 < px) & (px < x2))[None]
         return (share > 0.01) & inside if square else inside
 
@@ -124,7 +158,10 @@ def test_wrong_readings_of_the_reference_are_named(refused, verdict, wrong, hint
 @pytest.mark.parametrize(
     ("wrong", "hint"),
     [
-        (lambda box, *rest: by_loop()([side // 1 for side in box], *rest), "fractions"),  # once passed
+        (
+            lambda box, *rest: by_loop()([side // 1 for side in box], *rest),
+            "fractions",
+        ),  # once passed
         (lambda box, stride, *rest: by_loop()([side // stride for side in box], 1, *rest), "floor"),
         (lambda *args: by_loop()(*args).nonzero(), "the shape first"),
     ],
@@ -135,7 +172,10 @@ def test_wrong_maps_of_a_new_reader_are_named(refused, wrong, hint) -> None:
 
 def painted(effective, ignoring, area, labels, selected, level, num_classes, order=None):
     """The level's targets, painted instance by instance in an order of its own."""
-    result, owner = torch.zeros(num_classes, *effective.shape[1:]), torch.full(effective.shape[1:], -1)
+    result, owner = (
+        torch.zeros(num_classes, *effective.shape[1:]),
+        torch.full(effective.shape[1:], -1),
+    )
     for n in (area.argsort(descending=True) if order is None else order(effective)).tolist():
         owner[effective[n]] = n
     for n, at in enumerate(selected.tolist()):
@@ -150,7 +190,10 @@ def painted(effective, ignoring, area, labels, selected, level, num_classes, ord
 @pytest.mark.parametrize(
     ("order", "hint"),
     [
-        (lambda effective: torch.arange(len(effective)), "the last in the list"),  # these two once passed
+        (
+            lambda effective: torch.arange(len(effective)),
+            "the last in the list",
+        ),  # these two once passed
         (lambda effective: effective.flatten(1).sum(1).argsort(descending=True), "effective cells"),
         (lambda effective: torch.arange(len(effective)).flip(0), "the first in the list"),
     ],

@@ -11,7 +11,14 @@ def by_loop(boxes, scores, labels, threshold):
     kept = []
     for index in scores.argsort(descending=True, stable=True).tolist():
         others = [other for other in kept if labels[other] == labels[index]]
-        if len(nms(boxes[[*others, index]], torch.arange(len(others) + 1, 0, -1).float(), threshold)) == len(others) + 1:
+        if (
+            len(
+                nms(
+                    boxes[[*others, index]], torch.arange(len(others) + 1, 0, -1).float(), threshold
+                )
+            )
+            == len(others) + 1
+        ):
             kept.append(index)
     return kept
 

@@ -45,11 +45,17 @@ def test_a_stub_is_to_do_and_the_course_stands_in(capsys, number) -> None:
 def test_a_result_that_is_no_tensor_is_told_so(name, plain) -> None:
     def answer(*args):
         result = STEPS[name].solution(*args)
-        return plain(result.detach()) if isinstance(result, torch.Tensor) else [plain(one) for one in result]
+        return (
+            plain(result.detach())
+            if isinstance(result, torch.Tensor)
+            else [plain(one) for one in result]
+        )
 
     line = STEPS[name].verdict(answer)
     assert line.startswith("case")
-    assert line.endswith(DETACHED if name == "anchor_free_loss" and plain is torch.Tensor.tolist else LIST)
+    assert line.endswith(
+        DETACHED if name == "anchor_free_loss" and plain is torch.Tensor.tolist else LIST
+    )
 
 
 def test_yours_are_counted() -> None:
@@ -119,11 +125,17 @@ def zeroes_its_argument(name, place):
 def test_changed_arguments_are_found(name, place) -> None:
     line = STEPS[name].verdict(zeroes_its_argument(name, place))
     assert line.startswith("case")
-    assert "arguments" in line or "backward" in line or "in place" in line.replace("inplace", "in place")
+    assert (
+        "arguments" in line
+        or "backward" in line
+        or "in place" in line.replace("inplace", "in place")
+    )
 
 
 def centres_by_loop(rows, columns, stride):
-    return torch.tensor([[(j + 0.5) * stride, (i + 0.5) * stride] for i in range(rows) for j in range(columns)])
+    return torch.tensor(
+        [[(j + 0.5) * stride, (i + 0.5) * stride] for i in range(rows) for j in range(columns)]
+    )
 
 
 def merge_by_index(coarse, lateral):
@@ -149,7 +161,10 @@ def region_by_loop(boxes, stride, rows, columns, scale):
     result = torch.zeros(len(boxes), rows, columns, dtype=torch.bool)
     for one, (x1, y1, x2, y2) in zip(result, boxes.tolist()):
         x, y, w, h = (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) * scale, (y2 - y1) * scale
-        left, top = (min(max(math.floor(v / stride), 0), n - 1) for v, n in ((x - w / 2, columns), (y - h / 2, rows)))
+        left, top = (
+            min(max(math.floor(v / stride), 0), n - 1)
+            for v, n in ((x - w / 2, columns), (y - h / 2, rows))
+        )
         right, bottom = math.ceil((x + w / 2) / stride), math.ceil((y + h / 2) / stride)
         one[top : max(bottom, top + 1), left : max(right, left + 1)] = True
     return result
@@ -171,7 +186,9 @@ def table_by_index(logits, boxes, gt_boxes, gt_labels, owner, level, num_levels)
     n = (owner - 1).clamp(min=0)
     if not len(gt_boxes):
         return torch.zeros(0, num_levels)
-    loss = focal_by_library(logits, one_hot(gt_labels[n], logits.shape[1]).float()).sum(1) + iou_by_sides(boxes, gt_boxes[n])
+    loss = focal_by_library(logits, one_hot(gt_labels[n], logits.shape[1]).float()).sum(
+        1
+    ) + iou_by_sides(boxes, gt_boxes[n])
     place = owner * num_levels + level
     total = torch.zeros((len(gt_boxes) + 1) * num_levels).index_add_(0, place, loss.detach())
     count = torch.bincount(place, minlength=len(total))
@@ -179,8 +196,13 @@ def table_by_index(logits, boxes, gt_boxes, gt_labels, owner, level, num_levels)
 
 
 def assign_by_cells(table, owner, ignoring, gt_labels, level, num_classes):
-    selected = torch.tensor([-1 if math.isinf(min(row)) else row.index(min(row)) for row in table.tolist()], dtype=torch.int64)
-    positive = torch.tensor([o > 0 and int(selected[o - 1]) == at for o, at in zip(owner.tolist(), level.tolist())])
+    selected = torch.tensor(
+        [-1 if math.isinf(min(row)) else row.index(min(row)) for row in table.tolist()],
+        dtype=torch.int64,
+    )
+    positive = torch.tensor(
+        [o > 0 and int(selected[o - 1]) == at for o, at in zip(owner.tolist(), level.tolist())]
+    )
     ignored = torch.zeros(len(level), num_classes, dtype=torch.bool)
     for n, chosen in enumerate(selected.tolist()):
         for cell in range(len(level)):
@@ -272,7 +294,10 @@ def under_name(function, name):
 
 def assembled(functions) -> tuple[SimpleNamespace, str]:
     """What the notebook has made, and printed, up to its training, with these functions in place of its stubs."""
-    space: dict = {"__name__": "capstone", **{function.__name__: function for function in functions}}
+    space: dict = {
+        "__name__": "capstone",
+        **{function.__name__: function for function in functions},
+    }
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         for cell in nbformat.read(NOTEBOOKS / "11_capstone.ipynb", as_version=4).cells:
@@ -286,28 +311,50 @@ def assembled(functions) -> tuple[SimpleNamespace, str]:
     return SimpleNamespace(**space), said.getvalue()
 
 
-@pytest.mark.parametrize("functions", [[step.solution for step in checks.STEPS], RIGHT], ids=["solutions", "another way"])
+@pytest.mark.parametrize(
+    "functions", [[step.solution for step in checks.STEPS], RIGHT], ids=["solutions", "another way"]
+)
 def test_ten_functions_in_the_notebook_build_the_core_s_detector(functions, monkeypatch) -> None:
-    renamed = [under_name(function, step.solution.__name__) for function, step in zip(functions, checks.STEPS)]
+    renamed = [
+        under_name(function, step.solution.__name__)
+        for function, step in zip(functions, checks.STEPS)
+    ]
     monkeypatch.chdir(NOTEBOOKS)
     own, said = assembled(renamed)
     assert [f"step {number} is yours" in said for number in range(1, 11)] == [True] * 10
     assert "stands in" not in said and "False" not in said
-    assert said.count("True True True True") == 11 and own.yours(*(vars(own)[name] for name in STEPS)) == 10
+    assert (
+        said.count("True True True True") == 11
+        and own.yours(*(vars(own)[name] for name in STEPS)) == 10
+    )
     generator = torch.Generator().manual_seed(5)
     for seed in range(4):
-        middle, half = 128 * torch.rand(2, 12, 2, generator=generator), 1 + 40 * torch.rand(2, 12, 2, generator=generator) ** 2
-        boxes, labels = torch.cat([middle - half, middle + half], 2), torch.randint(0, 6, (2, 12), generator=generator)
+        middle, half = (
+            128 * torch.rand(2, 12, 2, generator=generator),
+            1 + 40 * torch.rand(2, 12, 2, generator=generator) ** 2,
+        )
+        boxes, labels = (
+            torch.cat([middle - half, middle + half], 2),
+            torch.randint(0, 6, (2, 12), generator=generator),
+        )
         assert all(own.compare(100 + seed, [*zip(boxes, labels)]))
 
 
 def cut_doubling(coarse, lateral):
-    return lateral + coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, : lateral.shape[2], : lateral.shape[3]]
+    return (
+        lateral
+        + coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)[
+            :, :, : lateral.shape[2], : lateral.shape[3]
+        ]
+    )
 
 
 def stacked_rows(offsets, centres, stride, S):
     # a right answer in a loop: of no cells it is a table without a gradient
-    rows = [ch11.decode(*(part[[r]] for part in (offsets, centres, stride)), S) for r in range(len(offsets))]
+    rows = [
+        ch11.decode(*(part[[r]] for part in (offsets, centres, stride)), S)
+        for r in range(len(offsets))
+    ]
     return torch.cat(rows) if rows else torch.zeros(0, 4)
 
 
@@ -328,7 +375,9 @@ def overwriting(table, owner, ignoring, gt_labels, level, num_classes):
 def of_anybody(logits, boxes, gt_boxes, gt_labels, owner, level, num_levels):
     table = torch.full((len(gt_boxes), num_levels), torch.inf)
     for n, (box, label) in enumerate(zip(gt_boxes, gt_labels)):
-        cost = ch11.focal_loss(logits, one_hot(label, logits.shape[1]).float().expand_as(logits)).sum(1)
+        cost = ch11.focal_loss(
+            logits, one_hot(label, logits.shape[1]).float().expand_as(logits)
+        ).sum(1)
         cost = (cost + ch11.iou_loss(boxes, box.expand_as(boxes))).detach()
         for at in range(num_levels):
             if ((owner > 0) & (level == at)).any():
@@ -345,10 +394,14 @@ def of_softmax(logits, answers):
 def held_factor(logits, boxes, targets, labels, positive, ignored):
     # sigmoid_focal_loss with its factor (1 - p)^2 taken as a number
     answers = one_hot(labels, logits.shape[1]).float() * positive[:, None]
-    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, answers, reduction="none")
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits, answers, reduction="none"
+    )
     factor = (focal_by_library(logits, answers) / entropy).detach()
     focal = (factor * entropy * ((answers > 0) | ~ignored)).sum()
-    return (focal + ch11.iou_loss(boxes[positive], targets[positive]).sum()) / positive.sum().clamp(min=1)
+    return (focal + ch11.iou_loss(boxes[positive], targets[positive]).sum()) / positive.sum().clamp(
+        min=1
+    )
 
 
 def box_mean(logits, boxes, targets, labels, positive, ignored):
@@ -361,11 +414,17 @@ def box_mean(logits, boxes, targets, labels, positive, ignored):
     ("name", "wrong", "hint"),
     [
         ("merge", cut_doubling, "is right for H = 2h and 2h − 1 only"),
-        ("merge", lambda c, f: f + torch.nn.functional.interpolate(c, f.shape[2:], mode="nearest-exact"), "nearest-exact"),
+        (
+            "merge",
+            lambda c, f: f + torch.nn.functional.interpolate(c, f.shape[2:], mode="nearest-exact"),
+            "nearest-exact",
+        ),
         ("decode", lambda o, c, s, S: ch11.decode(o, c, s, S).relu(), "yours ends at 0"),
         (
             "owners",
-            lambda e, b: ch11.owners(e, torch.cat([0 * b[:, :2], 1 + 0 * b[:, 2:] * 1], 1) * e.sum(1, True)),
+            lambda e, b: ch11.owners(
+                e, torch.cat([0 * b[:, :2], 1 + 0 * b[:, 2:] * 1], 1) * e.sum(1, True)
+            ),
             "of its cells",
         ),
         ("focal_loss", of_softmax, "a softmax makes them share one"),

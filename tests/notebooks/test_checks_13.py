@@ -39,7 +39,12 @@ def any_number(fixed, per_image, memory, batch):
         (lambda f, p, m, b: by_division(f, p, m, b)[::-1], "the order"),
         (lambda f, p, m, b: by_division(f, p, m, b)[0], "a pair"),
         (lambda f, p, m, b: by_division(f, p, m, b, spare=-1e-6), "exactly fits"),
-        (lambda f, p, m, b: tuple(by_division(f, p, m, b)) if by_division(f, p, m, b)[0] else (1, b), "that does not fit"),
+        (
+            lambda f, p, m, b: (
+                tuple(by_division(f, p, m, b)) if by_division(f, p, m, b)[0] else (1, b)
+            ),
+            "that does not fit",
+        ),
     ],
 )
 def test_wrong_fits_are_named(refused, wrong, hint) -> None:
@@ -52,7 +57,12 @@ def test_wrong_fits_are_named(refused, wrong, hint) -> None:
         (lambda losses, n: sum(losses) / len(losses), "plain mean"),
         (lambda losses, n: sum(losses), "sum of the losses"),
         (lambda losses, n: sum(a * b for a, b in zip(losses, n)) / max(1, sum(n)), "not by 0"),
-        (lambda losses, n: sum(a * max(b, 1) for a, b in zip(losses, n)) / sum(max(b, 1) for b in n), "adds none"),
+        (
+            lambda losses, n: (
+                sum(a * max(b, 1) for a, b in zip(losses, n)) / sum(max(b, 1) for b in n)
+            ),
+            "adds none",
+        ),
         (lambda losses, n: sum(losses) / max(1, sum(n)), "divided already"),
         (lambda losses, n: sum(a * max(b, 1) for a, b in zip(losses, n)) / len(n), "not processes"),
         (lambda losses, n: sum(a * max(b, 1) for a, b in zip(losses, n)), "not divided yet"),
@@ -63,5 +73,13 @@ def test_wrong_losses_are_named(refused, wrong, hint) -> None:
 
 
 def test_a_new_reader_s_wrong_answers_are_named(refused) -> None:
-    refused(check_fit_card, lambda f, p, m, b: by_division(0, p, m - f, b), "not of what the fixed part leaves over")
-    refused(check_fit_card, lambda f, p, m, b: (1, b) if f + p <= 0.8 * m else (0, 0), "yours is the smallest")
+    refused(
+        check_fit_card,
+        lambda f, p, m, b: by_division(0, p, m - f, b),
+        "not of what the fixed part leaves over",
+    )
+    refused(
+        check_fit_card,
+        lambda f, p, m, b: (1, b) if f + p <= 0.8 * m else (0, 0),
+        "yours is the smallest",
+    )

@@ -32,7 +32,7 @@ from fsaf_core.data.transforms import resized_size
 from fsaf_core.engine.optim import build_optimizer, clip_gradients, learning_rate
 from fsaf_core.evaluation.coco_metrics import coco_metrics
 from fsaf_core.method.assignment import Assignment
-from fsaf_core.method.locations import box_area, box_iou_aligned, encode, make_grid
+from fsaf_core.method.locations import box_area, box_iou_aligned, encode, pyramid_locations
 from fsaf_core.model.anchor_branch import AnchorBased
 from fsaf_core.model.fpn import FeaturePyramid
 from fsaf_core.model.network import Network
@@ -59,7 +59,9 @@ def definitions(notebook: str) -> SimpleNamespace:
         if cell.cell_type != "code":
             continue
         for node in ast.parse(cell.source).body:
-            if wanted(node) and not (isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in space):
+            if wanted(node) and not (
+                isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in space
+            ):
                 exec(compile(ast.Module([node], []), f"{notebook}.ipynb", "exec"), space)
     return SimpleNamespace(**space)
 
@@ -67,7 +69,11 @@ def definitions(notebook: str) -> SimpleNamespace:
 def wanted(node: ast.stmt) -> bool:
     """Whether a statement is a definition; a constant is one if it is written out."""
     if isinstance(node, ast.Assign):
-        if not all(isinstance(part, ast.Name) for target in node.targets for part in getattr(target, "elts", [target])):
+        if not all(
+            isinstance(part, ast.Name)
+            for target in node.targets
+            for part in getattr(target, "elts", [target])
+        ):
             return False
         try:
             ast.literal_eval(node.value)
@@ -91,9 +97,13 @@ def areas_and_ious(own: SimpleNamespace) -> None:
     assert torch.allclose(own.iou_matrix(one, other), expected)
     assert torch.allclose(own.iou_loop(one, other), expected)
     assert own.iou_matrix(one[:0], other).shape == own.iou_loop(one[:0], other).shape == (0, 20)
-    assert torch.allclose(own.iou_matrix(one[:20], other).diagonal(), box_iou_aligned(one[:20], other), atol=1e-5)
+    assert torch.allclose(
+        own.iou_matrix(one[:20], other).diagonal(), box_iou_aligned(one[:20], other), atol=1e-5
+    )
     apart = expected == 0
-    assert any(own.iou_without_clamp(one[i], other[j]) != 0 for i, j in apart.nonzero().tolist())  # the fault shows
+    assert any(
+        own.iou_without_clamp(one[i], other[j]) != 0 for i, j in apart.nonzero().tolist()
+    )  # the fault shows
 
 
 @of("01_data_and_boxes")
@@ -104,10 +114,27 @@ def coco_files(own: SimpleNamespace, tmp_path: Path) -> None:
     annotations = []
     for number in range(40):
         x, y, w, h = (rng.uniform(-10, [60, 40, 50, 50])).tolist()
-        one = {"bbox": [x, y, max(w, 0.5), max(h, 0.5)], "area": 1.0, "iscrowd": int(rng.random() < 0.2)}
-        if x < 59 and y < 39 and x + w > 1 and y + h > 1:  # what lies outside the image is the core's matter alone
-            annotations.append({"id": number, "image_id": int(rng.choice([5, 2, 4])), "category_id": int(rng.choice(ids)), **one})
-    coco = {"images": images, "categories": [{"id": i, "name": str(i)} for i in ids], "annotations": annotations}
+        one = {
+            "bbox": [x, y, max(w, 0.5), max(h, 0.5)],
+            "area": 1.0,
+            "iscrowd": int(rng.random() < 0.2),
+        }
+        if (
+            x < 59 and y < 39 and x + w > 1 and y + h > 1
+        ):  # what lies outside the image is the core's matter alone
+            annotations.append(
+                {
+                    "id": number,
+                    "image_id": int(rng.choice([5, 2, 4])),
+                    "category_id": int(rng.choice(ids)),
+                    **one,
+                }
+            )
+    coco = {
+        "images": images,
+        "categories": [{"id": i, "name": str(i)} for i in ids],
+        "annotations": annotations,
+    }
     (tmp_path / "x.json").write_text(json.dumps(coco))
     for image in images:
         Image.new("RGB", (60, 40)).save(tmp_path / image["file_name"])
@@ -133,7 +160,9 @@ def batches(own: SimpleNamespace) -> None:
 def anchors_and_matching(own: SimpleNamespace) -> None:
     strides = (8, 16, 32)
     for height, width, scale in ((64, 96, 2.0), (32, 32, 4.0), (128, 64, 1.0)):
-        core = AnchorBased(strides, scale).anchors([torch.zeros(1, 1, height // s, width // s) for s in strides], height, width)
+        core = AnchorBased(strides, scale).anchors(
+            [torch.zeros(1, 1, height // s, width // s) for s in strides], height, width
+        )
         for stride, level in zip(strides, core):
             rows, columns = height // stride, width // stride
             assert torch.equal(own.level_anchors(stride, rows, columns, scale), level)
@@ -153,8 +182,12 @@ def four_steps(own: SimpleNamespace) -> None:
         offsets = [torch.rand(1, 4, *shape[2:]) for shape in shapes]
         detector.config = replace(detector.config, topk_candidates=k)
         expected = detector.postprocess(HeadOutputs(logits, offsets), [(90, 60)])[0]
-        found = own.image_candidates([one[0] for one in logits], [one[0] for one in offsets], (8, 16, 32, 64), (90, 60), k)
-        for mine, theirs in zip(own.detections(*found[:3]), (expected[name] for name in ("boxes", "scores", "labels"))):
+        found = own.image_candidates(
+            [one[0] for one in logits], [one[0] for one in offsets], (8, 16, 32, 64), (90, 60), k
+        )
+        for mine, theirs in zip(
+            own.detections(*found[:3]), (expected[name] for name in ("boxes", "scores", "labels"))
+        ):
             assert torch.allclose(mine.float(), theirs.float(), atol=1e-4)
 
 
@@ -162,38 +195,57 @@ def four_steps(own: SimpleNamespace) -> None:
 def suppression(own: SimpleNamespace) -> None:
     for threshold in (0.1, 0.5, 0.9):
         boxes, scores = random_boxes(60), torch.rand(60)
-        assert own.nms_loop(boxes.tolist(), scores.tolist(), threshold) == nms(boxes, scores, threshold).tolist()
+        assert (
+            own.nms_loop(boxes.tolist(), scores.tolist(), threshold)
+            == nms(boxes, scores, threshold).tolist()
+        )
 
 
 @of("09_inference_and_evaluation")
 def average_precisions(own: SimpleNamespace, tmp_path: Path) -> None:
     truth, results = [], []
     for number, (x1, y1, x2, y2) in enumerate(random_boxes(60).tolist()):
-        row = {"image_id": number % 9, "category_id": 1 + number % 3, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+        row = {
+            "image_id": number % 9,
+            "category_id": 1 + number % 3,
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+        }
         truth.append(row | {"id": number + 1, "area": (x2 - x1) * (y2 - y1), "iscrowd": 0})
         for noise in (0.02, 0.1, 0.3)[: 1 + number % 3]:
-            box = [side * (1 + noise * shift) for side, shift in zip(row["bbox"], torch.randn(4).tolist())]
+            box = [
+                side * (1 + noise * shift)
+                for side, shift in zip(row["bbox"], torch.randn(4).tolist())
+            ]
             results.append(row | {"bbox": box, "score": torch.rand(()).item()})
     categories = [{"id": number, "name": str(number)} for number in (1, 2, 3)]
     images = [{"id": number} for number in range(9)]
-    (tmp_path / "x.json").write_text(json.dumps({"images": images, "annotations": truth, "categories": categories}))
+    (tmp_path / "x.json").write_text(
+        json.dumps({"images": images, "annotations": truth, "categories": categories})
+    )
     expected = coco_metrics(tmp_path / "x.json", results, library="pycocotools")
     assert abs(own.coco_ap(results, truth, [0.5]) - expected["AP50"]) < 1e-9
     assert abs(own.coco_ap(results, truth, np.linspace(0.5, 0.95, 10)) - expected["AP"]) < 1e-9
-    assert own.coco_ap(results * 2, truth, [0.5], own.match_without_memory) > own.coco_ap(results * 2, truth, [0.5])
+    assert own.coco_ap(results * 2, truth, [0.5], own.match_without_memory) > own.coco_ap(
+        results * 2, truth, [0.5]
+    )
 
 
 @of("03_feature_pyramid")
 def pyramid_and_its_parts(own: SimpleNamespace) -> None:
     with torch.no_grad():
-        for channels, sizes in (((6, 7, 8), ((9, 14), (5, 7), (3, 4))), ((4, 4, 4), ((1, 8), (1, 4), (1, 2)))):
+        for channels, sizes in (
+            ((6, 7, 8), ((9, 14), (5, 7), (3, 4))),
+            ((4, 4, 4), ((1, 8), (1, 4), (1, 2))),
+        ):
             features = [torch.randn(2, c, *size) for c, size in zip(channels, sizes)]
             neck = FeaturePyramid(channels, 5, 3, 7)
             for mine, core in zip(own.pyramid(*features, neck), neck(features), strict=True):
                 assert torch.allclose(mine, core, atol=1e-5)
             lateral = neck.lateral[2]
             assert torch.allclose(
-                own.lateral_loop(features[2][0], lateral.weight, lateral.bias), lateral(features[2])[0], atol=1e-5
+                own.lateral_loop(features[2][0], lateral.weight, lateral.bias),
+                lateral(features[2])[0],
+                atol=1e-5,
             )
     for small, large in torch.randint(1, 12, (20, 2, 2)).tolist():
         coarse = torch.randn(2, *small)
@@ -205,21 +257,34 @@ def pyramid_and_its_parts(own: SimpleNamespace) -> None:
 @of("03_feature_pyramid")
 def cells_of_the_levels(own: SimpleNamespace) -> None:
     shapes, strides = ((5, 7), (3, 4), (1, 2)), (8, 16, 32)
-    grid = make_grid(shapes, strides, 0.5, torch.zeros(()))
+    grid = pyramid_locations(shapes, strides, 0.5, torch.zeros(()))
     for build in (own.centres, own.centres_loop):
-        assert torch.equal(torch.cat([build(*shape, stride) for shape, stride in zip(shapes, strides)]), grid.centers)
+        assert torch.equal(
+            torch.cat([build(*shape, stride) for shape, stride in zip(shapes, strides)]),
+            grid.centers,
+        )
     for box in random_boxes(20, 60):
-        inside = encode(box.expand(grid.num_cells, 4), grid.centers, torch.ones(grid.num_cells)).amin(1) > 0
+        inside = (
+            encode(box.expand(grid.num_cells, 4), grid.centers, torch.ones(grid.num_cells)).amin(1)
+            > 0
+        )
         assert torch.equal(own.centre_inside(grid.centers, box), inside)
 
 
-def assigned(count: int, **switches: object) -> tuple[fsaf.Detector, HeadOutputs, list[dict[str, Tensor]], Assignment]:
+def assigned(
+    count: int, **switches: object
+) -> tuple[fsaf.Detector, HeadOutputs, list[dict[str, Tensor]], Assignment]:
     """What `tiny` makes of boxes of all sizes, some over the border, with random outputs on 128 x 128 pixels."""
     config = replace(fsaf.presets.get("tiny").model, **switches)
     middle, half = torch.rand(count, 2) * 128, 2 * 20 ** torch.rand(count, 2)
-    target = {"boxes": torch.cat([middle - half, middle + half], 1), "labels": torch.randint(0, config.num_classes, (count,))}
+    target = {
+        "boxes": torch.cat([middle - half, middle + half], 1),
+        "labels": torch.randint(0, config.num_classes, (count,)),
+    }
     shapes = [(128 // stride, 128 // stride) for stride in config.strides]
-    logits = [torch.randn(1, config.num_classes, *shape).sub(2).requires_grad_() for shape in shapes]
+    logits = [
+        torch.randn(1, config.num_classes, *shape).sub(2).requires_grad_() for shape in shapes
+    ]
     outputs = HeadOutputs(logits, [torch.rand(1, 4, *shape).requires_grad_() for shape in shapes])
     detector = fsaf.build_detector(config)
     return detector, outputs, [target], detector.assign(outputs, [target])
@@ -231,8 +296,16 @@ def regions_and_owners(own: SimpleNamespace) -> None:
     boxes, (effective, ignoring) = target["boxes"], assignment.regions.maps()
     levels = list(zip(own.strides, own.shapes))
     for epsilon, core in ((0.2, effective), (0.5, ignoring)):
-        assert torch.equal(torch.cat([own.touched(boxes, epsilon, at, *shape).flatten(1) for at, shape in levels], 1), core)
-    slow = [torch.cat([own.region(box, at, *shape).flatten() for at, shape in levels]) for box in boxes.tolist()]
+        assert torch.equal(
+            torch.cat(
+                [own.touched(boxes, epsilon, at, *shape).flatten(1) for at, shape in levels], 1
+            ),
+            core,
+        )
+    slow = [
+        torch.cat([own.region(box, at, *shape).flatten() for at, shape in levels])
+        for box in boxes.tolist()
+    ]
     assert torch.equal(torch.stack(slow), effective.long() + ignoring.long())
     owner = assignment.owner[0]
     assert torch.equal(own.owners(boxes, effective), owner)
@@ -247,19 +320,33 @@ def class_maps_of_one_box(own: SimpleNamespace) -> None:
         _, _, (target,), found = assigned(1, selection="heuristic", heuristic_level=level)
         quiet = torch.cat(list(found.ignored), 2)[0, target["labels"][0]]
         mine = own.class_map_levels(target["boxes"][0].tolist(), int(found.selected_level))
-        assert torch.equal(torch.cat([part.flatten() for part in mine]), torch.where(found.positive[0], 2, quiet.long()))
+        assert torch.equal(
+            torch.cat([part.flatten() for part in mine]),
+            torch.where(found.positive[0], 2, quiet.long()),
+        )
 
 
 @of("07_losses_and_selection")
 def losses_selection_and_gradient(own: SimpleNamespace) -> None:
     detector, outputs, targets, found = assigned(12)
-    boxes, labels, grid, owner = targets[0]["boxes"], targets[0]["labels"], found.regions.grid, found.owner[0]
-    logits, offsets = (torch.cat([m.flatten(2) for m in maps], 2)[0].T for maps in (outputs.cls_logits, outputs.box_offsets))
+    boxes, labels, grid, owner = (
+        targets[0]["boxes"],
+        targets[0]["labels"],
+        found.regions.grid,
+        found.owner[0],
+    )
+    logits, offsets = (
+        torch.cat([m.flatten(2) for m in maps], 2)[0].T
+        for maps in (outputs.cls_logits, outputs.box_offsets)
+    )
     true = encode(boxes[(owner - 1).clamp(min=0)], grid.centers, 4 * grid.stride)
     owned = owner > 0
     answers = torch.zeros_like(logits)
     answers[owned, labels[owner[owned] - 1]] = 1
-    slow = [[own.focal_slow(*pair) for pair in zip(*row)] for row in zip(logits.tolist(), answers.tolist())]
+    slow = [
+        [own.focal_slow(*pair) for pair in zip(*row)]
+        for row in zip(logits.tolist(), answers.tolist())
+    ]
     assert torch.allclose(own.focal(logits, answers), torch.tensor(slow), atol=1e-5)
     iou = own.iou_loss(offsets, true)
     slow = [own.iou_loss_slow(*pair) for pair in zip(offsets[owned].tolist(), true[owned].tolist())]
@@ -267,11 +354,15 @@ def losses_selection_and_gradient(own: SimpleNamespace) -> None:
     assert torch.allclose(iou[owned], torch.tensor(slow), atol=1e-4)
     cell_loss = own.focal(logits, answers).sum(1) + torch.where(owned, iou, 0.0)
     for table in (own.level_table_slow, own.level_table):
-        assert torch.allclose(table(cell_loss, owner, grid.level, len(boxes), 4), found.level_losses, atol=1e-4)
+        assert torch.allclose(
+            table(cell_loss, owner, grid.level, len(boxes), 4), found.level_losses, atol=1e-4
+        )
     quiet = torch.cat(list(found.ignored), 2)[0].T
     mine = own.training_loss(logits, offsets, true, found.label[0], found.positive[0], quiet)
     core = detector.losses(outputs, found, targets)
-    assert torch.allclose(torch.stack(mine), torch.stack([core["af_cls"], core["af_box"]]), atol=1e-4)
+    assert torch.allclose(
+        torch.stack(mine), torch.stack([core["af_cls"], core["af_box"]]), atol=1e-4
+    )
 
 
 @of("07_losses_and_selection")
@@ -279,16 +370,24 @@ def slopes_by_hand(own: SimpleNamespace) -> None:
     logits = torch.linspace(-6, 6, 31, requires_grad=True)
     for answer in (0, 1):
         (slope,) = torch.autograd.grad(own.focal(logits, torch.full((31,), answer)).sum(), logits)
-        assert torch.allclose(slope, torch.tensor([own.focal_slope(x, answer) for x in logits.tolist()]), atol=1e-5)
+        assert torch.allclose(
+            slope, torch.tensor([own.focal_slope(x, answer) for x in logits.tolist()]), atol=1e-5
+        )
     one, other = torch.rand(40, 4).add(0.05).requires_grad_(), torch.rand(40, 4).add(0.05)
     (slope,) = torch.autograd.grad(own.iou_loss(one, other).sum(), one)
-    assert torch.allclose(slope, torch.tensor([own.iou_slopes(*pair) for pair in zip(one.tolist(), other.tolist())]), atol=1e-3)
+    assert torch.allclose(
+        slope,
+        torch.tensor([own.iou_slopes(*pair) for pair in zip(one.tolist(), other.tolist())]),
+        atol=1e-3,
+    )
 
 
 @of("07_losses_and_selection")
 def levels_by_size(own: SimpleNamespace) -> None:
     _, _, (target,), found = assigned(30, selection="heuristic")
-    mine = torch.tensor([own.heuristic_level(box, 32.0, 4, 3, 6) - 3 for box in target["boxes"].tolist()])
+    mine = torch.tensor(
+        [own.heuristic_level(box, 32.0, 4, 3, 6) - 3 for box in target["boxes"].tolist()]
+    )
     learned = found.selected_level >= 0
     assert torch.equal(found.selected_level[learned], mine[learned])
 
@@ -296,11 +395,15 @@ def levels_by_size(own: SimpleNamespace) -> None:
 @of("05_anchor_free_branch")
 def offsets_of_cells(own: SimpleNamespace) -> None:
     for center, box in ((0.0, random_boxes(1)[0]), (0.5, random_boxes(1)[0])):
-        grid = make_grid(((5, 3),), (16,), center, box)
+        grid = pyramid_locations(((5, 3),), (16,), center, box)
         core = encode(box.expand(15, 4), grid.centers, 4 * grid.stride)
         assert torch.allclose(own.encode_table(box, 5, 3, 16, 4.0, center), core, atol=1e-5)
-        assert torch.allclose(torch.tensor(own.encode_loop(box.tolist(), 5, 3, 16, 4.0, center)), core, atol=1e-5)
-        assert torch.allclose(own.decode_table(core, 5, 3, 16, 4.0, center), box.expand(15, 4), atol=1e-3)
+        assert torch.allclose(
+            torch.tensor(own.encode_loop(box.tolist(), 5, 3, 16, 4.0, center)), core, atol=1e-5
+        )
+        assert torch.allclose(
+            own.decode_table(core, 5, 3, 16, 4.0, center), box.expand(15, 4), atol=1e-3
+        )
 
 
 @of("13_full_coco_training")
@@ -311,15 +414,21 @@ def rates_clipping_and_shares(own: SimpleNamespace) -> None:
         drops = [round(share * total) for share in recipe.milestones]
         given = (recipe.lr, batch, warmup, recipe.warmup_factor, drops)
         assert np.allclose(
-            [own.plain_rate(*given, step) for step in range(total)], [learning_rate(recipe, step, total) for step in range(total)]
+            [own.plain_rate(*given, step) for step in range(total)],
+            [learning_rate(recipe, step, total) for step in range(total)],
         )
     for scale in (1.0, 100.0):
         layer = torch.nn.Linear(3, 4)
         for parameter in layer.parameters():
             parameter.grad = scale * torch.randn_like(parameter)
         norm, clipped = own.plain_clip([parameter.grad for parameter in layer.parameters()], 10.0)
-        assert norm == pytest.approx(clip_gradients(build_optimizer(TrainConfig(), layer), 10.0).item(), rel=1e-4)
-        assert all(torch.allclose(mine, parameter.grad, rtol=1e-4) for mine, parameter in zip(clipped, layer.parameters()))
+        assert norm == pytest.approx(
+            clip_gradients(build_optimizer(TrainConfig(), layer), 10.0).item(), rel=1e-4
+        )
+        assert all(
+            torch.allclose(mine, parameter.grad, rtol=1e-4)
+            for mine, parameter in zip(clipped, layer.parameters())
+        )
     for images, share, world in rng.integers(1, 60, (50, 3)).tolist():
         pile = np.random.default_rng([3, 7]).permutation(images).tolist()
         for rank in range(world % 5 + 1):
@@ -334,12 +443,16 @@ def a_carved_set_is_read_as_the_whole_one(own: SimpleNamespace, tmp_path: Path) 
     (tmp_path / "part.json").write_text(json.dumps(own.carve(whole, whole["images"][3:9])))
     part = CocoDataset(tmp_path / "part.json", folder / "train", train=False)
     everything = {
-        sample["image_id"]: sample for sample in CocoDataset(folder / "annotations_train.json", folder / "train", False)
+        sample["image_id"]: sample
+        for sample in CocoDataset(folder / "annotations_train.json", folder / "train", False)
     }
     assert len(part) == 6 and part.class_names == tuple(one["name"] for one in whole["categories"])
     for sample in part:
         full = everything[sample["image_id"]]
-        assert all(torch.equal(sample[name], full[name]) for name in ("image", "boxes", "labels", "ignored"))
+        assert all(
+            torch.equal(sample[name], full[name])
+            for name in ("image", "boxes", "labels", "ignored")
+        )
 
 
 @of("08_training")
@@ -348,7 +461,12 @@ def learning_rates(own: SimpleNamespace) -> None:
     for total, warmup in ((2400, 50), (60, 10), (7, 1)):
         recipe = replace(recipe, warmup_steps=warmup)
         for step in range(total):
-            assert abs(own.rate_at(step, total, recipe.lr, warmup) - learning_rate(recipe, step, total)) < 1e-12
+            assert (
+                abs(
+                    own.rate_at(step, total, recipe.lr, warmup) - learning_rate(recipe, step, total)
+                )
+                < 1e-12
+            )
 
 
 @of("02_backbone")
@@ -368,8 +486,11 @@ def layers_by_hand(own: SimpleNamespace) -> None:
 @torch.no_grad()
 def bodies(own: SimpleNamespace) -> None:
     image = torch.randn(1, 3, 45, 70)
-    for name, block, depths in (("resnet18", own.Basic, (2, 2, 2, 2)), ("resnet50", own.Bottleneck, (3, 4, 6, 3))):
-        network = Network(replace(fsaf.presets.get("r50").model, body=name)).eval()
+    for name, block, depths in (
+        ("resnet18", own.Basic, (2, 2, 2, 2)),
+        ("resnet50", own.Bottleneck, (3, 4, 6, 3)),
+    ):
+        network = Network(replace(fsaf.presets.get("r50").model, backbone=name)).eval()
         body = own.Body(block, depths).eval()
         body.load_state_dict(network.backbone.state_dict())
         for mine, core in zip(body(image), network.features(image), strict=True):
@@ -393,7 +514,9 @@ def receptive_fields(own: SimpleNamespace) -> None:
 @of("11_capstone")
 @torch.no_grad()
 def the_assembled_network(own: SimpleNamespace) -> None:
-    own.flat.__globals__["merge"] = capstone.merge  # in the notebook a stub, which its checker replaces
+    own.flat.__globals__["merge"] = (
+        capstone.merge
+    )  # in the notebook a stub, which its checker replaces
     core, mine = Network(fsaf.presets.get("tiny").model).eval(), own.FSAF().eval()
     mine.load_state_dict(core.state_dict())
     for size in ((128, 128), (64, 160)):
@@ -403,8 +526,14 @@ def the_assembled_network(own: SimpleNamespace) -> None:
             assert torch.allclose(one, expected, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize(("notebook", "comparison"), COMPARISONS, ids=[f"{one}-{what.__name__}" for one, what in COMPARISONS])
-def test_own_version_equals_the_core(notebook: str, comparison: Callable[..., None], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("notebook", "comparison"),
+    COMPARISONS,
+    ids=[f"{one}-{what.__name__}" for one, what in COMPARISONS],
+)
+def test_own_version_equals_the_core(
+    notebook: str, comparison: Callable[..., None], tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     wants_folder = "tmp_path" in comparison.__annotations__
     comparison(definitions(notebook), *([tmp_path] if wants_folder else []))

@@ -18,9 +18,13 @@ MOST_OPT_OUTS = 2  # cells of a notebook that are not compared
 LARGEST_FILE = 1_000_000  # bytes
 
 OPT_OUT_TAGS = {"nbval-ignore-output", "nbval-skip", "pytest-validate-ignore-output"}
-OPT_OUT_COMMENT = re.compile(r"^\s*#+\s*(NBVAL_IGNORE_OUTPUT|NBVAL_SKIP|PYTEST_VALIDATE_IGNORE_OUTPUT)\s*$", re.MULTILINE)
+OPT_OUT_COMMENT = re.compile(
+    r"^\s*#+\s*(NBVAL_IGNORE_OUTPUT|NBVAL_SKIP|PYTEST_VALIDATE_IGNORE_OUTPUT)\s*$", re.MULTILINE
+)
 NO_ALT = re.compile(r"<img(?![^>]*\balt=[\"'][^\"'])")
-ENGLISH = set("a an and are as at be by for from in is it its not of on or that the there this to what which with you".split())
+ENGLISH = set(
+    "a an and are as at be by for from in is it its not of on or that the there this to what which with you".split()
+)
 
 
 def faults(notebook: NotebookNode) -> list[str]:
@@ -33,7 +37,11 @@ def faults(notebook: NotebookNode) -> list[str]:
         found.append("widget state is stored")
     if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
         found.append("cells were not executed once each from top to bottom")
-    unchecked = [cell for cell in code if OPT_OUT_TAGS & {*cell.metadata.get("tags", [])} or OPT_OUT_COMMENT.search(cell.source)]
+    unchecked = [
+        cell
+        for cell in code
+        if OPT_OUT_TAGS & {*cell.metadata.get("tags", [])} or OPT_OUT_COMMENT.search(cell.source)
+    ]
     if len(unchecked) > MOST_OPT_OUTS:
         found.append(f"{len(unchecked)} cells are not compared")
     for count, cell in enumerate(code, 1):
@@ -70,9 +78,15 @@ def output_faults(output: NotebookNode, cell: NotebookNode) -> list[str]:
 
 def prose_faults(prose: str) -> list[str]:
     """Whether the text between the cells is anything but English: by its letters and by its small words."""
-    prose = re.sub(r"```.*?```|\$\$.*?\$\$|`[^`]*`|\$[^$]*\$|<[^>]*>|https?://\S+", " ", prose, flags=re.DOTALL)
+    prose = re.sub(
+        r"```.*?```|\$\$.*?\$\$|`[^`]*`|\$[^$]*\$|<[^>]*>|https?://\S+", " ", prose, flags=re.DOTALL
+    )
     letters = {letter for letter in prose if letter.isalpha()}
-    foreign = {letter for letter in letters if not unicodedata.name(letter, "").startswith(("LATIN", "GREEK"))}
+    foreign = {
+        letter
+        for letter in letters
+        if not unicodedata.name(letter, "").startswith(("LATIN", "GREEK"))
+    }
     found = [f"letters that are not English: {''.join(sorted(foreign))}"] if foreign else []
     words = re.findall(r"[a-z]+", prose.lower())
     if len(words) >= 50 and sum(word in ENGLISH for word in words) < 0.15 * len(words):
@@ -90,14 +104,26 @@ def test_notebook_keeps_the_rules(path: Path) -> None:
 
 def good() -> NotebookNode:
     """A small notebook without a fault."""
-    drawing = new_output("display_data", data={"image/svg+xml": "<svg><title>one box</title></svg>"})
-    picture = new_output("display_data", data={"image/png": "iVBORw0KGgo="}, metadata={"image/png": {"alt": "a scene"}})
+    drawing = new_output(
+        "display_data", data={"image/svg+xml": "<svg><title>one box</title></svg>"}
+    )
+    picture = new_output(
+        "display_data",
+        data={"image/png": "iVBORw0KGgo="},
+        metadata={"image/png": {"alt": "a scene"}},
+    )
     cells = [
-        new_markdown_cell("# Cells\n\nOne box on a level: which of the cells are in it? ![a box](box.svg)"),
-        new_code_cell("print(1)", execution_count=1, outputs=[new_output("stream", name="stdout", text="1\n")]),
+        new_markdown_cell(
+            "# Cells\n\nOne box on a level: which of the cells are in it? ![a box](box.svg)"
+        ),
+        new_code_cell(
+            "print(1)", execution_count=1, outputs=[new_output("stream", name="stdout", text="1\n")]
+        ),
         new_code_cell("show()", execution_count=2, outputs=[drawing, picture]),
     ]
-    return new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    return new_notebook(
+        cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    )
 
 
 def bad_kernel(notebook: NotebookNode) -> None:
@@ -122,7 +148,10 @@ def bad_length(notebook: NotebookNode) -> None:
 
 def bad_opt_outs(notebook: NotebookNode) -> None:
     comment = [new_code_cell("# NBVAL_IGNORE_OUTPUT\nx", execution_count=count) for count in (3, 4)]
-    notebook.cells += [*comment, new_code_cell("x", execution_count=5, metadata={"tags": ["nbval-skip"]})]
+    notebook.cells += [
+        *comment,
+        new_code_cell("x", execution_count=5, metadata={"tags": ["nbval-skip"]}),
+    ]
 
 
 def bad_stderr(notebook: NotebookNode) -> None:
@@ -150,7 +179,9 @@ def bad_letters(notebook: NotebookNode) -> None:
 
 
 def bad_language(notebook: NotebookNode) -> None:
-    notebook.cells[0].source = "Der Kasten liegt auf einer Ebene und seine Zellen liegen darin. " * 8
+    notebook.cells[0].source = (
+        "Der Kasten liegt auf einer Ebene und seine Zellen liegen darin. " * 8
+    )
 
 
 BAD = {
@@ -208,7 +239,9 @@ def test_sanitizers_never_touch_a_result() -> None:
             for output in cell.get("outputs", []):
                 for text in [output.get("text", ""), *map(str, output.get("data", {}).values())]:
                     text = spared.sub("", text)
-                    assert sanitized(text) == text, f"{path.name}: a sanitizer changes a stored result"
+                    assert sanitized(text) == text, (
+                        f"{path.name}: a sanitizer changes a stored result"
+                    )
 
 
 def test_sanitizers_remove_what_differs_between_runs() -> None:

@@ -16,7 +16,9 @@ TORN = "import time\nfor word in ('one', 'two'):\n    print(word, flush=True)\n 
 
 
 def make(*paths: Path) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, MAKER, *paths], capture_output=True, text=True, env=os.environ)
+    return subprocess.run(
+        [sys.executable, MAKER, *paths], capture_output=True, text=True, env=os.environ
+    )
 
 
 def compare(path: Path) -> str:
@@ -52,9 +54,15 @@ def test_outputs_are_stored_and_the_rest_is_tidy(made: Path) -> None:
     assert code[0].outputs[0].data["text/plain"] == "42"
     assert code[1].outputs[0].text == "True\n"  # it runs in its own folder
     assert code[2].outputs == []  # a trailing semicolon silences
-    assert [output.text for output in code[4].outputs] == ["one\ntwo\n"]  # in one piece, however it came
+    assert [output.text for output in code[4].outputs] == [
+        "one\ntwo\n"
+    ]  # in one piece, however it came
     assert notebook.metadata == {
-        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "kernelspec": {
+            "display_name": "Python 3 (ipykernel)",
+            "language": "python",
+            "name": "python3",
+        },
         "language_info": {"name": "python"},
     }
 

@@ -34,7 +34,9 @@ EQUATIONS = (  # of section 3 of the paper, each by what its row must hold
 def rows(text: str, heading: str) -> list[list[str]]:
     """The cells of the first table below a heading, without its head."""
     table = re.search(r"(?:^\|.*\n?)+", text.split(f"## {heading}\n", 1)[1], re.MULTILINE)[0]
-    return [[part.strip() for part in line.strip("|\n").split(" | ")] for line in table.splitlines()[2:]]
+    return [
+        [part.strip() for part in line.strip("|\n").split(" | ")] for line in table.splitlines()[2:]
+    ]
 
 
 def cells(path: Path) -> dict[str, NotebookNode]:
@@ -48,7 +50,9 @@ def prose(path: Path) -> str:
 def anchors(path: Path) -> set[str]:
     """What may stand behind a notebook's `#`: JupyterLab's names of its headings and cells."""
     headings = re.findall(r"^#+ (.+?)\s*$", prose(path), re.MULTILINE)
-    return {f"cell-id={name}" for name in cells(path)} | {heading.replace(" ", "-") for heading in headings}
+    return {f"cell-id={name}" for name in cells(path)} | {
+        heading.replace(" ", "-") for heading in headings
+    }
 
 
 def names(path: Path) -> set[str]:
@@ -62,12 +66,26 @@ def names(path: Path) -> set[str]:
             if isinstance(node, ast.ClassDef):
                 visit(node.body, f"{node.name}.")
             elif isinstance(node, ast.FunctionDef):
-                found.update(f"{prefix}{node.name}({one.arg})" for one in (*node.args.args, *node.args.kwonlyargs))
-                selves = [part for part in ast.walk(node) if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)]
-                found.update(prefix + part.attr for part in selves if getattr(part.value, "id", "") == "self")
+                found.update(
+                    f"{prefix}{node.name}({one.arg})"
+                    for one in (*node.args.args, *node.args.kwonlyargs)
+                )
+                selves = [
+                    part
+                    for part in ast.walk(node)
+                    if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)
+                ]
+                found.update(
+                    prefix + part.attr for part in selves if getattr(part.value, "id", "") == "self"
+                )
             elif isinstance(node, (ast.Assign, ast.AnnAssign)):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                found.update(prefix + part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name))
+                found.update(
+                    prefix + part.id
+                    for target in targets
+                    for part in ast.walk(target)
+                    if isinstance(part, ast.Name)
+                )
 
     visit(ast.parse(path.read_text(encoding="utf-8")).body, "")
     return found
@@ -90,17 +108,23 @@ def test_an_equation_is_computed_by_code_and_shown_by_a_picture(row: list[str]) 
         assert LINK.findall(part), row
     for target, fragment in LINK.findall(computed):
         cell = cells(NOTEBOOKS / target)[fragment.removeprefix("cell-id=")]
-        assert cell.cell_type == "code" and re.search(r"[-+*/]|\.(min|arg|sum|mean|log)|def ", cell.source), fragment
+        assert cell.cell_type == "code" and re.search(
+            r"[-+*/]|\.(min|arg|sum|mean|log)|def ", cell.source
+        ), fragment
     for target, fragment in LINK.findall(shown):
         cell = cells(NOTEBOOKS / target)[fragment.removeprefix("cell-id=")]
         kinds = {kind for output in cell.get("outputs", []) for kind in output.get("data", {})}
         assert kinds & {"image/svg+xml", "image/png"}, fragment
 
 
-@pytest.mark.parametrize("path", [*all_notebooks(), GLOSSARY, *sorted(ROOT.glob("*.md"))], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [*all_notebooks(), GLOSSARY, *sorted(ROOT.glob("*.md"))], ids=lambda path: path.stem
+)
 def test_every_link_within_the_course_leads_somewhere(path: Path) -> None:
     text = prose(path) if path.suffix == ".ipynb" else path.read_text(encoding="utf-8")
-    for target, fragment in LINK.findall(re.sub(r"```.*?```|`[^`\n]*`|\$[^$\n]*\$", "", text, flags=re.DOTALL)):
+    for target, fragment in LINK.findall(
+        re.sub(r"```.*?```|`[^`\n]*`|\$[^$\n]*\$", "", text, flags=re.DOTALL)
+    ):
         if re.match(r"\w+:", target):
             continue
         file = (path.parent / target).resolve() if target else path
@@ -109,7 +133,11 @@ def test_every_link_within_the_course_leads_somewhere(path: Path) -> None:
 
 
 def test_the_map_names_every_notebook() -> None:
-    linked = {target for row in rows(prose(START), "The map of the course") for target, _ in LINK.findall(row[0])}
+    linked = {
+        target
+        for row in rows(prose(START), "The map of the course")
+        for target, _ in LINK.findall(row[0])
+    }
     assert linked == {path.name for path in all_notebooks()} - {START.name}
 
 
@@ -122,7 +150,9 @@ def test_a_symbol_is_in_its_file_and_in_its_notebook(row: list[str]) -> None:
     text = "\n".join(formulas).replace(r"\,", "").replace(" ", "")
     for part in re.findall(r"\$([^$]+)\$", symbol):
         known = (part.split("=")[0], *re.findall(r"C_\d|[A-Za-z]+_\{\w+\}", part))
-        assert any(one.strip("() ").replace(" ", "").replace(r"\,", "") in text for one in known), f"{target} never says {part}"
+        assert any(one.strip("() ").replace(" ", "").replace(r"\,", "") in text for one in known), (
+            f"{target} never says {part}"
+        )
 
 
 @pytest.mark.parametrize("row", TERM_ROWS, ids=lambda row: row[0])
@@ -130,7 +160,9 @@ def test_a_term_is_told_in_a_sentence_and_used_where_it_is_introduced(row: list[
     term, sentence, notebook = row
     assert sentence.endswith(".") and sentence[0].isupper()
     ((target, _),) = LINK.findall(notebook)
-    assert re.search(rf"(?<!\w){re.escape(term)}", prose(NOTEBOOKS / target), re.IGNORECASE), f"{target} never says {term}"
+    assert re.search(rf"(?<!\w){re.escape(term)}", prose(NOTEBOOKS / target), re.IGNORECASE), (
+        f"{target} never says {term}"
+    )
 
 
 def test_terms_are_in_order_and_once() -> None:
@@ -146,5 +178,7 @@ def test_names_of_the_recap_are_in_their_files(path: Path) -> None:
 
 def test_the_test_itself_knows_what_a_file_defines(tmp_path: Path) -> None:
     file = tmp_path / "some.py"
-    file.write_text("A = 1\nclass B:\n    c: int\n    def d(self, e):\n        self.f = e\ndef g(h): pass\n")
+    file.write_text(
+        "A = 1\nclass B:\n    c: int\n    def d(self, e):\n        self.f = e\ndef g(h): pass\n"
+    )
     assert names(file) == {"A", "B", "B.c", "B.d", "B.d(self)", "B.d(e)", "B.f", "g", "g(h)"}

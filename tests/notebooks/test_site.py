@@ -9,7 +9,8 @@ from make_notebooks import NOTEBOOKS, all_notebooks
 
 ROOT = NOTEBOOKS.parent
 LOADED = re.compile(
-    r"<(?:script|link|img|iframe|source|object)\b[^>]*?\b(?:src|href|data)=[\"']((?:https?:)?//[^\"']+)", re.IGNORECASE
+    r"<(?:script|link|img|iframe|source|object)\b[^>]*?\b(?:src|href|data)=[\"']((?:https?:)?//[^\"']+)",
+    re.IGNORECASE,
 )
 
 
@@ -19,7 +20,9 @@ def site() -> Path:
     if "No matching distribution" in done.stderr or "Could not find a version" in done.stderr:
         pytest.skip("Sphinx cannot be installed here")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert not (ROOT / "jupyter_execute").exists()  # MyST-NB leaves one beside the pages: ruff would read it
+    assert not (
+        ROOT / "jupyter_execute"
+    ).exists()  # MyST-NB leaves one beside the pages: ruff would read it
     return ROOT / "site"
 
 
@@ -36,9 +39,15 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
 def test_every_notebook_is_a_page_and_every_link_to_a_cell_arrives(site: Path) -> None:
     for path in all_notebooks():
         page = site / "notebooks" / f"{path.stem}.html"
-        for target, fragment in re.findall(r"href=\"([^\"#:]*)#(cell-id=[^\"]+)\"", page.read_text(encoding="utf-8")):
+        for target, fragment in re.findall(
+            r"href=\"([^\"#:]*)#(cell-id=[^\"]+)\"", page.read_text(encoding="utf-8")
+        ):
             goal = page.parent / target if target else page
-            assert f'id="{fragment}"' in goal.read_text(encoding="utf-8"), (page.name, target, fragment)
+            assert f'id="{fragment}"' in goal.read_text(encoding="utf-8"), (
+                page.name,
+                target,
+                fragment,
+            )
     assert (site / "notebooks" / "GLOSSARY.html").exists()
 
 
@@ -48,7 +57,8 @@ def test_a_browser_shows_each_page_whole_and_asks_nobody(site: Path, chromium: s
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         page = browser.new_page()
         asked, faults = [], []
@@ -57,9 +67,15 @@ def test_a_browser_shows_each_page_whole_and_asks_nobody(site: Path, chromium: s
         for path in all_notebooks():
             page.goto((site / "notebooks" / f"{path.stem}.html").as_uri())
             page.wait_for_load_state("load")
-            assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)"), path.stem
-            assert page.evaluate("document.querySelectorAll('article img, article svg').length") > 0, path.stem
+            assert page.evaluate(
+                "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
+            ), path.stem
+            assert (
+                page.evaluate("document.querySelectorAll('article img, article svg').length") > 0
+            ), path.stem
             if "$" in path.read_text(encoding="utf-8"):
                 assert page.evaluate("document.querySelectorAll('math').length") > 0, path.stem
         browser.close()
-    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == [] and faults == []
+    assert [
+        url for url in asked if not url.startswith(("file:", "data:", "blob:"))
+    ] == [] and faults == []

@@ -13,7 +13,7 @@ import pytest
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 ROUNDED = 0.0006  # printed numbers have three decimals
 SIDES = "ltrb"
-STRIDE, S, COLUMNS, ROWS = 16, 4, 8, 8
+STRIDE, S, COLUMNS, PRESETS = 16, 4, 8, 8
 EPSILON = {"projected": 1.0, "effective": 0.2, "ignoring": 0.5}
 NUMBER = r"-?\d+(?:\.\d+)?"
 
@@ -21,13 +21,19 @@ NUMBER = r"-?\d+(?:\.\d+)?"
 def printed(notebook: str, *cells: str) -> str:
     """What these cells have printed."""
     book = nbformat.read(NOTEBOOKS / f"{notebook}.ipynb", as_version=4)
-    found = {cell.id: "".join(output.get("text", "") for output in cell.get("outputs", ())) for cell in book.cells}
+    found = {
+        cell.id: "".join(output.get("text", "") for output in cell.get("outputs", ()))
+        for cell in book.cells
+    }
     return "\n".join(found[cell] for cell in cells)
 
 
 def named(line: str) -> dict[str, float]:
     """`l 0.274  t 0.271` as a dict."""
-    return {name: float(value) for name, value in re.findall(rf"([A-Za-z]\w*\*?) ({NUMBER})(?![\w,])", line)}
+    return {
+        name: float(value)
+        for name, value in re.findall(rf"([A-Za-z]\w*\*?) ({NUMBER})(?![\w,])", line)
+    }
 
 
 def by_cell(text: str) -> dict[tuple[int, int], list[str]]:
@@ -55,7 +61,14 @@ def sheet() -> dict:
     slopes = by_cell(printed("07_losses_and_selection", "losses-sheet-gradient-print"))
     assert list(cells) == list(rows) == list(boxes) == list(slopes)
     classes = printed("07_losses_and_selection", "losses-sheet-classes").splitlines()[0].split()
-    return {"first": first, "cells": cells, "classes": classes, "rows": rows, "boxes": boxes, "slopes": slopes}
+    return {
+        "first": first,
+        "cells": cells,
+        "classes": classes,
+        "rows": rows,
+        "boxes": boxes,
+        "slopes": slopes,
+    }
 
 
 def logits_of(sheet: dict, cell: tuple[int, int], name: str = "logit") -> list[float]:
@@ -94,12 +107,21 @@ def test_regions_follow_from_the_box(sheet) -> None:
     for index, line in enumerate(lines):
         if (name := line.split()[0]) not in EPSILON:
             continue
-        x, y, w, h = (x1 + x2) / 2, (y1 + y2) / 2, EPSILON[name] * (x2 - x1), EPSILON[name] * (y2 - y1)
+        x, y, w, h = (
+            (x1 + x2) / 2,
+            (y1 + y2) / 2,
+            EPSILON[name] * (x2 - x1),
+            EPSILON[name] * (y2 - y1),
+        )
         expected = [side / STRIDE for side in (x - w / 2, y - h / 2, x + w / 2, y + h / 2)]
         assert [*named(line).values()] == pytest.approx(expected, abs=ROUNDED)
         if name != "projected":
-            columns = list(range(max(math.floor(expected[0]), 0), min(math.ceil(expected[2]), COLUMNS)))
-            rows = list(range(max(math.floor(expected[1]), 0), min(math.ceil(expected[3]), ROWS)))
+            columns = list(
+                range(max(math.floor(expected[0]), 0), min(math.ceil(expected[2]), COLUMNS))
+            )
+            rows = list(
+                range(max(math.floor(expected[1]), 0), min(math.ceil(expected[3]), PRESETS))
+            )
             assert lines[index + 1].split() == f"columns {columns}  rows {rows}".split()
             if name == "effective":
                 assert list(sheet["cells"]) == [(row, column) for row in rows for column in columns]
@@ -110,7 +132,9 @@ def test_targets_follow_from_the_cells(sheet) -> None:
     for cell, lines in sheet["cells"].items():
         expected = exact_targets(sheet, cell)
         assert named(lines[0]) == {"x": (cell[1] + 0.5) * STRIDE, "y": (cell[0] + 0.5) * STRIDE}
-        assert [*named(line_of(lines, "distances")).values()][:4] == pytest.approx([64 * t for t in expected], abs=0.006)
+        assert [*named(line_of(lines, "distances")).values()][:4] == pytest.approx(
+            [64 * t for t in expected], abs=0.006
+        )
         assert [*named(line_of(lines, "targets")).values()] == pytest.approx(expected, abs=ROUNDED)
         assert offsets_of(sheet, cell, "targets") == pytest.approx(expected, abs=ROUNDED)
 
@@ -119,36 +143,59 @@ def test_focal_losses_follow_from_the_logits(sheet) -> None:
     for cell, lines in sheet["rows"].items():
         logits = logits_of(sheet, cell)
         terms = [focal(x, name == "star") for x, name in zip(logits, sheet["classes"], strict=True)]
-        assert logits_of(sheet, cell, "p ") == pytest.approx([1 / (1 + math.exp(-x)) for x in logits], abs=ROUNDED)
-        assert [float(x) for x in line_of(lines, "focal  ").split()[1:]] == pytest.approx(terms, abs=ROUNDED)
-        assert float(line_of(lines, "focal loss").split()[-1]) == pytest.approx(sum(terms), abs=ROUNDED)
+        assert logits_of(sheet, cell, "p ") == pytest.approx(
+            [1 / (1 + math.exp(-x)) for x in logits], abs=ROUNDED
+        )
+        assert [float(x) for x in line_of(lines, "focal  ").split()[1:]] == pytest.approx(
+            terms, abs=ROUNDED
+        )
+        assert float(line_of(lines, "focal loss").split()[-1]) == pytest.approx(
+            sum(terms), abs=ROUNDED
+        )
 
 
 def test_iou_losses_follow_from_the_distances(sheet) -> None:
     for cell, lines in sheet["boxes"].items():
         offsets, targets = offsets_of(sheet, cell), exact_targets(sheet, cell)
         overlap, union = overlap_union(offsets, targets)
-        assert offsets_of(sheet, cell, "smaller") == pytest.approx([min(pair) for pair in zip(offsets, targets)], abs=ROUNDED)
+        assert offsets_of(sheet, cell, "smaller") == pytest.approx(
+            [min(pair) for pair in zip(offsets, targets)], abs=ROUNDED
+        )
         told = named(line_of(lines, "I ")) | named(line_of(lines, "IoU"))
         l, t, r, b = offsets
         l_, t_, r_, b_ = targets
-        expected = {"I": overlap, "A": (l + r) * (t + b), "A_g": (l_ + r_) * (t_ + b_), "union": union}
+        expected = {
+            "I": overlap,
+            "A": (l + r) * (t + b),
+            "A_g": (l_ + r_) * (t_ + b_),
+            "union": union,
+        }
         assert {name: told[name] for name in expected} == pytest.approx(expected, abs=ROUNDED)
         ratio, loss = re.findall(NUMBER, line_of(lines, "IoU"))
-        assert (float(ratio), float(loss)) == pytest.approx((overlap / union, -math.log(overlap / union)), abs=ROUNDED)
+        assert (float(ratio), float(loss)) == pytest.approx(
+            (overlap / union, -math.log(overlap / union)), abs=ROUNDED
+        )
 
 
 def test_the_loss_follows_from_the_printed_numbers_alone(sheet) -> None:
     text = printed("07_losses_and_selection", "losses-sheet-loss")
     cells = list(sheet["cells"])
-    by_class = sum(focal(x, name == "star") for cell in cells for x, name in zip(logits_of(sheet, cell), sheet["classes"]))
+    by_class = sum(
+        focal(x, name == "star")
+        for cell in cells
+        for x, name in zip(logits_of(sheet, cell), sheet["classes"])
+    )
     pairs = [overlap_union(offsets_of(sheet, cell), exact_targets(sheet, cell)) for cell in cells]
     by_box = sum(-math.log(overlap / union) for overlap, union in pairs)
     told = [float(line.rsplit("=", 1)[1]) for line in text.splitlines()[:3]]
     expected = [by_class / len(cells), by_box / len(cells), (by_class + by_box) / len(cells)]
     assert told == pytest.approx(expected, abs=ROUNDED)
-    summands = [[float(x) for x in re.findall(r"\d+\.\d+", line)[:-1]] for line in text.splitlines()[:2]]
-    assert [sum(parts) / len(cells) for parts in summands] == pytest.approx(told[:2], abs=2 * ROUNDED)
+    summands = [
+        [float(x) for x in re.findall(r"\d+\.\d+", line)[:-1]] for line in text.splitlines()[:2]
+    ]
+    assert [sum(parts) / len(cells) for parts in summands] == pytest.approx(
+        told[:2], abs=2 * ROUNDED
+    )
     assert "True" in text
 
 
@@ -156,16 +203,28 @@ def test_the_gradient_follows_from_the_printed_numbers_alone(sheet) -> None:
     """By small steps, not by the sheet's own formulas."""
     step, cells = 1e-4, list(sheet["cells"])
     for cell, lines in sheet["slopes"].items():
-        logits, offsets, targets = logits_of(sheet, cell), offsets_of(sheet, cell), exact_targets(sheet, cell)
+        logits, offsets, targets = (
+            logits_of(sheet, cell),
+            offsets_of(sheet, cell),
+            exact_targets(sheet, cell),
+        )
         answers = [name == "star" for name in sheet["classes"]]
-        by_logit = [(focal(x + step, a) - focal(x - step, a)) / (2 * step) for x, a in zip(logits, answers)]
+        by_logit = [
+            (focal(x + step, a) - focal(x - step, a)) / (2 * step) for x, a in zip(logits, answers)
+        ]
         by_side = []
         for side in range(4):
             moved = []
             for way in (step, -step):
-                overlap, union = overlap_union([x + way * (i == side) for i, x in enumerate(offsets)], targets)
+                overlap, union = overlap_union(
+                    [x + way * (i == side) for i, x in enumerate(offsets)], targets
+                )
                 moved.append(-math.log(overlap / union))
             by_side.append((moved[0] - moved[1]) / (2 * step))
         told = [named(line_of(lines, f"by {part}")) for part in ("logit", "distance")]
-        assert told[0] == pytest.approx({k: v / len(cells) for k, v in zip(sheet["classes"], by_logit)}, abs=ROUNDED)
-        assert told[1] == pytest.approx({k: v / len(cells) for k, v in zip(SIDES, by_side)}, abs=ROUNDED)
+        assert told[0] == pytest.approx(
+            {k: v / len(cells) for k, v in zip(sheet["classes"], by_logit)}, abs=ROUNDED
+        )
+        assert told[1] == pytest.approx(
+            {k: v / len(cells) for k, v in zip(SIDES, by_side)}, abs=ROUNDED
+        )

@@ -19,7 +19,9 @@ def _is_here(host: object) -> bool:
 def _refuse(event: str, arguments: tuple) -> None:
     if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
         address = arguments[1]
-        host = address[0] if isinstance(address, tuple) else None  # text: a socket in the file system
+        host = (
+            address[0] if isinstance(address, tuple) else None
+        )  # text: a socket in the file system
     elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
         host = arguments[0]
     else:

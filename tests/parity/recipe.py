@@ -49,7 +49,11 @@ def logarithm(x: np.ndarray) -> np.ndarray:
 def cosine_sine(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return cos x and sin x in float32 for x >= 0 by the polynomials of the Cephes library."""
     octant = ((x * np.float32(4 / math.pi)).astype(np.int32) + 1) & ~1
-    for part in (-0.78515625, -2.4187564849853515625e-4, -3.77489497744594108e-8):  # -pi / 4 in three parts
+    for part in (
+        -0.78515625,
+        -2.4187564849853515625e-4,
+        -3.77489497744594108e-8,
+    ):  # -pi / 4 in three parts
         x = fused(octant.astype(np.float32), np.float32(part), x)
     z = x * x
     cosine = z * polynomial(z, 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
@@ -84,7 +88,13 @@ def normal(shape: tuple[int, ...], seed: int) -> Tensor:
 
 
 def checkpoint(
-    shapes: dict[str, list[int]], *, cls_gain: float, cls_bias: float, reg_gain: float, salt: int, reg_bias: float = 0.6
+    shapes: dict[str, list[int]],
+    *,
+    cls_gain: float,
+    cls_bias: float,
+    reg_gain: float,
+    salt: int,
+    reg_bias: float = 0.6,
 ) -> dict[str, Tensor]:
     """A state_dict as the reference would publish it.
 
@@ -107,7 +117,9 @@ def checkpoint(
         if name.endswith("running_mean"):
             return 0.1 * x
         if name.endswith("running_var"):
-            return torch.exp(0.2 * x)  # here the last bit of 1 value in 100 still depends on the CPU
+            return torch.exp(
+                0.2 * x
+            )  # here the last bit of 1 value in 100 still depends on the CPU
         if name.endswith("weight"):
             x = 1 + 0.1 * x
             return 0.3 * x if last_norm.search(name) else x
@@ -128,4 +140,7 @@ def normal_images(batch: int, height: int, width: int, seed: int) -> Tensor:
 def noise_pictures(sizes: list[tuple[int, int]], seed: int = 11) -> list[Tensor]:
     """uint8 RGB pictures (3, h, w) of noise. They were drawn as blue, green, red, one after the other out of one generator."""
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randint(0, 256, (3, *size), generator=generator).to(torch.uint8).flip(0) for size in sizes]
+    return [
+        torch.randint(0, 256, (3, *size), generator=generator).to(torch.uint8).flip(0)
+        for size in sizes
+    ]

@@ -20,10 +20,20 @@ def row(name: str) -> str:
     """One case: what is equal, and how far the rest is."""
     case = run(name)
     want = case.want
-    levels = case.assignment.selected_level.tolist() == [-1 if level is None else level for level in want["selected_level"]]
-    found = [(ours, theirs) for ours, theirs in zip(case.found, want["detections"]) if theirs["boxes"]]
-    labels = all(ours["labels"][: len(theirs["labels"])].tolist() == theirs["labels"] for ours, theirs in found)
-    boxes = [(ours["boxes"][: len(theirs["boxes"])] - torch.tensor(theirs["boxes"])).abs().max() for ours, theirs in found]
+    levels = case.assignment.selected_level.tolist() == [
+        -1 if level is None else level for level in want["selected_level"]
+    ]
+    found = [
+        (ours, theirs) for ours, theirs in zip(case.found, want["detections"]) if theirs["boxes"]
+    ]
+    labels = all(
+        ours["labels"][: len(theirs["labels"])].tolist() == theirs["labels"]
+        for ours, theirs in found
+    )
+    boxes = [
+        (ours["boxes"][: len(theirs["boxes"])] - torch.tensor(theirs["boxes"])).abs().max()
+        for ours, theirs in found
+    ]
     cells = [
         "equal" if levels else "DIFFERENT",
         f"{case.losses['af_cls']:.6f}",
@@ -39,7 +49,16 @@ def row(name: str) -> str:
 
 def main() -> None:
     """Prints the table."""
-    heads = ("levels", "focal loss", "off by", "IoU loss", "off by", "gradient norm off by", "detected labels", "boxes off by")
+    heads = (
+        "levels",
+        "focal loss",
+        "off by",
+        "IoU loss",
+        "off by",
+        "gradient norm off by",
+        "detected labels",
+        "boxes off by",
+    )
     print("| case | boxes | " + " | ".join(heads) + " |")
     print("|---" * 10 + "|")
     for name in CASES:

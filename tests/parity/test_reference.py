@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 import recipe
 import torch
-from heart import left_out
+from helpers import left_out
 
 import fsaf_core as fsaf
 from fsaf_core.config import TrainConfig
@@ -82,14 +82,23 @@ def forward(model, inputs, sizes, dtype, **made):
 def run(name, dtype=torch.float32):
     """Compute once what a case asks for."""
     want = figures(name)
-    targets, sizes = as_targets(want["targets"]), tuple(tuple(one["img_shape"]) for one in want["targets"])
-    detector, tensor, outputs = forward(want["model"], want["inputs"], sizes, dtype, **want["recipe"])
+    targets, sizes = (
+        as_targets(want["targets"]),
+        tuple(tuple(one["img_shape"]) for one in want["targets"]),
+    )
+    detector, tensor, outputs = forward(
+        want["model"], want["inputs"], sizes, dtype, **want["recipe"]
+    )
     detector.config = replace(detector.config, ignoring_scale=want["neg_scale"])
     assignment = detector.assign(outputs, targets, list(sizes))
     losses = detector.losses(outputs, assignment, targets)
     detector.zero_grad()
     sum(losses.values()).backward(retain_graph=True)
-    squares = {key: (value.grad.double() ** 2).sum() for key, value in detector.named_parameters() if value.grad is not None}
+    squares = {
+        key: (value.grad.double() ** 2).sum()
+        for key, value in detector.named_parameters()
+        if value.grad is not None
+    }
     with torch.no_grad():
         found = detector.postprocess(outputs, list(sizes))
         levels = detector.network.neck(detector.network.features(tensor)) if name in MAPS else []
@@ -104,7 +113,9 @@ def run(name, dtype=torch.float32):
 
 def recorded_levels(want):
     """Return the recorded (N, L) losses of each instance at each level, inf where it has no positive location."""
-    rows = [[torch.inf if value is None else value for value in row] for row in want["level_losses"]]
+    rows = [
+        [torch.inf if value is None else value for value in row] for row in want["level_losses"]
+    ]
     return torch.tensor(rows, dtype=torch.float64).reshape(-1, 5)
 
 
@@ -153,15 +164,22 @@ def unrolled(pairs):
 def test_the_network_gives_the_references_features_and_outputs_on_average(name):
     case = run(name)
     assert list(case.tensor.shape) == case.want["input_shape"]
-    for maps, key in ((case.outputs.cls_logits, "cls_logits_mean"), (case.outputs.box_offsets, "box_outputs_mean")):
-        assert [level.double().mean().item() for level in maps] == pytest.approx(case.want[key], rel=NETWORK, abs=1e-6)
+    for maps, key in (
+        (case.outputs.cls_logits, "cls_logits_mean"),
+        (case.outputs.box_offsets, "box_outputs_mean"),
+    ):
+        assert [level.double().mean().item() for level in maps] == pytest.approx(
+            case.want[key], rel=NETWORK, abs=1e-6
+        )
 
 
 @cases
 def test_losses_of_each_instance_at_each_level(name):
     case = run(name)
     want, ours = recorded_levels(case.want), case.assignment.level_losses.double()
-    assert torch.equal(ours.isinf(), want.isinf()), "an instance has cells at other levels than the reference's"
+    assert torch.equal(ours.isinf(), want.isinf()), (
+        "an instance has cells at other levels than the reference's"
+    )
     there = want.isfinite()
     assert ((ours - want).abs()[there] <= level_bound(name)[there]).all()
 
@@ -169,7 +187,9 @@ def test_losses_of_each_instance_at_each_level(name):
 @cases
 def test_selected_levels_are_equal(name):
     case = run(name)
-    assert case.assignment.selected_level.tolist() == [-1 if level is None else level for level in case.want["selected_level"]]
+    assert case.assignment.selected_level.tolist() == [
+        -1 if level is None else level for level in case.want["selected_level"]
+    ]
 
 
 @cases
@@ -177,20 +197,29 @@ def test_positive_cells_by_level_before_and_after_the_selection(name):
     case = run(name)
     assert by_level(case.assignment.owner > 0, case.grid) == case.want["positives_by_level_before"]
     assert by_level(case.assignment.positive, case.grid) == case.want["positives_by_level_after"]
-    assert case.assignment.num_positive.item() / len(case.tensor) == case.want["positives_per_image"]
+    assert (
+        case.assignment.num_positive.item() / len(case.tensor) == case.want["positives_per_image"]
+    )
 
 
 @cases
 def test_ignored_entries_by_level(name):
     case = run(name)
-    assert by_level(left_out(case.assignment, before_selection=True), case.grid) == case.want["ignored_entries_by_level"]
+    assert (
+        by_level(left_out(case.assignment, before_selection=True), case.grid)
+        == case.want["ignored_entries_by_level"]
+    )
 
 
 @mapped
 def test_every_cells_instance_is_the_references(name):
     case = run(name)
-    first = torch.tensor([0] + [len(target["boxes"]) for target in case.want["targets"]]).cumsum(0)[:-1, None]
-    owner = unrolled(MAPS[name]["owner"]).view_as(case.assignment.owner)  # 1 + instance of its image
+    first = torch.tensor([0] + [len(target["boxes"]) for target in case.want["targets"]]).cumsum(0)[
+        :-1, None
+    ]
+    owner = unrolled(MAPS[name]["owner"]).view_as(
+        case.assignment.owner
+    )  # 1 + instance of its image
     assert torch.equal(case.assignment.owner, torch.where(owner > 0, owner + first, 0))
 
 
@@ -230,23 +259,42 @@ def test_our_distance_from_float64_is_at_most_twice_the_references():
     for name in CASES:
         exact, case = run(name, torch.float64), run(name)
         losses = [("af_cls", "loss_cls"), ("af_box", "loss_box")]
-        rows = [(case.losses[own], case.want[key], exact.losses[own], NETWORK * exact.losses[own]) for own, key in losses]
+        rows = [
+            (case.losses[own], case.want[key], exact.losses[own], NETWORK * exact.losses[own])
+            for own, key in losses
+        ]
         rows.append((case.total, case.want["grad_norm_total"], exact.total, NETWORK * exact.total))
         for key, norm in case.want["grad_norms"].items():
-            rows.append((case.norms[key], norm, exact.norms[key], NETWORK * (exact.norms[key] + exact.total)))
+            rows.append(
+                (
+                    case.norms[key],
+                    norm,
+                    exact.norms[key],
+                    NETWORK * (exact.norms[key] + exact.total),
+                )
+            )
         want, level_losses = recorded_levels(case.want), case.assignment.level_losses.double()
         there = want.isfinite()
-        rows += zip(*(part[there].tolist() for part in (level_losses, want, exact.assignment.level_losses, level_bound(name))))
+        rows += zip(
+            *(
+                part[there].tolist()
+                for part in (level_losses, want, exact.assignment.level_losses, level_bound(name))
+            )
+        )
         ours += [abs(mine - true) / bound for mine, _, true, bound in rows if bound]
         theirs += [abs(recorded - true) / bound for _, recorded, true, bound in rows if bound]
     assert max(theirs) <= 1, "the bounds are too tight: not even the reference is within them"
     assert max(ours) <= 2 * max(theirs)
 
 
-@pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() != "AVX2", reason="torch.randn runs other code here")
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() != "AVX2", reason="torch.randn runs other code here"
+)
 @pytest.mark.parametrize("count", [5, 16, 17, 1000, 100_003])
 def test_the_recipes_noise_is_that_of_torch_randn(count):
-    assert torch.equal(recipe.normal((count,), 7), torch.randn(count, generator=torch.Generator().manual_seed(7)))
+    assert torch.equal(
+        recipe.normal((count,), 7), torch.randn(count, generator=torch.Generator().manual_seed(7))
+    )
 
 
 @cases
@@ -258,7 +306,9 @@ def test_detections(name):
         # A logit below 10 is off by at most 10 * NETWORK, and a sigmoid's slope is at most 1 / 4.
         assert ours["scores"][:first].tolist() == pytest.approx(want["scores"], abs=2.5 * NETWORK)
         # Records keep 3 decimals. Distances below 200 px are off by at most 200 * NETWORK.
-        torch.testing.assert_close(ours["boxes"][:first], torch.tensor(want["boxes"]).reshape(-1, 4), rtol=0, atol=2e-3)
+        torch.testing.assert_close(
+            ours["boxes"][:first], torch.tensor(want["boxes"]).reshape(-1, 4), rtol=0, atol=2e-3
+        )
 
 
 # ------------------------------------------------------------------------------------------------------------------ training
@@ -273,7 +323,9 @@ def follow(detector, step):
         losses = detector.losses(outputs, detector.assign(outputs, targets), targets)
         detector.zero_grad()
         sum(losses.values()).backward()
-        norm = sum((p.grad.double() ** 2).sum() for p in detector.parameters() if p.grad is not None).sqrt()
+        norm = sum(
+            (p.grad.double() ** 2).sum() for p in detector.parameters() if p.grad is not None
+        ).sqrt()
         ours = losses["af_cls"].item(), losses["af_box"].item(), norm.item()
         # The weights differ by 1e-7 from the second step on, which moves these losses by up to 5e-7 more.
         recorded = one["loss_cls"], one["loss_box"], one["grad_norm_before_clip"]
@@ -322,9 +374,15 @@ def folder():
 def test_every_feature_output_and_detection_is_the_references(name, folder):
     case, want = run(name), np.load(folder / f"{name}.npz")
     for index, level in enumerate(range(3, 8)):
-        ours = case.levels[index], case.outputs.cls_logits[index], case.outputs.box_offsets[index][:, [1, 3, 0, 2]]
+        ours = (
+            case.levels[index],
+            case.outputs.cls_logits[index],
+            case.outputs.box_offsets[index][:, [1, 3, 0, 2]],
+        )
         for tensor, key in zip(ours, ("fpn", "cls_logits", "box_outputs_tblr")):
-            torch.testing.assert_close(tensor.detach(), torch.from_numpy(want[f"{key}_P{level}"]), rtol=1e-4, atol=2e-5)
+            torch.testing.assert_close(
+                tensor.detach(), torch.from_numpy(want[f"{key}_P{level}"]), rtol=1e-4, atol=2e-5
+            )
     for index, found in enumerate(case.found):
         theirs = torch.from_numpy(want[f"detections_{index}"])
         assert found["labels"].tolist() == theirs[:, 5].long().tolist()
@@ -335,7 +393,9 @@ def test_every_feature_output_and_detection_is_the_references(name, folder):
 def opencv_resized(folder, height, width):
     """The photograph as the reference sees it: OpenCV's file reading and bilinear resize, RGB (3, h, w)."""
     cv2 = pytest.importorskip("cv2")
-    picture = cv2.resize(cv2.imread(str(folder / "photo.jpg")), (width, height), interpolation=cv2.INTER_LINEAR)
+    picture = cv2.resize(
+        cv2.imread(str(folder / "photo.jpg")), (width, height), interpolation=cv2.INTER_LINEAR
+    )
     return torch.from_numpy(np.ascontiguousarray(picture[..., ::-1])).permute(2, 0, 1)
 
 
@@ -344,7 +404,9 @@ def test_a_photographs_detections_in_its_own_pixels(scale, folder):
     photo = figures("photo")
     want, detector = photo["runs"][scale], make_detector(photo).eval()
     picture = opencv_resized(folder, *want["resized"])
-    assert picture.double().mean((1, 2)).tolist() == pytest.approx(want["resized_mean_rgb"], abs=1e-6)
+    assert picture.double().mean((1, 2)).tolist() == pytest.approx(
+        want["resized_mean_rgb"], abs=1e-6
+    )
     batch = detector.preprocess([picture])
     assert list(batch.tensor.shape[2:]) == want["padded"]
     height, width = photo["size"]
@@ -357,7 +419,9 @@ def test_a_photographs_detections_in_its_own_pixels(scale, folder):
 @pytest.mark.parametrize("scale", ["1333x800", "666x400"])
 def test_our_resize_of_a_photograph_is_opencvs_within_a_grey_level(scale, folder):
     long, short = map(int, scale.split("x"))
-    ours = resize(torch.from_numpy(np.array(load_image(folder / "photo.jpg"))).permute(2, 0, 1), short, long)
+    ours = resize(
+        torch.from_numpy(np.array(load_image(folder / "photo.jpg"))).permute(2, 0, 1), short, long
+    )
     theirs = opencv_resized(folder, *ours.shape[1:])
     difference = (ours.int() - theirs.int()).abs()
     assert difference.max() <= 1

@@ -15,7 +15,10 @@ from fsaf_core.tools.ablation import ablation, ablation_table, bootstrap_interva
 
 def test_the_table_has_mean_spread_and_the_paired_difference_to_the_first_row():
     """Differences 1, 2 and 3: 2.0 on average, though the rows overlap."""
-    figures = {"one": {"AP": [10.0, 30, 50], "AP50": [20.0, 40, 60]}, "two": {"AP": [11.0, 32, 53], "AP50": [21.0, 41, 61]}}
+    figures = {
+        "one": {"AP": [10.0, 30, 50], "AP50": [20.0, 40, 60]},
+        "two": {"AP": [11.0, 32, 53], "AP50": [21.0, 41, 61]},
+    }
     head, _, one, two = ablation_table(figures, 100).splitlines()
     assert "(100 steps)" in head and "minus one's" in head
     assert one == "| one | 3 | 30.0 ± 20.0 | 40.0 | - |"
@@ -35,23 +38,37 @@ def test_the_bootstrap_interval_holds_the_mean_and_is_a_point_where_all_values_a
 def test_the_peer_is_torchvisions_retinanet_on_our_body_and_pyramid():
     model = presets.get("tiny_retinanet").model
     theirs = peer.torchvision_retinanet(model)
-    assert isinstance(theirs, RetinaNet) and any(name.startswith("backbone.neck.") for name in theirs.state_dict())
+    assert isinstance(theirs, RetinaNet) and any(
+        name.startswith("backbone.neck.") for name in theirs.state_dict()
+    )
     levels = theirs.backbone(torch.zeros(1, 3, 128, 128))
-    assert [tuple(level.shape[-2:]) for level in levels.values()] == [(128 // stride, 128 // stride) for stride in model.strides]
+    assert [tuple(level.shape[-2:]) for level in levels.values()] == [
+        (128 // stride, 128 // stride) for stride in model.strides
+    ]
 
 
-def test_a_row_of_two_steps_and_the_peer_beside_it_end_in_a_table_and_are_not_trained_again(tmp_path, monkeypatch):
+def test_a_row_of_two_steps_and_the_peer_beside_it_end_in_a_table_and_are_not_trained_again(
+    tmp_path, monkeypatch
+):
     tiny = presets.get("tiny")
     scenes = SceneConfig(num_train=8, num_val=4, image_size=64)
     data = replace(tiny.data, root=str(tmp_path), workers=0, scenes=scenes)
     base = replace(tiny, data=data, train=replace(tiny.train, batch_size=2, warmup_steps=1))
     out = tmp_path / "out"
     table = ablation(out, ("tiny_paper",), 1, 2, base)
-    assert table.splitlines()[2].startswith("| tiny_paper | 1 |") and (out / "ablation.md").read_text().strip() == table
+    assert (
+        table.splitlines()[2].startswith("| tiny_paper | 1 |")
+        and (out / "ablation.md").read_text().strip() == table
+    )
     both = peer.beside(out, replace(base, model=presets.get("tiny_retinanet").model))
-    assert [line.split(" |")[0] for line in both.splitlines()[2:]] == [f"| {peer.PEER}", "| tiny_paper"]
+    assert [line.split(" |")[0] for line in both.splitlines()[2:]] == [
+        f"| {peer.PEER}",
+        "| tiny_paper",
+    ]
     made = (out / f"{peer.PEER}_seed0" / "metrics.json").stat().st_mtime_ns
     monkeypatch.setattr(peer, "torchvision_retinanet", lambda model: pytest.fail("trained again"))
-    monkeypatch.setattr("fsaf_core.tools.ablation.train", lambda *args: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        "fsaf_core.tools.ablation.train", lambda *args: pytest.fail("trained again")
+    )
     assert ablation(out, ("tiny_paper",), 1, 2, base) == table and peer.beside(out, base) == both
     assert (out / f"{peer.PEER}_seed0" / "metrics.json").stat().st_mtime_ns == made

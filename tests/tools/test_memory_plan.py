@@ -35,7 +35,13 @@ def test_a_card_too_small_is_said_in_a_sentence():
         (99, "16 images at once, no accumulation"),
     ],
 )
-def test_the_largest_micro_batch_that_fits_is_named_with_its_accumulation(memory, advice, monkeypatch):
-    monkeypatch.setattr("fsaf_core.tools.memory_plan.step_memory", lambda config, batch: batch * GIB)
+def test_the_largest_micro_batch_that_fits_is_named_with_its_accumulation(
+    memory, advice, monkeypatch
+):
+    monkeypatch.setattr(
+        "fsaf_core.tools.memory_plan.step_memory", lambda config, batch: batch * GIB
+    )
     assert TINY.train.batch_size == 16
-    assert f"on a GPU of {memory:g} GiB: {advice} for the recipe's batch of 16" in plan(TINY, memory)
+    assert f"on a GPU of {memory:g} GiB: {advice} for the recipe's batch of 16" in plan(
+        TINY, memory
+    )

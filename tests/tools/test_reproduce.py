@@ -22,14 +22,20 @@ def published(tmp_path, monkeypatch):
     """A small detector published as row r50, and the address of its server."""
     torch.manual_seed(0)
     model = replace(
-        presets.get("r50").model, class_names=presets.get("tiny").model.class_names, body="resnet18", channels=16, tower_depth=1
+        presets.get("r50").model,
+        class_names=presets.get("tiny").model.class_names,
+        backbone="resnet18",
+        channels=16,
+        tower_depth=1,
     )
     file = tmp_path / "server" / "fsaf" / "file.pth"
     file.parent.mkdir(parents=True)
     torch.save({"state_dict": fsaf.to_mmdet(fsaf.build_detector(model)), "meta": {}}, file)
     name = f"fsaf-{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}.pth"
     file.rename(file.with_name(name))
-    monkeypatch.setitem(presets.ROWS, "r50", replace(presets.ROWS["r50"], checkpoint=f"fsaf/{name}"))
+    monkeypatch.setitem(
+        presets.PRESETS, "r50", replace(presets.PRESETS["r50"], checkpoint=f"fsaf/{name}")
+    )
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "server")
     handler.log_message = lambda *args: None
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -46,8 +52,13 @@ def test_a_row_is_downloaded_measured_kept_and_printed_under_the_published_one(p
     lines = text.splitlines()
     below = lines[lines.index("| r50, published | 37.4 | 3.15 | 0.43 | 13.0 |") + 1]
     measured = json.loads((tmp_path / "out" / "r50.json").read_text())
-    assert below == f"| r50, here (cpu) | {measured['AP']:.1f} | not measured | not measured | {measured['fps']:.1f} |"
-    assert "| x101, here (cpu) | not measured | not measured | not measured | not measured |" in lines
+    assert (
+        below
+        == f"| r50, here (cpu) | {measured['AP']:.1f} | not measured | not measured | {measured['fps']:.1f} |"
+    )
+    assert (
+        "| x101, here (cpu) | not measured | not measured | not measured | not measured |" in lines
+    )
     assert reproduce.reproduce(*options, "http://127.0.0.1:9") == text  # nothing is asked for again
 
 
@@ -69,7 +80,14 @@ def test_no_more_images_are_held_than_are_timed(monkeypatch):
 
 
 def test_a_set_of_other_classes_is_refused(tmp_path):
-    data = DataConfig(source="scenes", root=str(tmp_path), workers=0, scenes=SceneConfig(num_train=2, num_val=2, image_size=64))
+    data = DataConfig(
+        source="scenes",
+        root=str(tmp_path),
+        workers=0,
+        scenes=SceneConfig(num_train=2, num_val=2, image_size=64),
+    )
     detector = fsaf.build_detector(replace(presets.get("tiny").model, class_names=("one", "two")))
-    with pytest.raises(fsaf.FSAFError, match=r"The detector knows 2 classes, .* has 6: take the set"):
+    with pytest.raises(
+        fsaf.FSAFError, match=r"The detector knows 2 classes, .* has 6: take the set"
+    ):
         reproduce.measure(detector, "r50", data, torch.device("cpu"))

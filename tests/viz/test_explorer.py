@@ -16,7 +16,7 @@ from fsaf_core.method.locations import to_edges
 from fsaf_core.method.losses import iou_loss
 from fsaf_core.model.structures import HeadOutputs
 from fsaf_core.viz.widgets.assignment_view import CROWD, ERASED, UNDER_CROWD, Snapshots, explore
-from fsaf_core.viz.widgets.explorer import Explorer, Sample
+from fsaf_core.viz.widgets.explorer import Explorer, PopulationItem
 
 TINY = fsaf.presets.get("tiny").model
 SIZE = (128, 128)
@@ -47,8 +47,8 @@ def any_switches(chance: random.Random) -> dict:
         "ignoring_scale": chance.choice([None, 0.5, 0.8]),
         "cell_center": chance.choice([None, 0.0, 0.5]),
         "cells": chance.choice([None, "floor_ceil", "overlap"]),
-        "other_levels": chance.choice([None, "adjacent", "all"]),
-        "same_class": chance.choice([None, "smaller_wins", "erase"]),
+        "ignore_levels": chance.choice([None, "adjacent", "all"]),
+        "same_class_overlap": chance.choice([None, "smaller_wins", "erase"]),
         "selection_focal": chance.choice(["all", "own"]),
     }
     if switches["effective_scale"] > 0.2 and switches["ignoring_scale"] is None:
@@ -62,7 +62,9 @@ def any_outputs(seed: int, height: int, width: int) -> HeadOutputs:
     shapes = [[-(-side // stride) for side in sides] for stride in TINY.strides]
     random = torch.Generator().manual_seed(seed)
     logits = [torch.randn(1, 6, *shape, generator=random).half() * 2 - 2 for shape in shapes]
-    return HeadOutputs(logits, [torch.rand(1, 4, *shape, generator=random).half() for shape in shapes])
+    return HeadOutputs(
+        logits, [torch.rand(1, 4, *shape, generator=random).half() for shape in shapes]
+    )
 
 
 def any_boxes(chance: random.Random, count: int, height: int, width: int) -> list[list[float]]:
@@ -81,12 +83,20 @@ def test_every_number_is_what_the_detector_assigns(situation: int) -> None:
     height, width = chance.choice([(128, 128), (128, 128), (96, 200), (65, 33)])
     boxes = any_boxes(chance, chance.randint(1, 7), height, width)
     labels = [chance.randrange(-1, 2) if chance.random() < 0.9 else 5 for _ in boxes]
-    config = dataclasses.replace(TINY, branches=chance.choice(["anchor_free", "joint"]), **any_switches(chance))
+    config = dataclasses.replace(
+        TINY, branches=chance.choice(["anchor_free", "joint"]), **any_switches(chance)
+    )
     outputs = any_outputs(situation, height, width)
     selected = chance.randrange(len(boxes))
-    answers = [explore((height, width), boxes, labels, outputs, config, selected, whole) for whole in (False, True)]
+    answers = [
+        explore((height, width), boxes, labels, outputs, config, selected, whole)
+        for whole in (False, True)
+    ]
 
-    instances, crowds = ([i for i, label in enumerate(labels) if (label == CROWD) == crowd] for crowd in (False, True))
+    instances, crowds = (
+        [i for i, label in enumerate(labels) if (label == CROWD) == crowd]
+        for crowd in (False, True)
+    )
     target = {"boxes": torch.tensor([boxes[i] for i in instances]).view(-1, 4)}
     target |= {"labels": torch.tensor([labels[i] for i in instances]).long()}
     target |= {"ignored": torch.tensor([boxes[i] for i in crowds]).view(-1, 4)}
@@ -100,7 +110,11 @@ def test_every_number_is_what_the_detector_assigns(situation: int) -> None:
     for index, (now, after) in enumerate(zip(*(answer["levels"] for answer in answers))):
         here = slice(start, start + now["rows"] * now["columns"])
         start = here.stop
-        assert (now["level"], now["stride"], now["rows"]) == (index + 3, 8 * 2**index, outputs.cls_logits[index].shape[2])
+        assert (now["level"], now["stride"], now["rows"]) == (
+            index + 3,
+            8 * 2**index,
+            outputs.cls_logits[index].shape[2],
+        )
         assert [answer["selected"][i] for answer in answers for i in instances] == chosen * 2
         positive = [code == "2" for code in after["codes"]]
         assert positive == truth.positive[0, here].tolist()
@@ -123,7 +137,9 @@ def test_every_number_is_what_the_detector_assigns(situation: int) -> None:
         for cell, told in now["cells"].items():
             owner = int(truth.owner[0, here][cell])
             covered = truth.valid is not None and not truth.valid[0, here][cell]
-            assert told[0] == (instances[owner - 1] if owner else UNDER_CROWD if covered else ERASED)
+            assert told[0] == (
+                instances[owner - 1] if owner else UNDER_CROWD if covered else ERASED
+            )
 
 
 def test_a_cell_s_numbers_are_its_own_losses(snapshots) -> None:
@@ -137,7 +153,9 @@ def test_a_cell_s_numbers_are_its_own_losses(snapshots) -> None:
     own = -0.25 * (1 - p[2]) ** 2 * p[2].log()
     others = sum(-0.75 * q**2 * (1 - q).log() for q in p[[0, 1, 3, 4, 5]])
     assert owner == 0
-    assert iou == pytest.approx(float(iou_loss(to_edges(decoded), to_edges(torch.tensor(box)))), abs=1e-5)
+    assert iou == pytest.approx(
+        float(iou_loss(to_edges(decoded), to_edges(torch.tensor(box)))), abs=1e-5
+    )
     assert focal == pytest.approx(float(own + others), abs=1e-5)
 
 
@@ -145,21 +163,33 @@ def test_what_a_level_is_taught(snapshots) -> None:
     """Paper: ignored next to the winner, negative further away. Reference: ignored at every other level where it has cells."""
     box = [[30.0, 30.0, 94.0, 94.0]]
     for convention, kind in (("paper", "negative"), ("reference", "ignored")):
-        config = dataclasses.replace(TINY, convention=convention, cells="floor_ceil")
+        config = dataclasses.replace(TINY, convention=convention, region_rounding="floor_ceil")
         answer = explore(SIZE, box, [0], snapshots.outputs[0], config)
         (winner,) = answer["selected"]
         for level in answer["levels"]:
             distance = abs(level["level"] - winner)
-            assert level["taught"] == ("positive" if distance == 0 else "ignored" if distance == 1 else kind)
+            assert level["taught"] == (
+                "positive" if distance == 0 else "ignored" if distance == 1 else kind
+            )
 
 
 def test_answers_are_small() -> None:
     """At most 100 kB for 100 boxes on 1333 x 800 px."""
     large = dataclasses.replace(TINY, last_level=7, effective_scale=1.0, ignoring_scale=1.0)
     shapes = [(100, 168), (50, 84), (25, 42), (13, 21), (7, 11)]
-    outputs = HeadOutputs([torch.zeros(1, 6, *s) for s in shapes], [torch.ones(1, 4, *s) for s in shapes])
+    outputs = HeadOutputs(
+        [torch.zeros(1, 6, *s) for s in shapes], [torch.ones(1, 4, *s) for s in shapes]
+    )
     for whole in (False, True):
-        answer = explore((800, 1333), any_boxes(random.Random(2), 100, 800, 1333), [1] * 100, outputs, large, 3, whole)
+        answer = explore(
+            (800, 1333),
+            any_boxes(random.Random(2), 100, 800, 1333),
+            [1] * 100,
+            outputs,
+            large,
+            3,
+            whole,
+        )
         assert len(json.dumps(answer)) < 100_000
 
 
@@ -178,7 +208,9 @@ def test_answers_are_small() -> None:
 def test_odd_boxes_get_a_sentence_and_no_level(snapshots, boxes, labels, sentence) -> None:
     answer = explore(SIZE, boxes, labels, snapshots.outputs[0], TINY)
     assert any(note.startswith(sentence) for note in answer["notes"]), answer["notes"]
-    assert len(answer["selected"]) == len(boxes) and (answer["selected"][0] == -1 or len(boxes) > 100)
+    assert len(answer["selected"]) == len(boxes) and (
+        answer["selected"][0] == -1 or len(boxes) > 100
+    )
     json.dumps(answer, allow_nan=False)
 
 
@@ -201,7 +233,9 @@ def test_odd_images_get_a_sentence() -> None:
 
 def test_no_boxes_at_all(snapshots) -> None:
     answer = explore(SIZE, [], [], snapshots.outputs[0], TINY)
-    assert answer["selected"] == [] and {code for level in answer["levels"] for code in level["codes"]} == {"0"}
+    assert answer["selected"] == [] and {
+        code for level in answer["levels"] for code in level["codes"]
+    } == {"0"}
 
 
 def test_snapshots_come_back_from_their_file(snapshots, tmp_path) -> None:
@@ -209,8 +243,14 @@ def test_snapshots_come_back_from_their_file(snapshots, tmp_path) -> None:
     snapshots.save(path)
     again = Snapshots.load(path)
     assert (again.config, again.steps) == (snapshots.config, snapshots.steps)
-    assert np.array_equal(again.numbers, snapshots.numbers) and snapshots.numbers.shape == (3, 10, 340)
-    one, other = (explore(SIZE, [[9, 9, 70, 50]], [1], kept.outputs[2], TINY) for kept in (snapshots, again))
+    assert np.array_equal(again.numbers, snapshots.numbers) and snapshots.numbers.shape == (
+        3,
+        10,
+        340,
+    )
+    one, other = (
+        explore(SIZE, [[9, 9, 70, 50]], [1], kept.outputs[2], TINY) for kept in (snapshots, again)
+    )
     assert one == other
 
 
@@ -223,7 +263,9 @@ def test_snapshots_of_another_kind_are_refused(tmp_path) -> None:
         with pytest.raises(fsaf.FSAFError, match="no readable file of snapshots"):
             Snapshots.load(path)
     with pytest.raises(fsaf.FSAFError, match="anchor-free branch"):
-        Snapshots.of({0: fsaf.build_detector(dataclasses.replace(TINY, branches="anchor_based"))}, photo())
+        Snapshots.of(
+            {0: fsaf.build_detector(dataclasses.replace(TINY, branches="anchor_based"))}, photo()
+        )
 
 
 # The widget, without a browser
@@ -244,29 +286,53 @@ def ask(explorer: Explorer, **patch) -> dict:
 def test_the_widget_answers_what_explore_says(explorer, snapshots) -> None:
     boxes = [[10.25, 20.5, 70, 90]]
     answer = ask(explorer, boxes=boxes, labels=[2], selected=0, snapshot=1)
-    assert answer == {"stamp": explorer.state["stamp"]} | explore(SIZE, boxes, [2], snapshots.outputs[1], TINY)
+    assert answer == {"stamp": explorer.state["stamp"]} | explore(
+        SIZE, boxes, [2], snapshots.outputs[1], TINY
+    )
     switches = explorer.state["switches"] | {"convention": "reference", "effective_scale": 0.1}
     answer = ask(explorer, switches=switches, mode="image")
     config = dataclasses.replace(TINY, convention="reference", effective_scale=0.1)
-    assert answer == {"stamp": explorer.state["stamp"]} | explore(SIZE, boxes, [2], snapshots.outputs[1], config, 0, whole=True)
+    assert answer == {"stamp": explorer.state["stamp"]} | explore(
+        SIZE, boxes, [2], snapshots.outputs[1], config, 0, whole=True
+    )
 
 
 def test_bad_states_show_a_sentence(explorer, snapshots) -> None:
-    assert "it must lie" in ask(explorer, switches=explorer.state["switches"] | {"effective_scale": 0.9})["notes"][0]
+    assert (
+        "it must lie"
+        in ask(explorer, switches=explorer.state["switches"] | {"effective_scale": 0.9})["notes"][0]
+    )
     assert "<svg" in str(explorer.picture())
-    assert ask(explorer, switches={}, boxes=[[5, 5, 5, 5]], labels=[0])["notes"][0].startswith("Box 1 has no area")
-    assert ask(explorer, mode="population")["notes"][-1].startswith("A population needs the weights")
+    assert ask(explorer, switches={}, boxes=[[5, 5, 5, 5]], labels=[0])["notes"][0].startswith(
+        "Box 1 has no area"
+    )
+    assert ask(explorer, mode="population")["notes"][-1].startswith(
+        "A population needs the weights"
+    )
     for image in (photo(20, 4000), photo(1500, 1500)):
         explorer = Explorer(image, [[5, 5, 90, 15]], [0], config=TINY)
         assert explorer.answer["notes"] and "svg" in str(explorer.picture())
-    assert Explorer(photo(), config=TINY).picture().alt == "0 boxes: P3 learns 0, P4 learns 0, P5 learns 0, P6 learns 0."
+    assert (
+        Explorer(photo(), config=TINY).picture().alt
+        == "0 boxes: P3 learns 0, P4 learns 0, P5 learns 0, P6 learns 0."
+    )
 
 
 def test_a_notebook_stores_the_same_bytes_each_time(explorer, snapshots) -> None:
-    again = Explorer(photo(), torch.tensor([[24.0, 28, 68, 76], [60, 60, 110, 100]]), torch.tensor([0, 3]), snapshots)
+    again = Explorer(
+        photo(),
+        torch.tensor([[24.0, 28, 68, 76], [60, 60, 110, 100]]),
+        torch.tensor([0, 3]),
+        snapshots,
+    )
     bundles = [one._repr_mimebundle_()[0] for one in (explorer, again)]
     stored = [
-        {kind: data for kind, data in bundle.items() if kind != "application/vnd.jupyter.widget-view+json"} for bundle in bundles
+        {
+            kind: data
+            for kind, data in bundle.items()
+            if kind != "application/vnd.jupyter.widget-view+json"
+        }
+        for bundle in bundles
     ]
     assert stored[0] == stored[1] and set(stored[0]) == {"text/plain", "image/svg+xml"}
     assert stored[0]["text/plain"] == "Explorer: 128 x 128 px, 2 boxes, P3..P6, 3 snapshots"
@@ -285,12 +351,22 @@ def test_the_picture_says_in_words_what_it_shows(explorer) -> None:
 def test_a_point_of_the_population_opens_its_instance() -> None:
     """Size and level of every box of every image; a click on one brings its image, its boxes and the outputs on it."""
     detectors = {10 * seed: detector(seed) for seed in (1, 2)}
-    population = [Sample(photo(seed=seed), any_boxes(random.Random(seed), 3, *SIZE), [0, 1, 2]) for seed in range(4)]
-    explorer = Explorer(photo(), [[24, 28, 68, 76]], [0], detectors=detectors, population=population)
+    population = [
+        PopulationItem(photo(seed=seed), any_boxes(random.Random(seed), 3, *SIZE), [0, 1, 2])
+        for seed in range(4)
+    ]
+    explorer = Explorer(
+        photo(), [[24, 28, 68, 76]], [0], detectors=detectors, population=population
+    )
     points = ask(explorer, mode="population", snapshot=0)["points"]
-    assert [point[2:] for point in points] == [[image, box] for image in range(4) for box in range(3)]
+    assert [point[2:] for point in points] == [
+        [image, box] for image in range(4) for box in range(3)
+    ]
     ask(explorer, open=[2, 1], mode="instance")
-    assert explorer.state["boxes"] == np.round(population[2].boxes, 4).tolist() and explorer.state["selected"] == 1
+    assert (
+        explorer.state["boxes"] == np.round(population[2].boxes, 4).tolist()
+        and explorer.state["selected"] == 1
+    )
     assert "open" not in explorer.state and explorer.answer["stamp"] == explorer.state["stamp"]
     x1, y1, x2, y2 = population[2].boxes[1]
     assert points[7][0] == pytest.approx(((x2 - x1) * (y2 - y1)) ** 0.5, abs=0.01)
@@ -300,27 +376,46 @@ def test_a_point_of_the_population_opens_its_instance() -> None:
 def test_the_page_needs_no_host_and_is_small(explorer, tmp_path) -> None:
     """For the size of the real thing: 12 snapshots of a 128 px image."""
     path = tmp_path / "explorer.html"
-    twelve = dataclasses.replace(explorer.snapshots, steps=tuple(range(12)), outputs=explorer.snapshots.outputs * 4)
+    twelve = dataclasses.replace(
+        explorer.snapshots, steps=tuple(range(12)), outputs=explorer.snapshots.outputs * 4
+    )
     Explorer(photo(), [[24, 28, 68, 76]], [0], twelve).save_html(path)
     text = path.read_text(encoding="utf-8")
     assert path.stat().st_size < 500_000
-    assert set(re.findall(r"https?://[^\"' ]+", text)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml"}
+    assert set(re.findall(r"https?://[^\"' ]+", text)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xhtml",
+    }
 
 
 def test_the_page_of_a_population_and_of_its_images_stands_alone(tmp_path) -> None:
     """Without Python there is no population to show, and no first image to go back to."""
-    explorer = Explorer(photo(), [], [], detectors={5: detector()}, population=[Sample(photo(seed=1), [[9, 9, 60, 60]], [1])])
+    explorer = Explorer(
+        photo(),
+        [],
+        [],
+        detectors={5: detector()},
+        population=[PopulationItem(photo(seed=1), [[9, 9, 60, 60]], [1])],
+    )
     for patch in ({"mode": "population"}, {"open": [0, 0]}):
         ask(explorer, **patch)
         explorer.save_html(tmp_path / "page.html")
-        (page,) = re.findall('id="page">(.*?)</script>', (tmp_path / "page.html").read_text(encoding="utf-8"))
+        (page,) = re.findall(
+            'id="page">(.*?)</script>', (tmp_path / "page.html").read_text(encoding="utf-8")
+        )
         page = json.loads(page)
-        assert (page["setup"]["home"], page["setup"]["population"], page["state"]["mode"]) == (True, 0, "instance")
+        assert (page["setup"]["home"], page["setup"]["population"], page["state"]["mode"]) == (
+            True,
+            0,
+            "instance",
+        )
 
 
 def test_the_readme_s_picture_is_what_the_explorer_draws() -> None:
     """Its command is tests/notebooks/make_explorer_picture.py."""
-    maker = runpy.run_path(str(Path(__file__).parents[1] / "notebooks" / "make_explorer_picture.py"))
+    maker = runpy.run_path(
+        str(Path(__file__).parents[1] / "notebooks" / "make_explorer_picture.py")
+    )
     assert maker["FILE"].read_text(encoding="utf-8") == maker["picture"]()
     assert maker["FILE"].stat().st_size < 200_000
 
@@ -328,11 +423,18 @@ def test_the_readme_s_picture_is_what_the_explorer_draws() -> None:
 def test_reset_brings_the_first_image_back() -> None:
     """The screen asks for image -1 after a point of the population has opened another."""
     explorer = Explorer(
-        photo(), [[24, 28, 68, 76]], [0], detectors={5: detector()}, population=[Sample(photo(seed=1), [[9, 9, 60, 60]], [1])]
+        photo(),
+        [[24, 28, 68, 76]],
+        [0],
+        detectors={5: detector()},
+        population=[PopulationItem(photo(seed=1), [[9, 9, 60, 60]], [1])],
     )
     first = explorer.setup["image"]
     ask(explorer, open=[0, 0])
     assert explorer.setup["image"] != first and not explorer.setup["home"]
     ask(explorer, open=[-1, -1])
     assert explorer.setup["image"] == first and explorer.setup["home"]
-    assert explorer.state["boxes"] == [[24, 28, 68, 76]] and explorer.answer["stamp"] == explorer.state["stamp"]
+    assert (
+        explorer.state["boxes"] == [[24, 28, 68, 76]]
+        and explorer.answer["stamp"] == explorer.state["stamp"]
+    )

@@ -21,15 +21,29 @@ from fsaf_core.viz.svg import REGION_NAMES, Svg, median_cut, number, png
 # Machado, Oliveira and Fernandes 2009: what a dichromat sees of linear RGB.
 SIGHT = {
     "normal": np.eye(3),
-    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    "protan": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deutan": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritan": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
 }
 
 
 def run(code):
     """What a new Python process prints."""
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def linear(color):
@@ -39,14 +53,18 @@ def linear(color):
 
 def lab(rgb):
     """CIE L*a*b* of linear RGB."""
-    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
     x = to_xyz @ np.clip(rgb, 0, 1) / (0.9505, 1, 1.089)
     f = np.where(x > 0.008856, np.cbrt(x), 7.787 * x + 16 / 116)
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
 def contrast(one, other):
-    dark, light = sorted(float(np.array([0.2126, 0.7152, 0.0722]) @ linear(color)) for color in (one, other))
+    dark, light = sorted(
+        float(np.array([0.2126, 0.7152, 0.0722]) @ linear(color)) for color in (one, other)
+    )
     return (light + 0.05) / (dark + 0.05)
 
 
@@ -58,7 +76,9 @@ class TestPalette:
             seen = [lab(np.array(sight) @ linear(color)) for color in theme.levels]
             assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 20
         lightness = [lab(linear(color))[0] for color in theme.levels]
-        assert min(a - b for a, b in itertools.pairwise(lightness)) > 9  # from P3 to P7 always darker
+        assert (
+            min(a - b for a, b in itertools.pairwise(lightness)) > 9
+        )  # from P3 to P7 always darker
         assert min(contrast(color, theme.paper) for color in theme.levels) > 2.95
 
     def test_kinds_of_cell_differ_in_grey_and_in_hatch(self, theme):
@@ -72,7 +92,11 @@ class TestPalette:
         assert min(contrast(on(color), color) for color in theme.classes + theme.levels) > 4.5
 
     def test_levels_and_classes_are_found_by_their_number(self, theme):
-        assert theme.level(3) == theme.levels[0] and theme.level(7) == theme.levels[4] and theme.level(-1) == theme.muted
+        assert (
+            theme.level(3) == theme.levels[0]
+            and theme.level(7) == theme.levels[4]
+            and theme.level(-1) == theme.muted
+        )
         assert theme.label(0) == theme.label(len(theme.classes))
 
 
@@ -93,7 +117,9 @@ class TestSvg:
     def test_the_same_drawing_has_the_same_bytes_also_in_another_process(self):
         here = str(Path(__file__).parent)
         assert (
-            run(f"import sys; sys.path.insert(0, {here!r}); import test_plots as t; print(t.sample_drawing())")
+            run(
+                f"import sys; sys.path.insert(0, {here!r}); import test_plots as t; print(t.sample_drawing())"
+            )
             == str(sample_drawing()) + "\n"
         )
 
@@ -114,12 +140,27 @@ class TestSvg:
     def test_each_kind_of_cell_is_drawn_once_for_each_cell(self):
         drawing = Svg(50, 50, "")
         drawing.cells(np.array([[0, 0, 0], [1, 2, 3]]), 0, 0, 10)
-        paths = {node.get("class"): node.get("d") for node in ElementTree.fromstring(str(drawing)).iter() if node.get("class")}
-        assert {name: d.count("z") for name, d in paths.items()} == {"negative": 3, "ignoring": 1, "effective": 1, "lost": 1}
+        paths = {
+            node.get("class"): node.get("d")
+            for node in ElementTree.fromstring(str(drawing)).iter()
+            if node.get("class")
+        }
+        assert {name: d.count("z") for name, d in paths.items()} == {
+            "negative": 3,
+            "ignoring": 1,
+            "effective": 1,
+            "lost": 1,
+        }
         assert paths["effective"] == "M10 10h10v10h-10z"
 
     def test_numbers_are_short_and_finite(self):
-        assert [number(value) for value in (3.0, 3.10, -0.001, 1 / 3, 1200)] == ["3", "3.1", "0", "0.33", "1200"]
+        assert [number(value) for value in (3.0, 3.10, -0.001, 1 / 3, 1200)] == [
+            "3",
+            "3.1",
+            "0",
+            "0.33",
+            "1200",
+        ]
         with pytest.raises(ValueError, match="cannot draw nan"):
             number(float("nan"))
 
@@ -130,13 +171,19 @@ class TestSvg:
 
     def test_charts_put_points_where_the_ticks_say(self):
         chart = Svg(100, 100, "").axes(0, 0, 80, 80, [8, 16, 32, 64, 128], [0, 1], log_x=True)
-        assert chart.at(8, 0) == (0, 80) and chart.at(32, 0.5) == (40, 40) and chart.at(128, 1) == (80, 0)
+        assert (
+            chart.at(8, 0) == (0, 80)
+            and chart.at(32, 0.5) == (40, 40)
+            and chart.at(128, 1) == (80, 0)
+        )
 
 
 class TestPng:
     @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (300, 400)])
     def test_grey_is_exact(self, shape):
-        pixels = np.random.default_rng(0).integers(0, 256, (*shape, 1)).astype(np.uint8).repeat(3, 2)
+        pixels = (
+            np.random.default_rng(0).integers(0, 256, (*shape, 1)).astype(np.uint8).repeat(3, 2)
+        )
         assert (np.array(Image.open(io.BytesIO(png(pixels))).convert("RGB")) == pixels).all()
 
     def test_few_colours_are_exact_and_many_are_near(self):
@@ -158,7 +205,9 @@ def test_small_images_are_enlarged_until_names_can_be_read():
     small, large = Image.new("RGB", (128, 96)), Image.new("RGB", (640, 480))
     drawn = figures.draw_boxes(small, [[10, 10, 40, 40]], [0], [0.9], SCENE_CLASSES)
     assert drawn.size == (512, 384)
-    assert drawn.getpixel((4 * 25, 4 * 40)) == tuple(int(LIGHT.label(0)[i : i + 2], 16) for i in (1, 3, 5))  # the lower edge
+    assert drawn.getpixel((4 * 25, 4 * 40)) == tuple(
+        int(LIGHT.label(0)[i : i + 2], 16) for i in (1, 3, 5)
+    )  # the lower edge
     assert figures.draw_boxes(large, [], [], [], SCENE_CLASSES).size == (640, 480)
     tall = Image.new("RGB", (20, 4000))
     odd = figures.draw_boxes(tall, [[0, 0, 20, 4000], [-5, -5, 3, 2]], [0, 9], None, ["Ä"] * 10)
@@ -178,7 +227,15 @@ def run_dir(tmp_path):
     """A run's numbers, as training and evaluation write them."""
     levels = {"P3": 5, "P4": 3, "P5": 1, "P6": 0}
     train = [
-        {"step": step, "loss": 1 + 50 / step, "af_cls": 50 / step, "af_box": 1.0, "levels": levels, "dead": 0.1, "waiting": 0.01}
+        {
+            "step": step,
+            "loss": 1 + 50 / step,
+            "af_cls": 50 / step,
+            "af_box": 1.0,
+            "levels": levels,
+            "dead": 0.1,
+            "waiting": 0.01,
+        }
         for step in (20, 40, 60)
     ]
     log = [*train, {"step": 60, "validation": {"AP": 0.2, "AP50": 0.5}}]
@@ -197,17 +254,31 @@ def run_dir(tmp_path):
         },
     }  # fmt: skip
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    (tmp_path / "levels.json").write_text(json.dumps({"size": [8, 20, 50], "level": [3, -1, 5], "heuristic": [3, 3, 4]}))
+    (tmp_path / "levels.json").write_text(
+        json.dumps({"size": [8, 20, 50], "level": [3, -1, 5], "heuristic": [3, 3, 4]})
+    )
     Image.new("RGB", (60, 40), "grey").save(tmp_path / "image.png")
     found = {"boxes": [[1, 1, 20, 20], [0, 0, 9, 9]], "labels": [0, 1], "scores": [0.9, 0.1]}
-    image = {"file": str(tmp_path / "image.png"), "truth": {"boxes": [[2, 2, 20, 20]], "labels": [0]}, "found": found}
-    (tmp_path / "pictures.json").write_text(json.dumps({"class_names": ["cat", "dog"], "images": [image] * 3}))
+    image = {
+        "file": str(tmp_path / "image.png"),
+        "truth": {"boxes": [[2, 2, 20, 20]], "labels": [0]},
+        "found": found,
+    }
+    (tmp_path / "pictures.json").write_text(
+        json.dumps({"class_names": ["cat", "dog"], "images": [image] * 3})
+    )
     return tmp_path
 
 
 def test_a_run_is_drawn_from_its_numbers(run_dir):
     written = figures.write_run_figures(run_dir)
-    assert [path.name for path in written] == ["detections.png", "losses.png", "levels.png", "precision_recall.png", "missed.png"]
+    assert [path.name for path in written] == [
+        "detections.png",
+        "losses.png",
+        "levels.png",
+        "precision_recall.png",
+        "missed.png",
+    ]
     for path in written:
         with Image.open(path) as picture:
             assert picture.text["Description"], path.name
@@ -217,9 +288,13 @@ def test_a_run_is_drawn_from_its_numbers(run_dir):
 
 def test_the_sheet_shows_a_file_as_the_detector_sees_it(tmp_path):
     """16 bits a pixel: Pillow alone would show all but the darkest as white."""
-    Image.fromarray(np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)).save(
+        tmp_path / "deep.png"
+    )
     nothing = {"boxes": [], "labels": [], "scores": []}
-    sheet = figures.detections_beside_truth([{"file": str(tmp_path / "deep.png"), "truth": nothing, "found": nothing}], ["cat"])
+    sheet = figures.detections_beside_truth(
+        [{"file": str(tmp_path / "deep.png"), "truth": nothing, "found": nothing}], ["cat"]
+    )
     tile = np.asarray(sheet)[22:322, 8:308]
     assert 120 < tile.mean() < 136 and tile.std() > 60
 
@@ -227,9 +302,17 @@ def test_the_sheet_shows_a_file_as_the_detector_sees_it(tmp_path):
 def test_curves_show_the_log(run_dir):
     log = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
     losses, validation, levels, small = figures.loss_curves(log).axes
-    drawn = {line.get_label(): line.get_xydata().tolist() for ax in (losses, validation, small) for line in ax.lines}
+    drawn = {
+        line.get_label(): line.get_xydata().tolist()
+        for ax in (losses, validation, small)
+        for line in ax.lines
+    }
     assert drawn["AP"] == [[60, 0.2]] and drawn["AP50"] == [[60, 0.5]]
-    assert drawn["af_box"] == [[20, 1], [40, 1], [60, 1]] and drawn["dead box outputs"] == [[20, 0.1], [40, 0.1], [60, 0.1]]
+    assert drawn["af_box"] == [[20, 1], [40, 1], [60, 1]] and drawn["dead box outputs"] == [
+        [20, 0.1],
+        [40, 0.1],
+        [60, 0.1],
+    ]
     assert [part.get_label() for part in levels.collections] == ["P3", "P4", "P5", "P6"]
 
 
@@ -245,7 +328,5 @@ def test_drawing_leaves_pyplot_alone(run_dir):
 
 
 def test_evaluation_imports_no_drawing():
-    code = (
-        "import sys, fsaf_core, fsaf_core.evaluation.evaluator; print(sorted({'matplotlib', 'ipywidgets', 'IPython'} & sys.modules.keys()))"
-    )
+    code = "import sys, fsaf_core, fsaf_core.evaluation.evaluator; print(sorted({'matplotlib', 'ipywidgets', 'IPython'} & sys.modules.keys()))"
     assert run(code) == "[]\n"

@@ -26,7 +26,10 @@ def test_a_saved_detector_comes_back_with_its_weights_and_its_configuration(dete
     again = fsaf.load(tmp_path / "new" / "x.safetensors")
     assert again.config == detector.config
     assert not again.training
-    assert all(torch.equal(a, b) for a, b in zip(detector.state_dict().values(), again.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(detector.state_dict().values(), again.state_dict().values(), strict=True)
+    )
 
 
 def test_a_file_is_named_so_that_it_can_be_read_again(detector, tmp_path):
@@ -101,7 +104,10 @@ def test_weights_of_other_classes_go_into_all_but_the_class_layer(detector, tmp_
     fsaf.save(detector, tmp_path / "x.safetensors")
     other = fsaf.build_detector(replace(SMALL, class_names=("cell", "platelet")))
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
-    assert load_weights(other, tmp_path / "x.safetensors") == ["network.head.af_cls.bias", "network.head.af_cls.weight"]
+    assert load_weights(other, tmp_path / "x.safetensors") == [
+        "network.head.af_cls.bias",
+        "network.head.af_cls.weight",
+    ]
     for name, tensor in other.state_dict().items():
         source = before if "af_cls" in name else detector.state_dict()
         assert torch.equal(tensor, source[name]), name
@@ -111,7 +117,10 @@ def test_weights_that_fit_are_all_taken(detector, tmp_path):
     fsaf.save(detector, tmp_path / "x.safetensors")
     other = fsaf.build_detector(SMALL)
     assert load_weights(other, tmp_path / "x.safetensors") == []
-    assert all(torch.equal(a, b) for a, b in zip(detector.state_dict().values(), other.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(detector.state_dict().values(), other.state_dict().values(), strict=True)
+    )
 
 
 def test_no_file_holds_a_pickle(detector, tmp_path):

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from heart import SMALL
+from helpers import SMALL
 
 import fsaf_core as fsaf
 from fsaf_core.config import COCO_CLASSES, FSAFError, ModelConfig
 from fsaf_core.weights.mmdet import reference_name
 
 SHAPES = json.loads((Path(__file__).parents[1] / "parity" / "checkpoint_shapes.json").read_text())
-R18 = ModelConfig(class_names=("a", "b"), body="resnet18", channels=8, tower_depth=2)
+R18 = ModelConfig(class_names=("a", "b"), backbone="resnet18", channels=8, tower_depth=2)
 
 
 @pytest.fixture(scope="module")
@@ -36,26 +36,43 @@ def weights():
         ("x101", "resnext101_64x4d", 256, 4, 80),
     ],
 )
-def test_body_width_depth_and_classes_are_read_off_names_and_shapes(name, body, channels, depth, classes):
+def test_body_width_depth_and_classes_are_read_off_names_and_shapes(
+    name, body, channels, depth, classes
+):
     shapes = {key: tuple(shape) for key, shape in SHAPES[name].items()}
-    detector = fsaf.load_mmdet({key: torch.zeros(()).expand(shape) for key, shape in shapes.items()})
+    detector = fsaf.load_mmdet(
+        {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
+    )
     config = detector.config
-    assert (config.body, config.channels, config.tower_depth, config.num_classes) == (body, channels, depth, classes)
+    assert (config.backbone, config.channels, config.tower_depth, config.num_classes) == (
+        body,
+        channels,
+        depth,
+        classes,
+    )
     assert config.convention == "reference" and config.rules.ignoring_scale == 0.2
-    assert config.class_names == (COCO_CLASSES if classes == 80 else ("class_0", "class_1", "class_2"))
-    assert {reference_name(key): tuple(value.shape) for key, value in detector.state_dict().items()} == shapes
+    assert config.class_names == (
+        COCO_CLASSES if classes == 80 else ("class_0", "class_1", "class_2")
+    )
+    assert {
+        reference_name(key): tuple(value.shape) for key, value in detector.state_dict().items()
+    } == shapes
 
 
 def test_there_and_back_changes_nothing(weights):
     detector = fsaf.load_mmdet(weights)
     again = fsaf.to_mmdet(detector)
-    assert list(again) == list(weights) and all(torch.equal(again[name], weights[name]) for name in weights)
+    assert list(again) == list(weights) and all(
+        torch.equal(again[name], weights[name]) for name in weights
+    )
 
 
 def test_box_rows_are_top_bottom_left_right_there_and_left_top_right_bottom_here(weights):
     marked = dict(weights)
     marked["bbox_head.retina_reg.bias"] = torch.tensor([1.0, 2, 3, 4])  # t b l r
-    marked["bbox_head.retina_reg.weight"] = torch.arange(4.0)[:, None, None, None].expand(4, 8, 3, 3)
+    marked["bbox_head.retina_reg.weight"] = torch.arange(4.0)[:, None, None, None].expand(
+        4, 8, 3, 3
+    )
     head = fsaf.load_mmdet(marked).network.head
     assert head.af_box.bias.tolist() == [3, 1, 4, 2]
     assert head.af_box.weight[:, 0, 0, 0].tolist() == [2, 0, 3, 1]
@@ -64,13 +81,21 @@ def test_box_rows_are_top_bottom_left_right_there_and_left_top_right_bottom_here
 def test_a_file_a_state_dict_and_a_dict_that_holds_one_are_alike(weights, tmp_path):
     bare, whole = tmp_path / "bare.pth", tmp_path / "whole.pth"
     torch.save(OrderedDict(weights), bare)
-    torch.save({"state_dict": OrderedDict(weights), "meta": {"epoch": 12, "CLASSES": ("x", "y")}}, whole)
+    torch.save(
+        {"state_dict": OrderedDict(weights), "meta": {"epoch": 12, "CLASSES": ("x", "y")}}, whole
+    )
     for source in (bare, str(whole), {"state_dict": weights}):
-        assert torch.equal(fsaf.load_mmdet(source).network.head.af_cls.weight, weights["bbox_head.retina_cls.weight"])
+        assert torch.equal(
+            fsaf.load_mmdet(source).network.head.af_cls.weight,
+            weights["bbox_head.retina_cls.weight"],
+        )
 
 
 def test_half_precision_weights_are_read_as_float32(weights):
-    half = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    half = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in weights.items()
+    }
     assert fsaf.load_mmdet(half).network.head.af_cls.weight.dtype == torch.float32
 
 
@@ -99,13 +124,25 @@ def drop(name):
     ("fault", "words"),
     [
         (drop("neck.fpn_convs.3.conv.bias"), r"neck\.fpn_convs\.3\.conv\.bias \(missing\)"),
-        (drop("bbox_head.reg_convs.1.conv.weight"), r"bbox_head\.reg_convs\.1\.conv\.weight \(missing\)"),
+        (
+            drop("bbox_head.reg_convs.1.conv.weight"),
+            r"bbox_head\.reg_convs\.1\.conv\.weight \(missing\)",
+        ),
         (drop("bbox_head.retina_cls.weight"), r"bbox_head\.retina_cls\.weight is missing"),
         (drop("backbone.layer1.0.conv1.weight"), r"backbone\.layer1\.0\.conv1\.weight is missing"),
-        (drop("backbone.layer3.1.bn2.running_var"), r"backbone\.layer3\.1\.bn2\.running_var \(missing\)"),
+        (
+            drop("backbone.layer3.1.bn2.running_var"),
+            r"backbone\.layer3\.1\.bn2\.running_var \(missing\)",
+        ),
         (lambda w: w.update(extra=torch.zeros(1)), r"extra \(not of this model\)"),
-        (lambda w: w.update({"neck.fpn_convs.4.conv.bias": torch.zeros(3)}), r"conv\.bias \(\(3,\) in the file, \(8,\) in"),
-        (lambda w: w.update({"bbox_head.retina_cls.weight": torch.zeros(8)}), r"\(8,\), not the weight of a convolution"),
+        (
+            lambda w: w.update({"neck.fpn_convs.4.conv.bias": torch.zeros(3)}),
+            r"conv\.bias \(\(3,\) in the file, \(8,\) in",
+        ),
+        (
+            lambda w: w.update({"bbox_head.retina_cls.weight": torch.zeros(8)}),
+            r"\(8,\), not the weight of a convolution",
+        ),
         (lambda w: w.update(text="hello"), "no checkpoint"),
         (lambda w: w.clear(), "is missing"),
         (drop("backbone.layer4.1.conv1.weight"), r"layer4\.1\.conv1\.weight \(missing\)"),
@@ -128,7 +165,9 @@ def test_all_faults_are_said_at_once_and_the_file_is_named(weights, tmp_path):
 
 
 def test_an_unknown_body_is_said(weights):
-    deeper = dict(weights, **{"backbone.layer1.2.conv1.weight": weights["backbone.layer1.1.conv1.weight"]})
+    deeper = dict(
+        weights, **{"backbone.layer1.2.conv1.weight": weights["backbone.layer1.1.conv1.weight"]}
+    )
     with pytest.raises(FSAFError, match=r"a body of \(3, 2, 2, 2\) basic blocks is not known"):
         fsaf.load_mmdet(deeper)
 
@@ -152,7 +191,9 @@ def test_a_file_that_needs_more_than_tensors_is_refused_unread_with_the_way_out(
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no checkpoint at all", pickle.dumps([1, 2, 3], protocol=2)], ids=["empty", "text", "pickle"]
+    "content",
+    [b"", b"no checkpoint at all", pickle.dumps([1, 2, 3], protocol=2)],
+    ids=["empty", "text", "pickle"],
 )
 def test_a_file_that_is_no_checkpoint_is_said(content, tmp_path):
     (tmp_path / "x.pth").write_bytes(content)
@@ -174,13 +215,24 @@ def test_a_file_that_holds_no_weights_or_is_cut_off_or_is_not_there_is_said(weig
 
 
 @pytest.mark.parametrize(
-    "change", [{"branches": "joint"}, {"branches": "anchor_based"}, {"body": "tiny"}, {"last_level": 6}, {"tower_norm": "group"}]
+    "change",
+    [
+        {"branches": "joint"},
+        {"branches": "anchor_based"},
+        {"backbone": "tiny"},
+        {"last_level": 6},
+        {"tower_norm": "group"},
+    ],
 )
 def test_only_what_the_reference_knows_can_be_written_in_its_names(change):
-    detector = fsaf.build_detector(replace(SMALL, body="resnet18", **{k: v for k, v in change.items() if k != "body"}))
+    detector = fsaf.build_detector(
+        replace(SMALL, backbone="resnet18", **{k: v for k, v in change.items() if k != "body"})
+    )
     if "body" in change:
         detector = fsaf.build_detector(SMALL)
-    with pytest.raises(FSAFError, match=f"the reference has no detector with .*{next(iter(change.values()))}"):
+    with pytest.raises(
+        FSAFError, match=f"the reference has no detector with .*{next(iter(change.values()))}"
+    ):
         fsaf.to_mmdet(detector)
 
 

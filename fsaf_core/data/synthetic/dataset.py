@@ -34,10 +34,22 @@ def _coco_json(config: SceneConfig, entries: list[dict]) -> dict:
     images: list[dict] = []
     annotations: list[dict] = []
     for image_id, entry in enumerate(entries, start=1):
-        images.append({"id": image_id, "file_name": entry["file_name"], "width": config.image_size, "height": config.image_size})
+        images.append(
+            {
+                "id": image_id,
+                "file_name": entry["file_name"],
+                "width": config.image_size,
+                "height": config.image_size,
+            }
+        )
         for label, (x1, y1, x2, y2), _, _ in entry["objects"]:
             w, h = round(x2 - x1, 2), round(y2 - y1, 2)
-            annotation = {"id": len(annotations) + 1, "image_id": image_id, "category_id": label + 1, "bbox": [x1, y1, w, h]}
+            annotation = {
+                "id": len(annotations) + 1,
+                "image_id": image_id,
+                "category_id": label + 1,
+                "bbox": [x1, y1, w, h],
+            }
             annotations.append({**annotation, "area": round(w * h, 2), "iscrowd": 0})
     return {
         "info": {"description": "generated scenes", "world": WORLD},
@@ -56,13 +68,23 @@ def config_hash(config: SceneConfig) -> str:
 def _check(config: SceneConfig) -> None:
     """Refuse dials of which no scene can be made."""
     largest = config.max_size * config.image_size
-    limits: dict[str, tuple[float, float]] = {"image_size": (32, 4096), "min_size": (3, largest), "max_aspect": (1, 8)}
-    limits |= dict.fromkeys(("empty_share", "crowd_share", "max_overlap", "detail", "max_size"), (0, 1))
-    limits |= dict.fromkeys(("num_train", "num_val", "max_objects", "clutter", "noise", "seed"), (0, math.inf))
+    limits: dict[str, tuple[float, float]] = {
+        "image_size": (32, 4096),
+        "min_size": (3, largest),
+        "max_aspect": (1, 8),
+    }
+    limits |= dict.fromkeys(
+        ("empty_share", "crowd_share", "max_overlap", "detail", "max_size"), (0, 1)
+    )
+    limits |= dict.fromkeys(
+        ("num_train", "num_val", "max_objects", "clutter", "noise", "seed"), (0, math.inf)
+    )
     limits["min_objects"] = (0, config.max_objects)
     for name, (low, high) in limits.items():
         if not low <= getattr(config, name) <= high:
-            raise FSAFError(f"scenes: {name} is {getattr(config, name)}: it must lie in {low:g}..{high:g}.")
+            raise FSAFError(
+                f"scenes: {name} is {getattr(config, name)}: it must lie in {low:g}..{high:g}."
+            )
 
 
 def _is_complete(folder: Path, config: SceneConfig) -> bool:
@@ -73,7 +95,11 @@ def _is_complete(folder: Path, config: SceneConfig) -> bool:
     except (OSError, ValueError):
         return False
     jsons = all((folder / f"annotations_{split}.json").exists() for split in ("train", "val"))
-    return jsons and told == dataclasses.asdict(config) and counts == [config.num_train, config.num_val]
+    return (
+        jsons
+        and told == dataclasses.asdict(config)
+        and counts == [config.num_train, config.num_val]
+    )
 
 
 def make_scenes(config: SceneConfig, root: Path | str = "data") -> Path:
@@ -115,12 +141,24 @@ def _fill(part: Path, config: SceneConfig, folder: Path) -> None:
     workers = min(os.cpu_count() or 1, 8) if sys.platform == "linux" and len(jobs) > 200 else 1
     pool = None
     if workers > 1:  # Ctrl-C is for the parent, which ends them
-        pool = multiprocessing.get_context("fork").Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+        pool = multiprocessing.get_context("fork").Pool(
+            workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)
+        )
     with pool or contextlib.nullcontext():
         done = pool.imap(_write_scene, jobs, chunksize=20) if pool else map(_write_scene, jobs)
         silent = len(jobs) < 50 or not sys.stderr.isatty()
-        bar = tqdm(done, f"making scenes in {folder}", len(jobs), unit=" scenes", mininterval=1, disable=silent)
+        bar = tqdm(
+            done,
+            f"making scenes in {folder}",
+            len(jobs),
+            unit=" scenes",
+            mininterval=1,
+            disable=silent,
+        )
         entries = list(bar)
-    for split, found in (("train", entries[: config.num_train]), ("val", entries[config.num_train :])):
+    for split, found in (
+        ("train", entries[: config.num_train]),
+        ("val", entries[config.num_train :]),
+    ):
         (part / f"annotations_{split}.json").write_text(json.dumps(_coco_json(config, found)))
     (part / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=1))

@@ -18,7 +18,9 @@ WORLD = 2  # the world's version: part of the folder's name, so that scenes of a
 SUPERSAMPLE = 4  # shapes are drawn this much larger and averaged, which gives smooth edges
 HUE_SPREAD = 40.0  # degrees either side of a class's own hue; the classes' hues lie 60 apart
 CROWD = (5, 12)  # objects of one class in a crowd
-APART = 5.5  # pixels between the middles of two objects: nearer, the lower one can hardly be told
+MIN_CENTER_DISTANCE = (
+    5.5  # pixels between the middles of two objects: nearer, the lower one can hardly be told
+)
 TRIES = 30  # places tried for an object before it is left out
 Split = Literal["train", "val"]
 Kind = Literal["plain", "fine", "coarse"]
@@ -46,7 +48,11 @@ OUTLINES: dict[str, list[np.ndarray]] = {  # outline, then the hole if there is 
     "square": [_polygon([1.0] * 4)],
     "triangle": [_polygon([1.0] * 3)],
     "star": [_polygon([1.0, 0.42] * 5)],
-    "cross": [np.concatenate([_CORNER @ np.array([[c, s], [-s, c]]) for c, s in [(1, 0), (0, 1), (-1, 0), (0, -1)]])],
+    "cross": [
+        np.concatenate(
+            [_CORNER @ np.array([[c, s], [-s, c]]) for c, s in [(1, 0), (0, 1), (-1, 0), (0, -1)]]
+        )
+    ],
     "ring": [_polygon([1.0] * 40), _polygon([0.55] * 40)],
 }
 
@@ -62,7 +68,11 @@ def _background(rng: np.random.Generator, size: int, clutter: int) -> np.ndarray
     light = np.full((size, size), rng.uniform(70, 175), dtype=np.float32)
     for cells, swing in ((4, 28), (14, 14)):
         grid = Image.fromarray(rng.integers(0, 256, (cells, cells), dtype=np.uint8))
-        light += np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32) * (swing / 128) - swing
+        light += (
+            np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32)
+            * (swing / 128)
+            - swing
+        )
     canvas = np.clip(light[..., None] + rng.normal(0, 5, 3), 0, 255).astype(np.uint8)
 
     overlay = Image.new("RGBA", (2 * size, 2 * size))
@@ -73,12 +83,26 @@ def _background(rng: np.random.Generator, size: int, clutter: int) -> np.ndarray
         at = rng.uniform(0, 2 * size, 2)
         if rng.random() < 0.6:  # a bent stroke
             way = at + np.cumsum(rng.normal(0, 0.25 * size, (4, 2)), axis=0)
-            draw.line([tuple(p) for p in way], fill=fill, width=int(rng.integers(2, 2 + size // 25)), joint="curve")
+            draw.line(
+                [tuple(p) for p in way],
+                fill=fill,
+                width=int(rng.integers(2, 2 + size // 25)),
+                joint="curve",
+            )
         else:  # a lump with no shape of its own
-            lump = at + _polygon(list(rng.uniform(0.4, 1.0, 9)), rng.uniform(0, 7)) * rng.uniform(0.03, 0.22, 2) * 2 * size
+            lump = (
+                at
+                + _polygon(list(rng.uniform(0.4, 1.0, 9)), rng.uniform(0, 7))
+                * rng.uniform(0.03, 0.22, 2)
+                * 2
+                * size
+            )
             draw.polygon([tuple(p) for p in lump], fill=fill)
     overlay = overlay.resize((size, size), Image.Resampling.BOX)
-    return np.asarray(Image.alpha_composite(Image.fromarray(canvas).convert("RGBA"), overlay).convert("RGB"), dtype=np.float32)
+    return np.asarray(
+        Image.alpha_composite(Image.fromarray(canvas).convert("RGBA"), overlay).convert("RGB"),
+        dtype=np.float32,
+    )
 
 
 class _Shape(NamedTuple):
@@ -90,7 +114,9 @@ class _Shape(NamedTuple):
     whole: float  # pixels within its outline, also outside the image
 
 
-def _place(outlines: list[np.ndarray], corner: np.ndarray, sides: np.ndarray, size: int) -> _Shape | None:
+def _place(
+    outlines: list[np.ndarray], corner: np.ndarray, sides: np.ndarray, size: int
+) -> _Shape | None:
     """Stretch the outlines so that their tight box has this upper left corner and these sides, and draw the part in the image."""
     low, high = outlines[0].min(0), outlines[0].max(0)
     rings = [(ring - low) / (high - low) * sides + corner for ring in outlines]
@@ -116,30 +142,46 @@ def _place(outlines: list[np.ndarray], corner: np.ndarray, sides: np.ndarray, si
     return _Shape((x1, y1, x2, y2), (slice(top, bottom), slice(left, right)), cover, whole)
 
 
-def _paint(rng: np.random.Generator, canvas: np.ndarray, shape: _Shape, label: int, kind: Kind) -> None:
+def _paint(
+    rng: np.random.Generator, canvas: np.ndarray, shape: _Shape, label: int, kind: Kind
+) -> None:
     """Lay a shaded colour over the canvas where the shape is."""
     rows, columns = shape.cover.shape
-    hue = 60 * label + rng.uniform(-HUE_SPREAD, HUE_SPREAD) if kind == "plain" else rng.uniform(0, 360)
+    hue = (
+        60 * label + rng.uniform(-HUE_SPREAD, HUE_SPREAD)
+        if kind == "plain"
+        else rng.uniform(0, 360)
+    )
     own = _rgb(hue % 360, rng.uniform(0.45, 0.9), rng.uniform(0.5, 0.95))
     colour = np.broadcast_to(own, (rows, columns, 3))
     cover = shape.cover
-    if kind == "fine":  # a grey disc; only the small glyphs all over it, 8 px whatever its size, tell the class
+    if (
+        kind == "fine"
+    ):  # a grey disc; only the small glyphs all over it, 8 px whatever its size, tell the class
         tile = Image.new("L", (32, 32))
         for ring, fill in zip(OUTLINES[SCENE_CLASSES[label]], (255, 0)):
             ImageDraw.Draw(tile).polygon([tuple(p) for p in ring * 15 + 15.5], fill=fill)
         glyph = np.asarray(tile.resize((8, 8), Image.Resampling.BOX), dtype=np.float32) / 255
-        glyphs = np.tile(np.pad(glyph, ((0, 1), (0, 1))), (rows // 9 + 1, columns // 9 + 1))[:rows, :columns, None]
+        glyphs = np.tile(np.pad(glyph, ((0, 1), (0, 1))), (rows // 9 + 1, columns // 9 + 1))[
+            :rows, :columns, None
+        ]
         colour = glyphs * own + (1 - glyphs) * rng.uniform(90, 170)
     elif kind == "coarse":  # soft edges; only the silhouette tells the class
-        blurred = Image.fromarray((cover * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.05 * min(rows, columns)))
+        blurred = Image.fromarray((cover * 255).astype(np.uint8)).filter(
+            ImageFilter.GaussianBlur(0.05 * min(rows, columns))
+        )
         cover = np.asarray(blurred, dtype=np.float32) / 255
     turn = rng.uniform(0, 2 * np.pi)
-    ramp = np.linspace(-1, 1, columns) * np.cos(turn) + np.linspace(-1, 1, rows)[:, None] * np.sin(turn)
+    ramp = np.linspace(-1, 1, columns) * np.cos(turn) + np.linspace(-1, 1, rows)[:, None] * np.sin(
+        turn
+    )
     shaded = colour * (1 + rng.uniform(0.05, 0.3) * ramp[..., None])
     canvas[shape.window] += cover[..., None] * (shaded - canvas[shape.window])
 
 
-def _wishes(rng: np.random.Generator, config: SceneConfig) -> Iterator[tuple[int, float, np.ndarray | None]]:
+def sample_objects(
+    rng: np.random.Generator, config: SceneConfig
+) -> Iterator[tuple[int, float, np.ndarray | None]]:
     """The objects that a scene shall have: label, size sqrt(w h) in pixels, and where it is wanted (None: anywhere)."""
     largest = config.max_size * config.image_size
     draw = rng.random()
@@ -147,17 +189,26 @@ def _wishes(rng: np.random.Generator, config: SceneConfig) -> Iterator[tuple[int
         return
     count = rng.integers(config.min_objects, config.max_objects + 1)
     if draw > 1 - config.crowd_share:
-        label, middle = int(rng.integers(len(SCENE_CLASSES))), rng.uniform(0.25, 0.75, 2) * config.image_size
+        label, middle = (
+            int(rng.integers(len(SCENE_CLASSES))),
+            rng.uniform(0.25, 0.75, 2) * config.image_size,
+        )
         size = min(config.min_size * math.exp(rng.uniform(0, math.log(2.5))), largest)
         for _ in range(rng.integers(CROWD[0], CROWD[1] + 1)):
-            yield label, min(max(size * rng.uniform(0.8, 1.25), config.min_size), largest), middle + rng.normal(0, 2 * size, 2)
+            yield (
+                label,
+                min(max(size * rng.uniform(0.8, 1.25), config.min_size), largest),
+                middle + rng.normal(0, 2 * size, 2),
+            )
         count = rng.integers(0, 3)
     for _ in range(count):
         size = math.exp(rng.uniform(math.log(min(config.min_size, largest)), math.log(largest)))
         yield int(rng.integers(len(SCENE_CLASSES))), size, None
 
 
-def render_scene(config: SceneConfig, index: int, split: Split = "train") -> tuple[Image.Image, list[SceneObject]]:
+def render_scene(
+    config: SceneConfig, index: int, split: Split = "train"
+) -> tuple[Image.Image, list[SceneObject]]:
     """One scene: a square RGB image and its objects, earlier ones below later ones.
 
     Args:
@@ -171,14 +222,21 @@ def render_scene(config: SceneConfig, index: int, split: Split = "train") -> tup
     top = np.full((size, size), -1)  # which object is seen at a pixel
     shapes: list[tuple[_Shape, int, Kind]] = []
     middles = np.full((1, 2), np.inf)
-    areas, seen = np.zeros(0), np.zeros(0)  # pixels of each object, and how many of them no later one hides
-    for label, target, middle in _wishes(rng, config):
-        kind: Kind = "plain" if rng.random() >= config.detail else "fine" if rng.random() < 0.5 else "coarse"
+    areas, seen = (
+        np.zeros(0),
+        np.zeros(0),
+    )  # pixels of each object, and how many of them no later one hides
+    for label, target, middle in sample_objects(rng, config):
+        kind: Kind = (
+            "plain" if rng.random() >= config.detail else "fine" if rng.random() < 0.5 else "coarse"
+        )
         widest = min(math.log(config.max_aspect), max(0.0, 2 * math.log(0.98 * size / target)))
         sides = target * np.exp(np.array([0.5, -0.5]) * rng.uniform(-widest, widest))
         turn = rng.uniform(0, 2 * np.pi)
         spin = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-        outlines = [ring @ spin for ring in OUTLINES["circle" if kind == "fine" else SCENE_CLASSES[label]]]
+        outlines = [
+            ring @ spin for ring in OUTLINES["circle" if kind == "fine" else SCENE_CLASSES[label]]
+        ]
         cut = rng.random() < 0.12  # may reach over the border, by up to 40 % of a side
         for _ in range(TRIES):
             slack = 0.4 * sides * cut
@@ -186,10 +244,12 @@ def render_scene(config: SceneConfig, index: int, split: Split = "train") -> tup
             if middle is not None:
                 corner = np.clip(middle + rng.normal(0, target, 2) - sides / 2, 0, size - sides)
             shape = _place(outlines, corner, sides, size)
-            if shape is None or shape.cover.sum() < 0.3 * (shape.whole if len(outlines) == 1 else 0.7 * shape.whole):
+            if shape is None or shape.cover.sum() < 0.3 * (
+                shape.whole if len(outlines) == 1 else 0.7 * shape.whole
+            ):
                 continue
             center = (np.array(shape.box[:2]) + np.array(shape.box[2:])) / 2
-            if np.linalg.norm(middles - center, axis=1).min() < APART:
+            if np.linalg.norm(middles - center, axis=1).min() < MIN_CENTER_DISTANCE:
                 continue
             solid = shape.cover > 0.5
             below = top[shape.window][solid]
@@ -204,5 +264,8 @@ def render_scene(config: SceneConfig, index: int, split: Split = "train") -> tup
             break
     canvas += rng.normal(0, rng.uniform(0, config.noise), canvas.shape)
     shares = np.round(seen / areas, 3).tolist()
-    objects = [SceneObject(label, shape.box, visible, kind) for (shape, label, kind), visible in zip(shapes, shares)]
+    objects = [
+        SceneObject(label, shape.box, visible, kind)
+        for (shape, label, kind), visible in zip(shapes, shares)
+    ]
     return Image.fromarray(np.clip(canvas + 0.5, 0, 255).astype(np.uint8)), objects

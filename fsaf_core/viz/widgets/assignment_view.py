@@ -20,8 +20,8 @@ from torch import Tensor
 
 from ...config import FSAFError, ModelConfig
 from ...method.assignment import Assignment
-from ...method.losses import at_label, cell_focal, focal_positive
-from ...method.selection import mean_by_level, select_heuristic, select_online
+from ...method.losses import focal_loss, focal_positive, gather_class
+from ...method.selection import instance_level_losses, select_heuristic, select_online
 from ...model.detector import Detector, build_detector
 from ...model.structures import HeadOutputs
 from ...utils.files import write_atomically
@@ -53,13 +53,25 @@ class Snapshots:
     @property
     def numbers(self) -> np.ndarray:
         """All outputs as one array (steps, K + 4, R) float16: class logits and l t r b over the cells of all levels."""
-        by_step = ([torch.cat(both, 1).flatten(2) for both in zip(one.cls_logits, one.box_offsets)] for one in self.outputs)
+        by_step = (
+            [torch.cat(both, 1).flatten(2) for both in zip(one.cls_logits, one.box_offsets)]
+            for one in self.outputs
+        )
         return torch.cat([torch.cat(levels, 2) for levels in by_step]).numpy()
 
     def save(self, path: str | Path) -> None:
         """Writes a small .npz: under 83 kB for 12 snapshots of a 128 px image with 6 classes."""
-        shapes, config = [m.shape[-2:] for m in self.outputs[0].cls_logits], json.dumps(asdict(self.config))
-        np.savez_compressed(file := io.BytesIO(), numbers=self.numbers, shapes=shapes, steps=self.steps, config=config)
+        shapes, config = (
+            [m.shape[-2:] for m in self.outputs[0].cls_logits],
+            json.dumps(asdict(self.config)),
+        )
+        np.savez_compressed(
+            file := io.BytesIO(),
+            numbers=self.numbers,
+            shapes=shapes,
+            steps=self.steps,
+            config=config,
+        )
         write_atomically(path, file.getvalue())
 
     @classmethod
@@ -71,12 +83,24 @@ class Snapshots:
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                numbers, shapes, steps = torch.from_numpy(file["numbers"]), file["shapes"].tolist(), file["steps"].tolist()
+                numbers, shapes, steps = (
+                    torch.from_numpy(file["numbers"]),
+                    file["shapes"].tolist(),
+                    file["steps"].tolist(),
+                )
                 config = model_config(json.loads(str(file["config"])), str(path))
-            maps = [part.unflatten(2, shape) for part, shape in zip(numbers.split([h * w for h, w in shapes], 2), shapes)]
+            maps = [
+                part.unflatten(2, shape)
+                for part, shape in zip(numbers.split([h * w for h, w in shapes], 2), shapes)
+            ]
         except (OSError, ValueError, KeyError, EOFError, RuntimeError, BadZipFile) as error:
-            raise FSAFError(f"{path} is no readable file of snapshots ({error}): make it with Snapshots.save.") from error
-        outputs = (HeadOutputs([m[i : i + 1, :-4] for m in maps], [m[i : i + 1, -4:] for m in maps]) for i in range(len(steps)))
+            raise FSAFError(
+                f"{path} is no readable file of snapshots ({error}): make it with Snapshots.save."
+            ) from error
+        outputs = (
+            HeadOutputs([m[i : i + 1, :-4] for m in maps], [m[i : i + 1, -4:] for m in maps])
+            for i in range(len(steps))
+        )
         return cls(config, tuple(steps), tuple(outputs))
 
 
@@ -88,12 +112,18 @@ def head_outputs(detector: Detector, image: np.ndarray) -> HeadOutputs:
         FSAFError: "the explorer shows the anchor-free branch, and this detector has none: give another."
     """
     if detector.config.branches == "anchor_based":
-        raise FSAFError("the explorer shows the anchor-free branch, and this detector has none: give another.")
+        raise FSAFError(
+            "the explorer shows the anchor-free branch, and this detector has none: give another."
+        )
     was_training = detector.training
     detector.eval()
-    found = detector.head_outputs(detector.preprocess([torch.from_numpy(np.array(image)).permute(2, 0, 1)]).tensor)
+    found = detector.head_outputs(
+        detector.preprocess([torch.from_numpy(np.array(image)).permute(2, 0, 1)]).tensor
+    )
     detector.train(was_training)
-    return HeadOutputs([m.half().cpu() for m in found.cls_logits], [m.half().cpu() for m in found.box_offsets])
+    return HeadOutputs(
+        [m.half().cpu() for m in found.cls_logits], [m.half().cpu() for m in found.box_offsets]
+    )
 
 
 def explore(
@@ -128,22 +158,31 @@ def explore(
     answer: dict[str, Any] = {name: [NO_LEVEL] * len(boxes) for name in CHOICES}
     answer |= {"notes": notes, "levels": levels, "cell_center": config.rules.cell_center}
     if size[0] * size[1] > MOST_PIXELS:
-        notes.append(f"The image is {size[1]} × {size[0]} px; the explorer takes 2 megapixels: make it smaller first.")
+        notes.append(
+            f"The image is {size[1]} × {size[0]} px; the explorer takes 2 megapixels: make it smaller first."
+        )
         return answer
     known = outputs is not None  # without them only what needs no loss is told
     if outputs is None:
-        notes.append("No snapshots yet: here are the regions, but losses need a network. Train one: fsaf train tiny.")
+        notes.append(
+            "No snapshots yet: here are the regions, but losses need a network. Train one: fsaf train tiny."
+        )
         outputs = _silence(size, config)
     instances = [index for index in good if labels[index] != CROWD]
     target = {
         "boxes": torch.tensor([boxes[index] for index in instances]).view(-1, 4).float(),
         "labels": torch.tensor([labels[index] for index in instances]).long(),
-        "ignored": torch.tensor([boxes[index] for index in good if labels[index] == CROWD]).view(-1, 4).float(),
+        "ignored": torch.tensor([boxes[index] for index in good if labels[index] == CROWD])
+        .view(-1, 4)
+        .float(),
     }
     assignment = assigner(config).assign(outputs, [target], [size])
     assert assignment is not None  # there is an anchor-free branch
     grid = assignment.regions.grid
-    losses, size_rule = assignment.level_losses, (config.first_level, config.heuristic_size, config.heuristic_level)
+    losses, size_rule = (
+        assignment.level_losses,
+        (config.first_level, config.heuristic_size, config.heuristic_level),
+    )
     choices = {"heuristic": select_heuristic(target["boxes"], losses, *size_rule)}
     if known:
         choices["online"] = select_online(losses)
@@ -155,13 +194,18 @@ def explore(
     row = instances.index(selected) if selected in instances else None
     if row is not None and not (assignment.owner == row + 1).any():
         notes.append(f"Box {selected + 1} has no cell at any level: nothing learns it.")
-    cell_focal, cell_iou = _cell_losses(outputs, assignment, config)
-    focal, iou = (mean_by_level(part, assignment.owner, grid, len(instances)) for part in (cell_focal, cell_iou))
+    focal_loss, cell_iou = _cell_losses(outputs, assignment, config)
+    focal, iou = (
+        instance_level_losses(part, assignment.owner, grid, len(instances))
+        for part in (focal_loss, cell_iou)
+    )
     effective, ignoring = assignment.regions.maps()
     codes = _codes(assignment, effective, ignoring, row, whole and known)
-    cells = _cells(codes, cell_focal[0], cell_iou[0], assignment, instances) if known else {}
+    cells = _cells(codes, focal_loss[0], cell_iou[0], assignment, instances) if known else {}
     if len(cells) > MOST_NUMBERS:
-        notes.append("So many cells take part that their own losses are not told; the levels' are exact.")
+        notes.append(
+            "So many cells take part that their own losses are not told; the levels' are exact."
+        )
         cells = {}
     for level, (rows, columns) in enumerate(grid.shapes):
         here = range(grid.starts[level], grid.starts[level] + grid.sizes[level])
@@ -171,13 +215,19 @@ def explore(
             "rows": rows,
             "columns": columns,
             "codes": "".join(map(str, codes[here.start : here.stop].tolist())),
-            "cells": {cell - here.start: numbers for cell, numbers in cells.items() if cell in here},
+            "cells": {
+                cell - here.start: numbers for cell, numbers in cells.items() if cell in here
+            },
         }
         entry |= dict.fromkeys(("taught", "loss", "focal", "iou"))
         if known and row is not None:
             entry["taught"] = _taught(assignment, ignoring[row], row, labels[selected], level)
             if losses[row, level].isfinite():
-                entry |= {"loss": float(losses[row, level]), "focal": float(focal[row, level]), "iou": float(iou[row, level])}
+                entry |= {
+                    "loss": float(losses[row, level]),
+                    "focal": float(focal[row, level]),
+                    "iou": float(iou[row, level]),
+                }
         levels.append(entry)
     return answer
 
@@ -186,7 +236,9 @@ def explore(
 def assigner(config: ModelConfig) -> Detector:
     """A detector for its `assign` alone, which never looks at the network: so with the smallest one, and no weights."""
     with torch.device("meta"):
-        return build_detector(replace(config, body="tiny", channels=8, tower_depth=0, branches="anchor_free"))
+        return build_detector(
+            replace(config, backbone="tiny", channels=8, tower_depth=0, branches="anchor_free")
+        )
 
 
 def padded(size: tuple[int, int], config: ModelConfig) -> tuple[int, int]:
@@ -196,11 +248,18 @@ def padded(size: tuple[int, int], config: ModelConfig) -> tuple[int, int]:
 
 
 def _silence(size: tuple[int, int], config: ModelConfig) -> HeadOutputs:
-    shapes = [tuple(-(-side // stride) for side in padded(size, config)) for stride in config.strides]
-    return HeadOutputs([torch.zeros(1, config.num_classes, *s) for s in shapes], [torch.zeros(1, 4, *s) for s in shapes])
+    shapes = [
+        tuple(-(-side // stride) for side in padded(size, config)) for stride in config.strides
+    ]
+    return HeadOutputs(
+        [torch.zeros(1, config.num_classes, *s) for s in shapes],
+        [torch.zeros(1, 4, *s) for s in shapes],
+    )
 
 
-def _judge(size: tuple[int, int], boxes: Sequence, labels: Sequence[int], config: ModelConfig) -> tuple[list[int], list[str]]:
+def _judge(
+    size: tuple[int, int], boxes: Sequence, labels: Sequence[int], config: ModelConfig
+) -> tuple[list[int], list[str]]:
     """The boxes that can be assigned, and a sentence for each other one."""
     good, notes = [], []
     for index, ((x1, y1, x2, y2), label) in enumerate(zip(boxes[:MOST_BOXES], labels)):
@@ -218,9 +277,13 @@ def _judge(size: tuple[int, int], boxes: Sequence, labels: Sequence[int], config
         else:
             good.append(index)
     if len(boxes) > MOST_BOXES:
-        notes.append(f"{len(boxes)} boxes are more than the explorer takes: the first {MOST_BOXES} take part.")
+        notes.append(
+            f"{len(boxes)} boxes are more than the explorer takes: the first {MOST_BOXES} take part."
+        )
     if max(size) > 20 * min(size):
-        notes.append(f"The image is {size[1]} × {size[0]} px, long and narrow: scroll along it, and trust the numbers.")
+        notes.append(
+            f"The image is {size[1]} × {size[0]} px, long and narrow: scroll along it, and trust the numbers."
+        )
     return good, notes
 
 
@@ -230,13 +293,19 @@ def _cell_losses(
     """Focal and IoU loss of each cell as the selection saw them, with its owner as target."""
     iou = outputs.box_loss(assignment.target_edges, assignment.regions.grid, config)
     if config.selection_focal == "own":
-        return focal_positive(at_label(outputs.blocks, assignment.label)), iou
-    before = assignment.ignored if config.rules.other_levels == "all" else None  # the other rule follows from the selection
-    return cell_focal(outputs.blocks, assignment.owner > 0, assignment.label, before), iou
+        return focal_positive(gather_class(outputs.blocks, assignment.label)), iou
+    before = (
+        assignment.ignored if config.rules.ignore_levels == "all" else None
+    )  # the other rule follows from the selection
+    return focal_loss(outputs.blocks, assignment.owner > 0, assignment.label, before), iou
 
 
 def _codes(
-    assignment: Assignment, effective: Bool[Tensor, "N R"], ignoring: Bool[Tensor, "N R"], row: int | None, whole: bool
+    assignment: Assignment,
+    effective: Bool[Tensor, "N R"],
+    ignoring: Bool[Tensor, "N R"],
+    row: int | None,
+    whole: bool,
 ) -> Int64[Tensor, " R"]:
     """What each cell is for instance `row`, or (`whole`) after the selection for all."""
     owner = assignment.owner[0]
@@ -254,7 +323,11 @@ def _codes(
 
 
 def _cells(
-    codes: Int64[Tensor, " R"], focal: Float[Tensor, " R"], iou: Float[Tensor, " R"], assignment: Assignment, boxes: list[int]
+    codes: Int64[Tensor, " R"],
+    focal: Float[Tensor, " R"],
+    iou: Float[Tensor, " R"],
+    assignment: Assignment,
+    boxes: list[int],
 ) -> dict[int, list]:
     """Of each effective cell its box, focal and IoU loss; of each lost one what took it."""
     valid = assignment.valid[0] if assignment.valid is not None else torch.ones_like(codes)
@@ -266,7 +339,9 @@ def _cells(
     return told
 
 
-def _taught(assignment: Assignment, ignoring: Bool[Tensor, " R"], row: int, label: int, level: int) -> str:
+def _taught(
+    assignment: Assignment, ignoring: Bool[Tensor, " R"], row: int, label: int, level: int
+) -> str:
     """What becomes of an instance's region at a level after the selection, for its class."""
     here = (assignment.regions.grid.level == level) & ignoring
     if assignment.selected_level[row] == level:

@@ -28,7 +28,15 @@ from ...model.structures import HeadOutputs
 from ...utils.files import write_atomically
 from ..colors import DARK, LIGHT, Theme, on
 from ..svg import Svg
-from .assignment_view import CHOICES, MOST_PIXELS, NO_LEVEL, Snapshots, explore, head_outputs, padded
+from .assignment_view import (
+    CHOICES,
+    MOST_PIXELS,
+    NO_LEVEL,
+    Snapshots,
+    explore,
+    head_outputs,
+    padded,
+)
 from .static_view import Still
 from .texts import SCALES, SWITCHES, TOUR, situations
 
@@ -39,7 +47,7 @@ _stamps = itertools.count()
 Picture = np.ndarray | Image.Image | str | Path
 
 
-class Sample(NamedTuple):
+class PopulationItem(NamedTuple):
     """One image of a population with its boxes: x1 y1 x2 y2 pixels, labels 0..K-1."""
 
     image: Picture
@@ -69,7 +77,7 @@ class Explorer(anywidget.AnyWidget):
         *,
         detectors: Mapping[int, Detector] | None = None,
         config: ModelConfig | None = None,
-        population: Sequence[Sample] = (),
+        population: Sequence[PopulationItem] = (),
         selected: int = 0,
         mode: str = "instance",
     ) -> None:
@@ -86,9 +94,17 @@ class Explorer(anywidget.AnyWidget):
             selected: the box to begin with.
             mode: "instance", "image" or "population".
         """
-        self.detectors, self.population, self._config = dict(detectors or {}), population, config or presets.get("tiny").model
-        self._seen: dict[int, list[tuple[tuple[int, int], HeadOutputs]]] = {}  # by step: of the population's images size, outputs
-        self._first = partial(self._open, image, boxes, labels, snapshots, selected=selected, mode=mode)
+        self.detectors, self.population, self._config = (
+            dict(detectors or {}),
+            population,
+            config or presets.get("tiny").model,
+        )
+        self._seen: dict[
+            int, list[tuple[tuple[int, int], HeadOutputs]]
+        ] = {}  # by step: of the population's images size, outputs
+        self._first = partial(
+            self._open, image, boxes, labels, snapshots, selected=selected, mode=mode
+        )
         super().__init__(**self._first())
 
     def __repr__(self) -> str:
@@ -101,7 +117,13 @@ class Explorer(anywidget.AnyWidget):
         return data | {"image/svg+xml": str(self.picture())}, metadata
 
     def _open(
-        self, image: Picture, boxes: Any, labels: Any, snapshots: Snapshots | None, home: bool = True, **state: Any
+        self,
+        image: Picture,
+        boxes: Any,
+        labels: Any,
+        snapshots: Snapshots | None,
+        home: bool = True,
+        **state: Any,
     ) -> dict[str, Any]:
         """The traits for another image; `self.image` and `self.snapshots` with them."""
         self.image = _pixels(image)
@@ -129,7 +151,9 @@ class Explorer(anywidget.AnyWidget):
             "heuristic_size": config.heuristic_size,
             "heuristic_level": config.heuristic_level,
             "conventions": {name: asdict(rules) for name, rules in CONVENTIONS.items()},
-            "themes": {theme.name: asdict(theme) | {"on": _on_each(theme)} for theme in (LIGHT, DARK)},
+            "themes": {
+                theme.name: asdict(theme) | {"on": _on_each(theme)} for theme in (LIGHT, DARK)
+            },
             "situations": situations(height, width),
             "scales": SCALES,
             "switches": SWITCHES,
@@ -162,22 +186,37 @@ class Explorer(anywidget.AnyWidget):
             config = replace(self._config, **state["switches"])
         except FSAFError as error:
             nothing = [NO_LEVEL] * len(state["boxes"])
-            return {"stamp": state["stamp"], "notes": [str(error)], "levels": []} | dict.fromkeys(CHOICES, nothing)
+            return {"stamp": state["stamp"], "notes": [str(error)], "levels": []} | dict.fromkeys(
+                CHOICES, nothing
+            )
         size = self.image.shape[:2]
-        answer = explore(size, state["boxes"], state["labels"], outputs, config, state["selected"], state["mode"] == "image")
+        answer = explore(
+            size,
+            state["boxes"],
+            state["labels"],
+            outputs,
+            config,
+            state["selected"],
+            state["mode"] == "image",
+        )
         if state["mode"] == "population":
             step = self.snapshots.steps[state["snapshot"]] if self.snapshots else -1
             if step in self.detectors:
                 answer["points"] = self._points(step, config)
             else:
-                answer["notes"].append(f"A population needs the weights of the step: there are those of {[*self.detectors]}.")
+                answer["notes"].append(
+                    f"A population needs the weights of the step: there are those of {[*self.detectors]}."
+                )
         return {"stamp": state["stamp"]} | answer
 
     def _points(self, step: int, config: ModelConfig) -> list[list[float]]:
         """[size in pixels, level, image, box] of each box of the population."""
         if step not in self._seen:
             pictures = [_pixels(sample.image) for sample in self.population]
-            self._seen[step] = [(picture.shape[:2], head_outputs(self.detectors[step], picture)) for picture in pictures]
+            self._seen[step] = [
+                (picture.shape[:2], head_outputs(self.detectors[step], picture))
+                for picture in pictures
+            ]
         points = []
         for index, (sample, (size, outputs)) in enumerate(zip(self.population, self._seen[step])):
             answer = explore(size, sample.boxes, sample.labels, outputs, config)
@@ -191,16 +230,24 @@ class Explorer(anywidget.AnyWidget):
 
     def save_html(self, path: str | Path) -> None:
         """Writes the explorer of this image, with all its snapshots, as one page that needs no Python and no internet."""
-        scripts = [(HERE / name).read_text(encoding="utf-8") for name in ("explorer.js", "explorer_twin.js")]
+        scripts = [
+            (HERE / name).read_text(encoding="utf-8")
+            for name in ("explorer.js", "explorer_twin.js")
+        ]
         style = (HERE / "explorer.css").read_text(encoding="utf-8")
-        setup = self.setup | {"population": 0, "home": True}  # without Python there is no population, and no other image
+        setup = self.setup | {
+            "population": 0,
+            "home": True,
+        }  # without Python there is no population, and no other image
         state = self.state | {"mode": "image" if self.state["mode"] == "image" else "instance"}
         page: dict[str, Any] = {"setup": setup, "state": state, "config": asdict(self._config)}
         if self.snapshots:
             page["numbers"] = base64.b64encode(self.snapshots.numbers.tobytes()).decode()
         data = json.dumps(page, separators=(",", ":")).replace("<", "\\u003c")
         style += f"@media (prefers-color-scheme: dark) {{ html {{ background: {DARK.paper}; }} }}"
-        write_atomically(path, PAGE.format(title=repr(self), style=style, data=data, script="\n".join(scripts)))
+        write_atomically(
+            path, PAGE.format(title=repr(self), style=style, data=data, script="\n".join(scripts))
+        )
 
 
 PAGE = """<!doctype html>

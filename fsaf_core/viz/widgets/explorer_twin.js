@@ -96,7 +96,7 @@ function makeTwin({ setup, config, numbers }) {
       return counts;
     };
     let ignored = count(() => true);
-    const erased = (index, cell) => rules.same_class === "erase" && index >= 0 && ignored[labels[index]][cell] > 1;
+    const erased = (index, cell) => rules.same_class_overlap === "erase" && index >= 0 && ignored[labels[index]][cell] > 1;
     owner.forEach((index, cell) => { if (erased(index, cell)) owner[cell] = NONE; });
     const crowds = good.filter((index) => labels[index] === CROWD).map((index) => boxes[index]);
     const crowded = cells.map(([index, row, column]) => crowds.some(([x1, y1, x2, y2]) => {
@@ -110,7 +110,7 @@ function makeTwin({ setup, config, numbers }) {
     owner.forEach((index, cell) => {
       if (index < 0 || !outputs) return;
       const logit = (label) => outputs[base + label * R + cell], own = focalOne(logit(labels[index]));
-      const left = (label) => label === labels[index] || (rules.other_levels === "all" && ignored[label][cell]);
+      const left = (label) => label === labels[index] || (rules.ignore_levels === "all" && ignored[label][cell]);
       focal[cell] = own;
       const others = switches.selection_focal === "all" ? classes : 0;
       for (let label = 0; label < others; label++) if (!left(label)) focal[cell] += focalZero(logit(label));
@@ -130,7 +130,7 @@ function makeTwin({ setup, config, numbers }) {
       choices.selected[index] = choices[switches.selection][index];
     }
     const beside = (index, level) => choices.selected[index] !== NONE && Math.abs(levels[level].level - choices.selected[index]) <= 1;
-    if (rules.other_levels === "adjacent") ignored = count(beside);
+    if (rules.ignore_levels === "adjacent") ignored = count(beside);
 
     // What the screen shows
     const whole = mode === "image" && outputs, row = instances.includes(selected) ? selected : null, codes = crowded.map(Number);

@@ -9,7 +9,12 @@ from ...config import ModelConfig
 from ..svg import REGION_NAMES, Svg
 from .assignment_view import CROWD, NO_LEVEL, padded
 
-STAGE, SIDE, GAP, BELOW = 280, 186, 14, 66  # pixels: the image's width, a level's, between levels, for what stands below one
+STAGE, SIDE, GAP, BELOW = (
+    280,
+    186,
+    14,
+    66,
+)  # pixels: the image's width, a level's, between levels, for what stands below one
 KEY = 86  # pixels: for the key below the image
 ZOOM_ABOVE = 256  # pixels: of larger images the levels show the surroundings of the selected box
 
@@ -44,16 +49,22 @@ class Still:
         label = self.state["labels"][index]
         if label == CROWD:
             return "crowd"
-        return self.config.class_names[label] if label < self.config.num_classes else f"class {label}"
+        return (
+            self.config.class_names[label] if label < self.config.num_classes else f"class {label}"
+        )
 
     def in_words(self) -> str:
         """For a reader without the picture."""
         chosen, index = self.answer["selected"], self.state["selected"]
         if self.box is None:
-            counts = (f"P{level['level']} learns {chosen.count(level['level'])}" for level in self.answer["levels"])
+            counts = (
+                f"P{level['level']} learns {chosen.count(level['level'])}"
+                for level in self.answer["levels"]
+            )
             return f"{len(chosen)} boxes: {', '.join(counts)}."
         losses = (
-            f"P{one['level']} " + ("none" if one["loss"] is None else f"{one['loss']:.3f}") for one in self.answer["levels"]
+            f"P{one['level']} " + ("none" if one["loss"] is None else f"{one['loss']:.3f}")
+            for one in self.answer["levels"]
         )
         levels = f"Selected: {level_name(chosen[index])}; by size: {level_name(self.answer['heuristic'][index])}."
         return f"Box {index + 1} of {len(chosen)}, {self.class_name(index)}. Loss at each level: {', '.join(losses)}. {levels}"
@@ -63,31 +74,53 @@ class Still:
         levels, left = self.answer["levels"], STAGE + 32
         across = 2 if len(levels) <= 4 else 3
         scale = min(STAGE / self.image.shape[1], 1.4 * STAGE / self.image.shape[0])
-        bottom = max(40 + KEY + self.image.shape[0] * scale, 4 + -(-len(levels) // across) * (SIDE + BELOW + GAP))
+        bottom = max(
+            40 + KEY + self.image.shape[0] * scale,
+            4 + -(-len(levels) // across) * (SIDE + BELOW + GAP),
+        )
         svg = Svg(left + across * (SIDE + GAP), bottom, self.in_words())
         self._draw_boxes(svg, scale)
         self._draw_key(svg, 10, 40 + self.image.shape[0] * scale)
         worst = max((level["loss"] or 0 for level in levels), default=0) or 1
         for index, level in enumerate(levels):
             x, y = left + index % across * (SIDE + GAP), 22 + index // across * (SIDE + BELOW + GAP)
-            winner = self.box is not None and self.answer["selected"][self.state["selected"]] == level["level"]
+            winner = (
+                self.box is not None
+                and self.answer["selected"][self.state["selected"]] == level["level"]
+            )
             color = svg.theme.level(level["level"])
             frame = color if winner else svg.theme.grid
-            svg.rect(x - 5, y - 16, SIDE + 10, SIDE + BELOW + 6, stroke=frame, stroke_width=4 if winner else 1)
+            svg.rect(
+                x - 5,
+                y - 16,
+                SIDE + 10,
+                SIDE + BELOW + 6,
+                stroke=frame,
+                stroke_width=4 if winner else 1,
+            )
             svg.text(x, y, level_name(level["level"]), size=13, font_weight="bold")
             svg.text(
-                x + SIDE, y, f"stride {level['stride']}, {level['columns']} × {level['rows']} cells", 10, "end", svg.theme.muted
+                x + SIDE,
+                y,
+                f"stride {level['stride']}, {level['columns']} × {level['rows']} cells",
+                10,
+                "end",
+                svg.theme.muted,
             )
             self._draw_cells(svg, x, y + 6, level)
             self._draw_bid(svg, x, y + SIDE + 12, level, worst, color)
         return svg
 
     def _draw_boxes(self, svg: Svg, scale: float) -> None:
-        svg.image(_thin(self.image, 256), 10, 22, self.image.shape[1] * scale, self.image.shape[0] * scale)
+        svg.image(
+            _thin(self.image, 256), 10, 22, self.image.shape[1] * scale, self.image.shape[0] * scale
+        )
         for index, (box, label) in enumerate(zip(self.state["boxes"], self.state["labels"])):
             chosen, own = self.answer["selected"][index], index == self.state["selected"]
             color = svg.theme.level(chosen) if self.whole else svg.theme.label(max(label, 0))
-            words = f"{index + 1} {self.class_name(index)}" + (f" {level_name(chosen)}" if self.whole else "")
+            words = f"{index + 1} {self.class_name(index)}" + (
+                f" {level_name(chosen)}" if self.whole else ""
+            )
             x1, y1, x2, y2 = (value * scale + shift for value, shift in zip(box, (10, 22, 10, 22)))
             svg.box(x1, y1, x2, y2, color, words, stroke_width=3 if own else 1.5)
 
@@ -113,25 +146,47 @@ class Still:
             span = 1.3 * max(x2 - x1, y2 - y1, 48)
             low_x, low_y = (x1 + x2 - span) / 2, (y1 + y2 - span) / 2
         scale, stride, shift = SIDE / span, level["stride"], self.answer["cell_center"] - 0.5
-        svg.parts.append(f'<svg x="{x:.0f}" y="{y:.0f}" width="{SIDE}" height="{SIDE}">')  # cuts what lies outside
+        svg.parts.append(
+            f'<svg x="{x:.0f}" y="{y:.0f}" width="{SIDE}" height="{SIDE}">'
+        )  # cuts what lies outside
         top, left = (max(0, int(low)) for low in (low_y, low_x))
         part = self.image[top : int(low_y + span) + 1, left : int(low_x + span) + 1]
         if part.size:
             svg.image(
-                _thin(part, 64), (left - low_x) * scale, (top - low_y) * scale, part.shape[1] * scale, part.shape[0] * scale
+                _thin(part, 64),
+                (left - low_x) * scale,
+                (top - low_y) * scale,
+                part.shape[1] * scale,
+                part.shape[0] * scale,
             )
-        codes = np.array([int(code) for code in level["codes"]]).reshape(level["rows"], level["columns"])
+        codes = np.array([int(code) for code in level["codes"]]).reshape(
+            level["rows"], level["columns"]
+        )
         row, column = (max(0, int(low / stride - shift)) for low in (low_y, low_x))
-        codes = codes[row : int((low_y + span) / stride - shift) + 1, column : int((low_x + span) / stride - shift) + 1]
+        codes = codes[
+            row : int((low_y + span) / stride - shift) + 1,
+            column : int((low_x + span) / stride - shift) + 1,
+        ]
         if codes.size:
-            corner_x, corner_y = (((first + shift) * stride - low) * scale for first, low in ((column, low_x), (row, low_y)))
+            corner_x, corner_y = (
+                ((first + shift) * stride - low) * scale
+                for first, low in ((column, low_x), (row, low_y))
+            )
             svg.cells(codes, corner_x, corner_y, stride * scale)
         if self.box:
             x1, y1, x2, y2 = self.box
-            svg.rect((x1 - low_x) * scale, (y1 - low_y) * scale, (x2 - x1) * scale, (y2 - y1) * scale, stroke=svg.theme.ink)
+            svg.rect(
+                (x1 - low_x) * scale,
+                (y1 - low_y) * scale,
+                (x2 - x1) * scale,
+                (y2 - y1) * scale,
+                stroke=svg.theme.ink,
+            )
         svg.parts.append("</svg>")
 
-    def _draw_bid(self, svg: Svg, x: float, y: float, level: dict[str, Any], worst: float, color: str) -> None:
+    def _draw_bid(
+        self, svg: Svg, x: float, y: float, level: dict[str, Any], worst: float, color: str
+    ) -> None:
         """The level's loss as a bar of two parts, in numbers, and what comes of it."""
         chosen, index = self.answer["selected"], self.state["selected"]
         if self.box is None:
@@ -146,7 +201,13 @@ class Still:
             svg.rect(x + focal, y, iou, 9, fill=svg.theme.paper, stroke=color)
             words = f"{level['loss']:.3f} = focal {level['focal']:.3f} + IoU {level['iou']:.3f}"
         svg.text(x, y + 24, words)
-        marks = ["★ learns it"] if chosen[index] == level["level"] else [f"{level['taught']} here"] if level["taught"] else []
+        marks = (
+            ["★ learns it"]
+            if chosen[index] == level["level"]
+            else [f"{level['taught']} here"]
+            if level["taught"]
+            else []
+        )
         marks += ["▲ by size"] if self.answer["heuristic"][index] == level["level"] else []
         svg.text(x, y + 40, " · ".join(marks), font_weight="bold")
 

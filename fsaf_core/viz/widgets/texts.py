@@ -9,13 +9,28 @@ SCALES = {
     "ignoring_scale": ("ε_i", "sides of the ignoring box, as a share of the sides of the box"),
 }
 SWITCHES = {  # the values that a reader may choose (None: as the convention has it), and what they are about
-    "convention": (("paper", "reference"), "all rules in which the paper and the reference code differ, at once"),
-    "selection": (("online", "heuristic"), "who chooses the level: the loss (online) or the size of the box (heuristic)"),
+    "convention": (
+        ("paper", "reference"),
+        "all rules in which the paper and the reference code differ, at once",
+    ),
+    "selection": (
+        ("online", "heuristic"),
+        "who chooses the level: the loss (online) or the size of the box (heuristic)",
+    ),
     "cell_center": ((None, 0, 0.5), "where a cell stands, in cells from its corner"),
-    "cells": ((None, "floor_ceil", "overlap"), "which cells belong to a scaled box"),
-    "other_levels": ((None, "adjacent", "all"), "at which other levels the box is left out of the loss"),
-    "same_class": ((None, "smaller_wins", "erase"), "what happens where regions of two boxes of one class overlap"),
-    "selection_focal": (("all", "own"), "the focal loss in the selection: of all classes at a cell, or of the box's own"),
+    "region_rounding": ((None, "floor_ceil", "overlap"), "which cells belong to a scaled box"),
+    "ignore_levels": (
+        (None, "adjacent", "all"),
+        "at which other levels the box is left out of the loss",
+    ),
+    "same_class_overlap": (
+        (None, "smaller_wins", "erase"),
+        "what happens where regions of two boxes of one class overlap",
+    ),
+    "selection_focal": (
+        ("all", "own"),
+        "the focal loss in the selection: of all classes at a cell, or of the box's own",
+    ),
 }
 TOUR = (  # the part of the screen that each step speaks of, and its words
     (

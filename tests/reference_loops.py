@@ -35,15 +35,20 @@ def scaled(box, scale):
 
 def covered(low, high, cells):
     """floor(low) .. ceil(high), half open, of `cells` cells; the nearest one if that is none."""
-    return [c for c in range(cells) if math.floor(low) <= c < math.ceil(high)] or [min(max(math.floor(low), 0), cells - 1)]
+    return [c for c in range(cells) if math.floor(low) <= c < math.ceil(high)] or [
+        min(max(math.floor(low), 0), cells - 1)
+    ]
 
 
 def region(box, scale, stride, rows, columns, rules, inside):
     """Cells (row, column) of a level that the scaled box holds; `inside`: their points must lie in the full box too."""
     c = rules.cell_center
     x1, y1, x2, y2 = scaled(box, scale)
-    if rules.cells == "floor_ceil":
-        wide, tall = covered(x1 / stride, x2 / stride, columns), covered(y1 / stride, y2 / stride, rows)
+    if rules.region_rounding == "floor_ceil":
+        wide, tall = (
+            covered(x1 / stride, x2 / stride, columns),
+            covered(y1 / stride, y2 / stride, rows),
+        )
         return {(i, j) for i in tall for j in wide}
     found = set()
     for i in range(rows):
@@ -85,16 +90,29 @@ def assign(config: ModelConfig, logits, offsets, boxes, labels, crowds, size) ->
     """
     out, rules, strides = Twin(), config.rules, config.strides
     levels, classes = range(len(strides)), range(config.num_classes)
-    inside = [tuple(math.ceil(math.ceil(side / 32) * 32 / stride) for side in size) for stride in strides]
-    every = [(level, i, j) for level in levels for i in range(len(logits[level][0])) for j in range(len(logits[level][0][0]))]
-    out.valid = {(level, i, j) for level, i, j in every if i < inside[level][0] and j < inside[level][1]}
+    inside = [
+        tuple(math.ceil(math.ceil(side / 32) * 32 / stride) for side in size) for stride in strides
+    ]
+    every = [
+        (level, i, j)
+        for level in levels
+        for i in range(len(logits[level][0]))
+        for j in range(len(logits[level][0][0]))
+    ]
+    out.valid = {
+        (level, i, j) for level, i, j in every if i < inside[level][0] and j < inside[level][1]
+    }
 
     def where(cell):
         stride = strides[cell[0]]
         return (cell[2] + rules.cell_center) * stride, (cell[1] + rules.cell_center) * stride
 
     def held(n, scale, strictly):
-        return {(level, *c) for level in levels for c in region(boxes[n], scale, strides[level], *inside[level], rules, strictly)}
+        return {
+            (level, *c)
+            for level in levels
+            for c in region(boxes[n], scale, strides[level], *inside[level], rules, strictly)
+        }
 
     instances = range(len(boxes))
     effective = [held(n, config.effective_scale, True) for n in instances]
@@ -106,8 +124,10 @@ def assign(config: ModelConfig, logits, offsets, boxes, labels, crowds, size) ->
         out.owner |= dict.fromkeys(effective[n], n)
 
     # An entry is shadowed for an instance's class where the instance's ignoring region lies but the cell is not its own.
-    shadowed = {(*cell, labels[n]) for n in instances for cell in ignoring[n] if out.owner.get(cell) != n}
-    if rules.same_class == "erase":
+    shadowed = {
+        (*cell, labels[n]) for n in instances for cell in ignoring[n] if out.owner.get(cell) != n
+    }
+    if rules.same_class_overlap == "erase":
         out.owner = {cell: n for cell, n in out.owner.items() if (*cell, labels[n]) not in shadowed}
     for crowd in crowds:
         x1, y1, x2, y2 = scaled(crowd, 0.5)
@@ -117,25 +137,37 @@ def assign(config: ModelConfig, logits, offsets, boxes, labels, crowds, size) ->
 
     def cls_loss(cell, own, ignored):
         level, i, j = cell
-        return sum(focal(logits[level][k][i][j], k == own) for k in classes if k == own or (*cell, k) not in ignored)
+        return sum(
+            focal(logits[level][k][i][j], k == own)
+            for k in classes
+            if k == own or (*cell, k) not in ignored
+        )
 
     def box_loss(cell, n):
         level, i, j = cell
         told = [max(side[i][j], rules.min_offset) for side in offsets[level]]
         return iou_loss(told, boxes[n], *where(cell), config.offset_normalizer * strides[level])
 
-    seen = shadowed if rules.other_levels == "all" else set()
+    seen = shadowed if rules.ignore_levels == "all" else set()
     for n in instances:
         losses: dict = {}
         for cell in (cell for cell, owner in out.owner.items() if owner == n):
-            losses.setdefault(cell[0], []).append(cls_loss(cell, labels[n], seen) + box_loss(cell, n))
+            losses.setdefault(cell[0], []).append(
+                cls_loss(cell, labels[n], seen) + box_loss(cell, n)
+            )
         out.level_losses.append({level: sum(part) / len(part) for level, part in losses.items()})
-        out.selected.append(min(sorted(losses), key=lambda level, n=n: out.level_losses[n][level], default=-1))
+        out.selected.append(
+            min(sorted(losses), key=lambda level, n=n: out.level_losses[n][level], default=-1)
+        )
 
     out.positive = {cell: n for cell, n in out.owner.items() if cell[0] == out.selected[n]}
     for n in instances:
-        near = levels if rules.other_levels == "all" else range(out.selected[n] - 1, out.selected[n] + 2)
-        if rules.other_levels == "all" or out.selected[n] >= 0:
+        near = (
+            levels
+            if rules.ignore_levels == "all"
+            else range(out.selected[n] - 1, out.selected[n] + 2)
+        )
+        if rules.ignore_levels == "all" or out.selected[n] >= 0:
             out.ignored |= {(*cell, labels[n]) for cell in ignoring[n] if cell[0] in near}
     out.ignored -= {(*cell, labels[n]) for cell, n in out.positive.items()}
     for cell in out.valid:

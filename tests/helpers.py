@@ -7,19 +7,27 @@ from fsaf_core.model.structures import HeadOutputs
 
 CLASSES = 3
 SHAPES = ((8, 12), (4, 6), (2, 3), (1, 2), (1, 1))  # of the levels of a 64 x 96 input
-SMALL = ModelConfig(class_names=("a", "b", "c"), body="tiny", channels=8, tower_depth=1)
+SMALL = ModelConfig(class_names=("a", "b", "c"), backbone="tiny", channels=8, tower_depth=1)
 
 
 def shapes_of(height, width, levels=5):
     """(rows, columns) of P3.. of an input."""
-    return tuple((-(-height // stride), -(-width // stride)) for stride in (8, 16, 32, 64, 128)[:levels])
+    return tuple(
+        (-(-height // stride), -(-width // stride)) for stride in (8, 16, 32, 64, 128)[:levels]
+    )
 
 
 def random_outputs(seed, batch=2, classes=CLASSES, shapes=SHAPES, dtype=torch.float32):
     """Logits around -1, box outputs in 0..2; leaves that collect gradients."""
     generator = torch.Generator().manual_seed(seed)
-    cls = [torch.randn(batch, classes, *shape, generator=generator).sub(1).to(dtype).requires_grad_() for shape in shapes]
-    box = [torch.rand(batch, 4, *shape, generator=generator).mul(2).to(dtype).requires_grad_() for shape in shapes]
+    cls = [
+        torch.randn(batch, classes, *shape, generator=generator).sub(1).to(dtype).requires_grad_()
+        for shape in shapes
+    ]
+    box = [
+        torch.rand(batch, 4, *shape, generator=generator).mul(2).to(dtype).requires_grad_()
+        for shape in shapes
+    ]
     return HeadOutputs(cls, box)
 
 
