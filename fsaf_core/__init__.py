@@ -1,16 +1,19 @@
-"""FSAF, the course: the Feature Selective Anchor-Free module for single-shot object detection, to understand, see and train.
+"""FSAF, the course: the Feature Selective Anchor-Free module for single-shot object detection.
 
 >>> import fsaf_core as fsaf
 >>> config = fsaf.presets.get("tiny")
 >>> detector = fsaf.build_detector(config.model)
 
-Paper: Zhu, He, Savvides, Feature Selective Anchor-Free Module for Single-Shot Object Detection, CVPR 2019.
+Paper: Zhu, He, Savvides, Feature Selective Anchor-Free Module for Single-Shot Object Detection,
+CVPR 2019.
 """
 
 from importlib.metadata import version
 
 from . import presets
 from .config import Config, FSAFError, ModelConfig
+from .engine.train import train
+from .evaluation.evaluator import evaluate
 from .model.detector import Detector, build_detector
 from .weights.checkpoint import load, save
 from .weights.mmdet import load_mmdet, to_mmdet
@@ -22,9 +25,11 @@ __all__ = [
     "FSAFError",
     "ModelConfig",
     "build_detector",
+    "evaluate",
     "load",
     "load_mmdet",
     "presets",
     "save",
     "to_mmdet",
+    "train",
 ]

@@ -1,4 +1,4 @@
-"""`python -m fsaf_core` is `fsaf`; `torchrun ... -m fsaf_core train ...` trains with several processes."""
+"""Run the command line as `python -m fsaf_core`; torchrun needs it in this form."""
 
 import sys
 

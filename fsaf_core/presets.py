@@ -1,7 +1,7 @@
-"""The rows that can be trained by name: the reference's published ones, the paper's, and the tiny world's."""
+"""Trainings by name: MMDetection's published rows, the paper's rows, and rows for the scenes."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from .config import (
     SCENE_CLASSES,
@@ -16,57 +16,57 @@ from .config import (
 
 @dataclass(frozen=True)
 class Preset:
-    """One row of a table: how it differs from its base, and what was published for it."""
+    """One row of a table: how it differs from its base, and the AP published for it."""
 
-    base: str  # "coco" or "tiny"
-    model: dict[str, Any]
-    ap: float | None = None  # published box AP, COCO val2017 / minival, in percent
-    status: str = (
-        ""  # "published": read in the source; "unverified": believed; "": nothing was published
-    )
+    base: Literal["coco", "tiny"]
+    model: dict[str, Any]  # the fields of ModelConfig that differ from the base
+    ap: float | None = None  # published box AP in percent, on COCO val2017 or minival
+    #: "published": read in the source; "unverified": not re-checked; "": no AP was published.
+    status: Literal["published", "unverified", ""] = ""
     source: str = ""
-    checkpoint: str = ""  # of the reference: <config name>/<file>
+    checkpoint: str = ""  # MMDetection's file, as <config name>/<file>
 
 
-_REFERENCE = {"convention": "reference"}
+_MMDET_RULES = {"convention": "reference"}
 _AB = {"branches": "anchor_based"}
 _JOINT = {"branches": "joint"}
 _HEURISTIC = {"selection": "heuristic"}
 _R101 = {"backbone": "resnet101"}
 _X101 = {"backbone": "resnext101_64x4d"}
-_TABLE_1, _TABLE_2, _MMDET = "paper, ablation", "paper, backbones", "reference, published table"
+_TABLE_1, _TABLE_2 = "paper, ablation table", "paper, table of backbones"
+_MODEL_ZOO = "MMDetection, configs/fsaf/README.md"
 
 PRESETS: dict[str, Preset] = {
     "r50": Preset(
         "coco",
-        _REFERENCE,
+        _MMDET_RULES,
         37.4,
         "published",
-        _MMDET,
+        _MODEL_ZOO,
         "fsaf_r50_fpn_1x_coco/fsaf_r50_fpn_1x_coco-94ccc51f.pth",
     ),
     "r50_ring": Preset(
         "coco",
-        _REFERENCE | {"ignoring_scale": 0.5},
+        _MMDET_RULES | {"ignoring_scale": 0.5},
         36.0,
         "published",
-        _MMDET,
+        _MODEL_ZOO,
         "fsaf_pscale0.2_nscale0.5_r50_fpn_1x_coco/fsaf_pscale0.2_nscale0.5_r50_fpn_1x_coco_20200715-b555b0e0.pth",
     ),
     "r101": Preset(
         "coco",
-        _REFERENCE | _R101,
+        _MMDET_RULES | _R101,
         39.3,
         "published",
-        _MMDET,
+        _MODEL_ZOO,
         "fsaf_r101_fpn_1x_coco/fsaf_r101_fpn_1x_coco-9e71098f.pth",
     ),
     "x101": Preset(
         "coco",
-        _REFERENCE | _X101,
+        _MMDET_RULES | _X101,
         42.4,
         "published",
-        _MMDET,
+        _MODEL_ZOO,
         "fsaf_x101_64x4d_fpn_1x_coco/fsaf_x101_64x4d_fpn_1x_coco-e3f6e6fd.pth",
     ),
     "r50_retinanet": Preset("coco", _AB, 35.7, "published", _TABLE_1),
@@ -84,14 +84,18 @@ PRESETS: dict[str, Preset] = {
     "tiny_joint": Preset("tiny", _JOINT),
 }
 
+# The paper's ablation, on the scenes.
 ABLATION_PRESETS = (
     "tiny_retinanet",
     "tiny_af_heuristic",
     "tiny_paper",
     "tiny_joint_heuristic",
     "tiny_joint",
-)  # the paper's ablation
-# Training memory (GB), seconds an iteration, images a second: 8 Titan Xp, batch 2 on each; reference, published table.
+)
+
+# Published with the models, for 8 Titan Xp with 2 images each: memory of training in GB, seconds of
+# a step, images a second of inference.
+# Source: MMDetection, configs/fsaf/README.md.
 PUBLISHED = {
     "r50_ring": (3.15, 0.43, 12.3),
     "r50": (3.15, 0.43, 13.0),
@@ -99,9 +103,12 @@ PUBLISHED = {
     "x101": (9.38, 1.23, 5.6),
 }
 
-# Learns from scratch on a CPU in minutes. It differs from the paper where that needs it: small widths and norm layers (nothing is
-# pretrained, and plain towers do not start), AdamW with a cosine (SGD lets the ReLU of the box output die), levels P3..P6 (P7
-# would be one cell), anchors and the heuristic's constants for objects of 8 to 100 px.
+# Trains from scratch on a CPU in minutes. It differs from the paper where that needs it:
+# - small widths, and normalization in the backbone and the towers: there are no pretrained weights,
+#   and towers without it do not start to learn;
+# - AdamW with a cosine schedule: with SGD the ReLU of the box output dies;
+# - levels P3..P6: P7 would be a single location;
+# - anchors and the heuristic's constants fit objects of 8 to 100 px.
 _TINY = Config(
     "tiny",
     ModelConfig(
@@ -139,24 +146,27 @@ _TINY = Config(
 
 
 def names() -> list[str]:
-    """All presets, the published rows among them."""
+    """Return the names of all presets."""
     return [*PRESETS]
 
 
 def get(name: str) -> Config:
-    """The configuration of a preset; frozen, change it by `dataclasses.replace`.
+    """Return the configuration of a preset. It is frozen: change it by `dataclasses.replace`.
+
+    Args:
+        name: one of `names()`.
 
     Raises:
-        FSAFError: "no preset 'foo': there are ..."
+        FSAFError: "There is no preset 'foo': take one of r50, ..."
     """
     if name not in PRESETS:
-        raise FSAFError(f"no preset {name!r}: there are {', '.join(names())}.")
-    row = PRESETS[name]
-    base = _TINY if row.base == "tiny" else Config()
-    clip = 10.0 if row.model.get("convention") == "reference" else base.train.clip_norm
+        raise FSAFError(f"There is no preset {name!r}: take one of {', '.join(names())}.")
+    preset = PRESETS[name]
+    base = _TINY if preset.base == "tiny" else Config()
+    clip = 10.0 if preset.model.get("convention") == "reference" else base.train.clip_norm
     return replace(
         base,
         name=name,
-        model=replace(base.model, **row.model),
+        model=replace(base.model, **preset.model),
         train=replace(base.train, clip_norm=clip),
     )

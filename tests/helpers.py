@@ -3,6 +3,7 @@
 import torch
 
 from fsaf_core.config import ModelConfig
+from fsaf_core.method.assignment import look_up
 from fsaf_core.model.structures import HeadOutputs
 
 CLASSES = 3
@@ -48,14 +49,19 @@ def target(boxes, labels, ignored=()):
     }
 
 
-def left_out(assignment, before_selection=False):
-    """(B, K, R): the entries of the class maps that carry no loss.
+def labels_of(targets):
+    """Return the labels of a batch's instances, (N,)."""
+    return torch.cat([target["labels"] for target in targets])
 
-    A positive cell's own class is never left out. `before_selection` counts every owned cell as positive, as the reference's
-    figures do.
+
+def left_out(assignment, targets, before_selection=False):
+    """Return (B, K, R): the entries of the class maps that carry no loss.
+
+    A positive location's own class always carries one. `before_selection` counts the locations assigned at any level as positive,
+    as MMDetection's records do.
     """
-    maps = torch.cat(tuple(assignment.ignored), 2)
-    positive = assignment.owner > 0 if before_selection else assignment.positive
-    own = torch.arange(maps.shape[1], device=maps.device)[:, None] == assignment.label[:, None]
-    maps = maps & ~(own & positive[:, None])
-    return maps if assignment.valid is None else maps | ~assignment.valid[:, None]
+    assigned = assignment.all_levels if before_selection else assignment.assigned
+    label = look_up(labels_of(targets), assigned, -1)
+    own = torch.arange(assignment.ignore.shape[1])[:, None] == label[:, None]
+    masked = assignment.ignore & ~own
+    return masked if assignment.valid is None else masked | ~assignment.valid[:, None]

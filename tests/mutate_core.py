@@ -1,8 +1,9 @@
-"""Would the tests notice? Changes the method at more than 100 places, one at a time, in a copy, and runs the test of the rule.
+"""Change method and model at more than 100 places, one at a time, in a copy: does the test of the rule notice?
 
-`make core-mutate`, or this file with the modules' names. `mutations.py` holds the changes, each with the test whose name says
-which rule it breaks: that test, run alone, must fail within a minute. `--random 30` tries changes by chance instead (an operator,
-a number, a clamp), each against all quick tests of these modules: what survives there is a rule without a test, or no change.
+`make core-mutate`, or this file with names of modules. `mutations.py` holds the changes, each under the name of the test whose rule it
+breaks: that test, run alone, must fail within a minute. `--random 30` makes random changes instead (an operator, a number, a clamp)
+and runs all quick tests of method and model on each. A random change that no test notices is a rule without a test, or no change of
+behavior.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import io
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -20,28 +22,47 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 
-import conftest  # shapes enforced, one thread, no internet: as in every test  # noqa: F401
-import hypothesis  # here and below: imported once, before the processes part  # noqa: F401
+import conftest  # as in every test: shapes enforced, one thread, no internet  # noqa: F401
+import hypothesis  # this and torchvision are imported once, before the processes fork  # noqa: F401
 import pytest
 import torchvision  # noqa: F401
 from mutations import MUTATIONS
 
 ROOT = Path(__file__).parents[1]
-LIMIT = 60  # seconds for a mutant
-SLOW = "plain_loops_say or mixture_of_switches"  # half a minute, and their names say no rule
+TESTS = [
+    path
+    for folder in ("method", "model")
+    for path in sorted((ROOT / "tests" / folder).glob("test_*.py"))
+    if path.name != "test_device.py"  # it runs a process of its own, for a minute
+]
+LIMIT = 60  # seconds for a changed copy
+SLOW = "plain_loops_say or mixture_of_switches"  # they take long, and stand for no single rule
 
 
 def broken(text: str, old: str, new: str) -> str:
-    """`text` with `new` in the place of `old`."""
+    """Return the text with `new` in the place of `old`."""
     if text.count(old) != 1:
         raise SystemExit(
-            f"{old!r} stands in the file {text.count(old)} times: bring tests/mutations.py up to date."
+            f"{old!r} is in the file {text.count(old)} times, not once: bring tests/mutations.py up to date."
         )
     return text.replace(old, new)
 
 
-def by_chance(text: str, count: int, seed: int) -> list[tuple[str, str]]:
-    """`count` changed files and what was changed: an operator turned, a number moved by 1, a clamp or a square taken away."""
+def test_of(module: str, rule: str) -> str:
+    """Return the pytest address of a rule's test: in the module's own test file, or else in the one file that has it."""
+    folder, name = module.split("/")
+    own = ROOT / "tests" / folder / f"test_{name}.py"
+    found = [path for path in TESTS if re.search(rf"^def test_{rule}\(", path.read_text(), re.M)]
+    found = [path for path in found if path == own] or found
+    if len(found) != 1:
+        raise SystemExit(
+            f"test_{rule} is in {len(found)} files, not in one: bring tests/mutations.py up to date."
+        )
+    return f"{found[0]}::test_{rule}"
+
+
+def random_changes(text: str, count: int, seed: int) -> list[tuple[str, str]]:
+    """Return `count` changed texts, each with the changed line: an operator is swapped, a number moved, a clamp replaced."""
     swaps = {
         "<": "<=",
         "<=": "<",
@@ -74,7 +95,7 @@ def by_chance(text: str, count: int, seed: int) -> list[tuple[str, str]]:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         annotated = token.string in ("def", "class") or (
             annotated and token.type != tokenize.NEWLINE
-        )  # a signature changes nothing
+        )  # a change of a signature has no effect
         if (
             token.start[0] >= start
             and not annotated
@@ -92,7 +113,7 @@ def by_chance(text: str, count: int, seed: int) -> list[tuple[str, str]]:
 
 
 class Names:
-    """Which tests passed and failed: a plugin of pytest."""
+    """A pytest plugin that sends the names of the tests that passed and failed."""
 
     def __init__(self, send: Callable[[dict[str, list[str]]], None]) -> None:
         self.names: dict[str, list[str]] = {"passed": [], "failed": [], "skipped": []}
@@ -113,7 +134,7 @@ class Names:
 def _child(tree: Path, arguments: list[str], pipe) -> None:
     sys.path.insert(0, str(tree))
     if not Path(importlib.util.find_spec("fsaf_core").origin).is_relative_to(tree):
-        os._exit(3)  # another copy would be tested
+        os._exit(3)  # the tests would run on another copy
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1), os.dup2(quiet, 2)
     with redirect_stdout(io.StringIO()):
@@ -125,74 +146,75 @@ def _child(tree: Path, arguments: list[str], pipe) -> None:
 
 
 def trial(tree: Path, arguments: list[str]) -> tuple[dict[str, list[str]], float]:
-    """The names of the tests that passed and failed with the package of `tree`, and seconds."""
+    """Return the names of the tests that passed and failed with the package of `tree`, and the seconds this took."""
     context, start = multiprocessing.get_context("fork"), time.monotonic()
-    mine, its = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(tree, arguments, its))
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(tree, arguments, sender))
     process.start()
-    its.close()
+    sender.close()
     try:
-        names = mine.recv() if mine.poll(LIMIT) else {"passed": [], "failed": ["(no end)"]}
-    except EOFError:  # it died without a word
-        raise SystemExit(f"The tests did not run: {arguments}") from None
+        names = receiver.recv() if receiver.poll(LIMIT) else {"passed": [], "failed": ["(timeout)"]}
+    except EOFError:  # the child ended without sending
+        raise SystemExit(f"pytest did not run on {arguments}.") from None
     finally:
         process.kill()
         process.join()
     return names, time.monotonic() - start
 
 
-def picked(modules: list[str], tree: Path) -> list[str]:
-    """Tries the list above; what was not noticed."""
-    lost = []
+def try_listed(modules: list[str], tree: Path) -> list[str]:
+    """Try the changes of the list. Return those that no test noticed."""
+    unnoticed = []
     for module in modules:
-        path, test = tree / "fsaf_core" / f"{module}.py", ROOT / "tests" / f"test_{module}.py"
-        text, rules = path.read_text(), [f"test_{rule}" for rule in MUTATIONS[module]]
-        whole, _ = trial(tree, ["-k", f"not ({SLOW})", str(test)])
-        if whole["failed"] or not {*rules} <= {*whole["passed"]}:
-            unfit = whole["failed"] or sorted({*rules} - {*whole["passed"]})
-            raise SystemExit(
-                f"{test.name} without any change: {unfit[0]} fails or is not there; mend that first."
-            )
+        path = tree / "fsaf_core" / f"{module}.py"
+        text, tests = path.read_text(), {rule: test_of(module, rule) for rule in MUTATIONS[module]}
+        unchanged, _ = trial(tree, [*tests.values()])
+        if unchanged["failed"] or not {f"test_{rule}" for rule in tests} <= {*unchanged["passed"]}:
+            raise SystemExit(f"{module} without any change: {unchanged}. Repair that first.")
         for rule, changes in MUTATIONS[module].items():
             for old, new in changes:
                 path.write_text(broken(text, old, new))
-                names, seconds = trial(tree, ["-x", f"{test}::test_{rule}"])
+                names, seconds = trial(tree, ["-x", tests[rule]])
                 path.write_text(text)
                 noticed = names["failed"] == [f"test_{rule}"]
-                lost += [] if noticed else [f"{module}: {old!r} -> {new!r} {names['failed']}"]
-                print(f"{module:9} {seconds:5.1f} s  {'caught' if noticed else 'LOST  '}  {rule}")
-                print(f"{'':28}{old!r} -> {new!r}", flush=True)
-    return lost
+                unnoticed += [] if noticed else [f"{module}: {old!r} -> {new!r} {names}"]
+                print(
+                    f"{module:19} {seconds:5.1f} s  {'noticed' if noticed else 'LOST   '}  {rule}"
+                )
+                print(f"{'':38}{old!r} -> {new!r}", flush=True)
+    return unnoticed
 
 
-def chance(modules: list[str], tree: Path, count: int, seed: int) -> list[str]:
-    """Tries changes by chance against all quick tests; what was not noticed."""
-    tests, lost = [str(ROOT / "tests" / f"test_{module}.py") for module in MUTATIONS], []
+def try_random(modules: list[str], tree: Path, count: int, seed: int) -> list[str]:
+    """Try random changes against all quick tests. Return those that no test noticed."""
+    unnoticed = []
     for number, module in enumerate(modules):
         path = tree / "fsaf_core" / f"{module}.py"
         text, share = path.read_text(), count // len(modules) + (number < count % len(modules))
-        for changed, what in by_chance(text, share, seed):
+        for changed, line in random_changes(text, share, seed):
             path.write_text(changed)
-            names, seconds = trial(tree, ["-x", "-k", f"not ({SLOW})", *tests])
+            names, seconds = trial(tree, ["-x", "-k", f"not ({SLOW})", *map(str, TESTS)])
             path.write_text(text)
-            lost += [] if names["failed"] else [f"{module}:{what}"]
+            unnoticed += [] if names["failed"] else [f"{module}:{line}"]
             print(
-                f"{module:9} {seconds:5.1f} s  {(names['failed'] or ['LOST'])[0]}\n{'':28}{what}",
+                f"{module:19} {seconds:5.1f} s  {(names['failed'] or ['LOST'])[0]}\n{'':38}{line}",
                 flush=True,
             )
-    return lost
+    return unnoticed
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("modules", nargs="*", help=f"of {', '.join(MUTATIONS)}; none: all")
+    parser.add_argument("modules", nargs="*", help=f"{', '.join(MUTATIONS)}; none: all")
     parser.add_argument(
-        "--random", type=int, default=0, metavar="N", help="N changes by chance instead of the list"
+        "--random", type=int, default=0, metavar="N", help="N random changes instead of the list"
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     modules, start = options.modules or list(MUTATIONS), time.monotonic()
-    sys.dont_write_bytecode = True  # a file changed twice in a second would be taken from there
+    sys.dont_write_bytecode = (
+        True  # of two changes in one second, Python would take the first from its cache
+    )
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(
             ROOT / "fsaf_core",
@@ -200,18 +222,18 @@ def main() -> int:
             ignore=shutil.ignore_patterns("__pycache__"),
         )
         if options.random:
-            lost = chance(modules, Path(folder), options.random, options.seed)
+            unnoticed = try_random(modules, Path(folder), options.random, options.seed)
         else:
-            lost = picked(modules, Path(folder))
+            unnoticed = try_listed(modules, Path(folder))
     total = options.random or sum(
         len(changes) for module in modules for changes in MUTATIONS[module].values()
     )
     print(
-        f"{total - len(lost)} of {total} changes noticed, in {time.monotonic() - start:.0f} s.",
-        *lost,
+        f"{total - len(unnoticed)} of {total} changes noticed, in {time.monotonic() - start:.0f} s.",
+        *unnoticed,
         sep="\n  ",
     )
-    return int(bool(lost) and not options.random)
+    return int(bool(unnoticed) and not options.random)
 
 
 if __name__ == "__main__":

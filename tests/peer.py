@@ -1,7 +1,8 @@
-"""torchvision's RetinaNet beside an ablation: `fsaf ablation --out runs/peer ...`, then `python tests/peer.py runs/peer`.
+"""Train torchvision's RetinaNet beside an ablation.
 
-It is trained on the tiny body, pyramid and scenes, with the seeds, the recipe and the steps of that folder's rows. What is
-finished is kept. The table goes to the screen, its figures to peer.json.
+Run `fsaf ablation --out runs/peer ...`, then `python tests/peer.py runs/peer`. The peer has the tiny
+backbone and pyramid, and the scenes, seeds, recipe and steps of the rows in that folder. Finished
+runs are kept. The script prints the table and writes its results to peer.json.
 """
 
 import json
@@ -30,8 +31,8 @@ from fsaf_core.utils.files import write_atomically
 PEER = "torchvision_retinanet"
 
 
-class BodyAndPyramid(nn.Module):
-    """The tiny body and pyramid as torchvision's detectors want a backbone."""
+class BackboneAndPyramid(nn.Module):
+    """The tiny backbone and pyramid, as what torchvision's detectors call a backbone."""
 
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
@@ -40,7 +41,7 @@ class BodyAndPyramid(nn.Module):
         self.out_channels = model.channels
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Levels by name."""
+        """Return the levels by name."""
         return {
             str(index): level
             for index, level in enumerate(self.neck(backbone_features(self.backbone, images)))
@@ -48,7 +49,7 @@ class BodyAndPyramid(nn.Module):
 
 
 def torchvision_retinanet(model: ModelConfig) -> RetinaNet:
-    """torchvision's RetinaNet on the same body and pyramid, towers of the same depth and norm, anchors scaled as ours."""
+    """Return torchvision's RetinaNet with our backbone, pyramid, tower depth, tower norm and anchors."""
     anchors = AnchorBased(model.strides, model.anchor_scale)
     head = RetinaNetHead(
         model.channels, anchors.per_cell, model.num_classes, norm_layer=partial(nn.GroupNorm, 8)
@@ -56,7 +57,7 @@ def torchvision_retinanet(model: ModelConfig) -> RetinaNet:
     for tower in (head.classification_head, head.regression_head):
         tower.conv = nn.Sequential(*list(tower.conv)[: model.tower_depth])
     return RetinaNet(
-        BodyAndPyramid(model),
+        BackboneAndPyramid(model),
         model.num_classes,
         anchor_generator=anchors.generator,
         head=head,
@@ -72,10 +73,13 @@ def torchvision_retinanet(model: ModelConfig) -> RetinaNet:
 
 
 def train_peer(config: Config, run_dir: Path) -> dict:
-    """Trains the peer with the recipe, data and seeds of `config`; its metrics, kept in `run_dir`."""
-    done = run_dir / "metrics.json"
-    if done.exists():
-        return json.loads(done.read_text())
+    """Train the peer with the recipe, data and seed of `config`, and return its metrics.
+
+    A finished run in `run_dir` is not trained again.
+    """
+    path = run_dir / "metrics.json"
+    if path.exists():
+        return json.loads(path.read_text())
     recipe = config.train
     torch.manual_seed(recipe.seed)
     data = Loader(open_dataset(config.data, "train"), config, training=True)
@@ -85,8 +89,10 @@ def train_peer(config: Config, run_dir: Path) -> dict:
     batches = (batch for epoch in count() for batch in data.epoch(epoch))
     for step, (images, targets, _) in zip(range(recipe.steps), batches):
         set_rate(optimizer, learning_rate(recipe, step, recipe.steps))
-        wanted = [{"boxes": target["boxes"], "labels": target["labels"]} for target in targets]
-        losses = model([image.float() / 255 for image in images], wanted)
+        ground_truth = [
+            {"boxes": target["boxes"], "labels": target["labels"]} for target in targets
+        ]
+        losses = model([image.float() / 255 for image in images], ground_truth)
         optimizer.zero_grad()
         torch.stack([*losses.values()]).sum().backward()
         clip_gradients(optimizer, recipe.clip_norm)
@@ -94,30 +100,33 @@ def train_peer(config: Config, run_dir: Path) -> dict:
     dataset = open_dataset(config.data, "val")
     ids, results = [], []
     with torch.inference_mode():
-        for images, _, own in Loader(dataset, config, training=False).epoch():
-            found = model.eval()([image.float() / 255 for image in images])
-            ids += own
-            results += to_coco_results(own, found, dataset.index.category_ids)
+        for images, _, batch_ids in Loader(dataset, config, training=False).epoch():
+            detections = model.eval()([image.float() / 255 for image in images])
+            ids += batch_ids
+            results += to_coco_results(batch_ids, detections, dataset.index.category_ids)
     metrics = coco_metrics(dataset.json_path, results, ids)
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_atomically(done, json.dumps(metrics))
+    write_atomically(path, json.dumps(metrics))
     return metrics
 
 
-def beside(out: Path, base: Config) -> str:
-    """The table of the ablation in `out`, the peer its first row; `base` has the data, the recipe and the sizes of the peer."""
-    found = json.loads((out / "ablation.json").read_text())
-    figures: dict[str, list[float]] = {"AP": [], "AP50": []}
-    for seed in range(found["seeds"]):
-        config = replace(base, train=replace(base.train, steps=found["steps"], seed=seed))
+def compare_with_peer(out: Path, base: Config) -> str:
+    """Return the table of the ablation in `out` with the peer as its first row.
+
+    `base` has the data, the recipe and the sizes of the peer.
+    """
+    ablation = json.loads((out / "ablation.json").read_text())
+    results: dict[str, list[float]] = {"AP": [], "AP50": []}
+    for seed in range(ablation["seeds"]):
+        config = replace(base, train=replace(base.train, steps=ablation["steps"], seed=seed))
         metrics = train_peer(config, out / f"{PEER}_seed{seed}")
-        for name, values in figures.items():
+        for name, values in results.items():
             values.append(100 * metrics[name])
         print(f"{PEER}, seed {seed}: AP {100 * metrics['AP']:.1f}", flush=True)
-    rows = {PEER: figures, **found["rows"]}
-    write_atomically(out / "peer.json", json.dumps(found | {"rows": rows}, indent=1))
-    return ablation_table(rows, found["steps"])
+    rows = {PEER: results, **ablation["rows"]}
+    write_atomically(out / "peer.json", json.dumps(ablation | {"rows": rows}, indent=1))
+    return ablation_table(rows, ablation["steps"])
 
 
 if __name__ == "__main__":
-    print(beside(Path(sys.argv[1]), presets.get("tiny_retinanet")))
+    print(compare_with_peer(Path(sys.argv[1]), presets.get("tiny_retinanet")))

@@ -1,7 +1,8 @@
-"""The numbers of the README: `python tests/results.py` writes them from the files that commands have left behind.
+"""Write the results in the README from the files that commands left: `python tests/results.py`.
 
-Those of the course lie in notebooks/course, those of single measurements in tests/records. `python tests/results.py longer RUN`
-first takes a finished run's numbers into tests/records/longer.json (own_data alike).
+The results of the course are in notebooks/course, those of single measurements in tests/records.
+`python tests/results.py longer RUN` first copies a finished run's results to
+tests/records/longer.json; own_data works the same way.
 """
 
 import json
@@ -20,7 +21,7 @@ RECORDS = ROOT / "tests" / "records"
 
 
 def tiny() -> str:
-    """The course's own training."""
+    """Return the table of the course's own training."""
     metrics = json.loads((COURSE / "metrics.json").read_text())
     log = [json.loads(line) for line in (COURSE / "log.jsonl").read_text().splitlines()]
     last = [line for line in log if "seconds" in line][-1]
@@ -39,28 +40,28 @@ def tiny() -> str:
         for name, value in metrics["by_size"].items()
         if value["AP"] >= 0
     )
-    missed = f"AP by class: {classes}. AP by sqrt(area): {sizes}."
-    return "\n".join([head, "|---" * (len(names) + 3) + "|", row, "", missed])
+    details = f"AP by class: {classes}. AP by sqrt(area): {sizes}."
+    return "\n".join([head, "|---" * (len(names) + 3) + "|", row, "", details])
 
 
 def compared(name: str) -> str:
-    """What `fsaf ablation` found: means over seeds, differences seed by seed."""
-    found = json.loads((COURSE / f"{name}.json").read_text())
-    return ablation_table(found["rows"], found["steps"])
+    """Return the table of an ablation: means over seeds, and paired differences."""
+    ablation = json.loads((COURSE / f"{name}.json").read_text())
+    return ablation_table(ablation["rows"], ablation["steps"])
 
 
 def run_record(name: str) -> str:
-    """A training elsewhere: steps, minutes, AP."""
+    """Return a sentence on a recorded training: steps, minutes, AP."""
     run = json.loads((RECORDS / f"{name}.json").read_text())
     classes = ", ".join(
         f"{name} {100 * value['AP50']:.1f}" for name, value in run["by_class"].items()
     )
-    reached = f"AP {100 * run['AP']:.1f}, AP50 {100 * run['AP50']:.1f} ({classes})"
-    return f"{run['steps']:,} steps, {run['minutes']} minutes on a busy machine: {reached}."
+    metrics = f"AP {100 * run['AP']:.1f}, AP50 {100 * run['AP50']:.1f} ({classes})"
+    return f"{run['steps']:,} steps, {run['minutes']} minutes on a busy machine: {metrics}."
 
 
 def keep_run(name: str, folder: Path) -> None:
-    """Writes what `run_record` needs of a finished run."""
+    """Record what `run_record` needs of a finished run."""
     metrics = json.loads((folder / "metrics.json").read_text())
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     last = [line for line in log if "seconds" in line][-1]
@@ -70,7 +71,7 @@ def keep_run(name: str, folder: Path) -> None:
 
 
 def rows() -> str:
-    """The rows of the published tables: what was published, and how large the network is."""
+    """Return the table of the published rows, with the size of each network."""
     lines = [
         "| row | what | million parameters | published AP | measured here |",
         "|---|---|---|---|---|",
@@ -84,15 +85,15 @@ def rows() -> str:
         parts = [model.branches.replace("_", "-"), f"{model.convention} convention"]
         parts[1:1] = [model.selection] if model.branches != "anchor_based" else []
         parts += [f"ignoring scale {model.ignoring_scale}"] if model.ignoring_scale else []
-        sure = "" if row.status == "published" else " (unverified)"
+        status = "" if row.status == "published" else " (unverified)"
         lines.append(
-            f"| `{name}` | {', '.join(parts)} | {size:.2f} | {row.ap:.1f}{sure} | not measured: no GPU, no COCO |"
+            f"| `{name}` | {', '.join(parts)} | {size:.2f} | {row.ap:.1f}{status} | not measured: no GPU, no COCO |"
         )
     return "\n".join(lines)
 
 
 def record(name: str, fence: str = "") -> str:
-    """A file as it was printed."""
+    """Return a recorded output as it was printed."""
     text = (RECORDS / name).read_text().rstrip()
     return f"{fence}text\n{text}\n{fence}" if fence else text
 
@@ -111,7 +112,7 @@ BLOCKS = {
 
 
 def filled(readme: str) -> str:
-    """The README with all blocks made anew."""
+    """Return the README with all blocks written again."""
     for name, make in BLOCKS.items():
         before, rest = readme.split(f"<!-- {name} -->\n", 1)
         after = rest.split(f"<!-- /{name} -->", 1)[1]

@@ -1,4 +1,4 @@
-"""The command line: finds the command, parses its options, and makes of what goes wrong one sentence and an exit code."""
+"""The command line: find the command, parse its options, and report a mistake in one sentence."""
 
 import inspect
 import io
@@ -10,75 +10,45 @@ import tyro
 
 from .. import presets
 from ..config import FSAFError
-from ..engine.run_dir import validation_of
-from .commands import (
-    Ablation,
-    Bench,
-    Coco,
-    Evaluate,
-    Export,
-    Plan,
-    Predict,
-    Reproduce,
-    Scenes,
-    Train,
-)
+from ..engine.run_dir import validation_config
+from .commands import Coco, Evaluate, Export, Predict, Scenes, Train
+from .tool_commands import Ablation, Bench, Plan, Reproduce
+
+COMMANDS: dict[str, type] = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "predict": Predict,
+    "plan": Plan,
+    "reproduce": Reproduce,
+    "export": Export,
+    "ablation": Ablation,
+    "bench": Bench,
+    "data scenes": Scenes,
+    "data coco": Coco,
+}
 
 
 def examples(command: type) -> str:
-    """The examples of a command, out of its docstring, to be pasted."""
+    """Return the examples in a command's docstring."""
     return (inspect.getdoc(command) or "").partition("Examples:\n")[2]
 
 
-COMMANDS: dict[str, type] = {
-    "train": Train, "evaluate": Evaluate, "predict": Predict, "plan": Plan, "reproduce": Reproduce, "export": Export,
-    "ablation": Ablation, "bench": Bench, "data scenes": Scenes, "data coco": Coco,
-}  # fmt: skip
-
-
-def _parse(command: type, args: list[str], what: str, **default: Any) -> Any:
-    """The command that the arguments describe; its help ends with its examples."""
-    try:
-        return tyro.cli(command, args=args, prog=f"fsaf {what}", **default)
-    except SystemExit as stop:
-        if not stop.code:
-            print(f"\nexamples:\n{examples(command)}")
-        raise
-
-
-def _with_preset(command: type, args: list[str], what: str) -> Any:
-    """`fsaf train PRESET ...`: the preset's values become the defaults of all options."""
-    if args[:1] in (["-h"], ["--help"]):
-        args = ["tiny", *args]
-    if not args or args[0].startswith("-"):
-        raise FSAFError(
-            f"no preset given: `fsaf {what} PRESET`, one of {', '.join(presets.names())}."
-        )
-    return _parse(
-        command, args[1:], f"{what} {args[0]}", default=command(config=presets.get(args[0]))
-    )
-
-
-def _evaluate(args: list[str]) -> Evaluate:
-    """Its data is that of the run that the weights lie in, if they lie in one: then no more needs to be said."""
-    weights = _parse(Evaluate, args, "evaluate").weights
-    return _parse(
-        Evaluate,
-        args,
-        "evaluate",
-        default=Evaluate(weights, *(validation_of(weights.parent) or ())),
-    )
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Runs a command; its exit code: 0, 2 for a fault of the input (one sentence on stderr), 130 after Ctrl-C."""
+    """Run a command and return its exit code.
+
+    Args:
+        argv: the arguments; None: those of this process.
+
+    Returns:
+        0; 2 after a mistake in the input, with one sentence on stderr; 130 after Ctrl-C; 141 if the
+        reader of a pipe has closed it.
+    """
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
     args = [arg for arg in args if arg != "--debug"]
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # a file's name may hold what this terminal cannot show
+        # A file name may hold characters that this terminal cannot show.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _run(args)
         return 0
@@ -87,17 +57,15 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"fsaf: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # `fsaf ... | head`: the reader has gone
+    except BrokenPipeError:  # `fsaf ... | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        if debug or error.strerror is None:  # not of the system, but a fault of ours
+        if debug or error.strerror is None:  # an error of our own, not of the system
             raise
         where = f"{error.filename}: " if error.filename is not None else ""
-        print(
-            f"fsaf: {where}{error.strerror}: check the path, its rights and the disk.",
-            file=sys.stderr,
-        )
+        advice = "check the path, its rights and the disk."
+        print(f"fsaf: {where}{error.strerror}: {advice}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         print(f"\n{error or 'Stopped.'}", file=sys.stderr)
@@ -105,30 +73,62 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: list[str]) -> None:
+    """Find the command, parse its options, and run it."""
     try:
         if not args or args[0] in ("-h", "--help"):
             return print(_help())
-        what = " ".join(args[:2]) if args[0] == "data" else args[0]
-        if what not in COMMANDS:
-            raise FSAFError(f"no command {what!r}: there are {', '.join(COMMANDS)}.")
-        command, args = COMMANDS[what], args[len(what.split()) :]
+        name = " ".join(args[:2]) if args[0] == "data" else args[0]
+        if name not in COMMANDS:
+            raise FSAFError(f"There is no command {name!r}: take one of {', '.join(COMMANDS)}.")
+        command, args = COMMANDS[name], args[len(name.split()) :]
         if command in (Train, Plan):
-            _with_preset(command, args, what)()
+            _parse_with_preset(command, args, name)()
         elif command is Evaluate:
-            _evaluate(args)()
+            _parse_evaluate(args)()
         else:
-            _parse(command, args, what)()
+            _parse(command, args, name)()
     finally:
-        sys.stdout.flush()  # here, where a reader that has gone is no surprise
+        sys.stdout.flush()  # here, where `main` handles a closed pipe
+
+
+def _parse(command: type, args: list[str], name: str, **default: Any) -> Any:
+    """Return the command with its options. Its help ends with its examples."""
+    try:
+        return tyro.cli(command, args=args, prog=f"fsaf {name}", **default)
+    except SystemExit as stop:
+        if not stop.code:
+            print(f"\nexamples:\n{examples(command)}")
+        raise
+
+
+def _parse_with_preset(command: type, args: list[str], name: str) -> Any:
+    """Parse `fsaf train PRESET ...`: the preset's values become the defaults of all options."""
+    if args[:1] in (["-h"], ["--help"]):
+        args = ["tiny", *args]
+    if not args or args[0].startswith("-"):
+        raise FSAFError(
+            f"The preset is missing: give `fsaf {name} PRESET` with one of "
+            f"{', '.join(presets.names())}."
+        )
+    preset, *options = args
+    default = command(config=presets.get(preset))
+    return _parse(command, options, f"{name} {preset}", default=default)
+
+
+def _parse_evaluate(args: list[str]) -> Evaluate:
+    """Parse `fsaf evaluate`: weights in a run directory are evaluated on that run's data."""
+    weights = _parse(Evaluate, args, "evaluate").weights
+    default = Evaluate(weights, *(validation_config(weights.parent) or ()))
+    return _parse(Evaluate, args, "evaluate", default=default)
 
 
 def _help() -> str:
+    """Return the help of all commands."""
     lines = [
-        "usage: fsaf COMMAND ...  (fsaf COMMAND --help tells more; --debug shows where an error comes from)",
+        "usage: fsaf COMMAND ...  (fsaf COMMAND --help explains its options; --debug shows where "
+        "an error comes from)",
         "",
     ]
-    lines += [
-        f"  {name:12} {(command.__doc__ or '').splitlines()[0]}"
-        for name, command in COMMANDS.items()
-    ]
+    for name, command in COMMANDS.items():
+        lines.append(f"  {name:12} {(command.__doc__ or '').splitlines()[0]}")
     return "\n".join([*lines, "", f"presets: {', '.join(presets.names())}"])

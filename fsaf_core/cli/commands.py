@@ -1,6 +1,6 @@
-"""What `fsaf` can be asked to do: a dataclass for each command, whose fields are its options. Called, it does it and prints.
+"""The commands on detectors and data: a dataclass each, whose fields are its options.
 
-What one command alone needs it imports itself: help comes without waiting for matplotlib.
+A call runs the command. What it alone needs it imports then, so that help does not wait for it.
 """
 
 import json
@@ -13,11 +13,12 @@ from typing import Annotated, Literal
 
 import tyro
 
-from .. import presets
 from ..config import Config, DataConfig, EvaluateConfig, FSAFError, SceneConfig
 from ..data.images import image_files, load_image
 from ..data.loader import Loader, open_dataset
+from ..engine.train import train
 from ..evaluation.coco_metrics import table, to_coco_results
+from ..evaluation.evaluator import evaluate
 from ..model.detector import Detector
 from ..utils.distributed import device_of
 from ..utils.files import write_atomically
@@ -29,12 +30,21 @@ Flat = tyro.conf.arg(name="")  # `--train.lr`, not `--config.train.lr`
 
 
 def load_any(weights: Path, device: str = "cpu") -> Detector:
-    """A detector from a file of ours (.safetensors, a training's .pt) or a published one (.pth), on `device`."""
+    """Return the detector of a file, in inference mode.
+
+    Args:
+        weights: a .safetensors or .pt file of this project, or one of MMDetection (.pth).
+        device: as in `device_of`.
+
+    Raises:
+        FSAFError: as `load`, `load_mmdet` and `device_of`.
+    """
     detector = load(weights) if weights.suffix in (".safetensors", ".pt") else load_mmdet(weights)
     return detector.to(device_of(device)).eval()
 
 
 def _draw(folder: Path) -> None:
+    """Draw the pictures of a run or an evaluation."""
     from ..viz.plots import write_run_figures
 
     write_run_figures(folder)
@@ -43,7 +53,7 @@ def _draw(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Train:
-    """Train a preset, evaluate it, draw it. The same command goes on with a run that was stopped.
+    """Train a preset, evaluate it and draw it. The same command resumes a run that was stopped.
 
     Examples:
         fsaf train tiny
@@ -54,116 +64,110 @@ class Train:
     """
 
     config: Annotated[Config, Flat]
-    out: Path | None = None  # folder of the run; runs/PRESET if not given
+    out: Path | None = None  # run directory; if not given, runs/PRESET
     device: Device = "auto"
-    resume: bool = False  # insist that there is a run to go on with
+    resume: bool = False  # require that there is a run to resume
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None  # weights to start from
 
     def __call__(self) -> None:
-        """Trains and draws."""
-        from ..engine.train import train
-
+        """Train and draw."""
         out = self.out or Path("runs") / self.config.name
-        done = train(self.config, out, self.device, self.resume, self.from_)
-        if os.environ.get("RANK", "0") == "0":  # torchrun's name for the process that writes
-            print(table(done.metrics))
+        result = train(self.config, out, self.device, self.resume, self.from_)
+        if os.environ.get("RANK", "0") == "0":  # under torchrun only the first process prints
+            print(table(result.metrics))
             _draw(out)
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """COCO's figures of a weights file on a validation set.
+    """Print COCO's metrics of a weights file on a validation set.
 
     Examples:
         fsaf evaluate runs/tiny/model.safetensors
         fsaf evaluate fsaf_r50_fpn_1x_coco-94ccc51f.pth --data.root data
     """
 
-    weights: tyro.conf.Positional[Path]  # .safetensors of ours or a published .pth
+    weights: tyro.conf.Positional[Path]  # a .safetensors file, or a .pth file of MMDetection
     data: DataConfig = field(default_factory=DataConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    out: Path | None = (
-        None  # folder for metrics.json, detections.json, levels.json and the pictures
-    )
+    #: Folder for metrics.json, detections.json, levels.json and the pictures.
+    out: Path | None = None
     device: Device = "auto"
 
     def __call__(self) -> None:
-        """Evaluates and prints."""
-        from ..evaluation.evaluator import evaluate
-
+        """Evaluate and print."""
         detector = load_any(self.weights, self.device)
         dataset = open_dataset(self.data, "val")
         print(f"evaluating {self.weights} on {dataset.summary()}", flush=True)
-        config = Config(
-            name=self.weights.stem, model=detector.config, data=self.data, evaluate=self.evaluate
-        )
-        record = evaluate(detector, Loader(dataset, config, training=False))
-        print(table(record.metrics))
+        config = Config(self.weights.stem, detector.config, self.data, evaluate=self.evaluate)
+        result = evaluate(detector, Loader(dataset, config, training=False))
+        print(table(result.metrics))
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
-            record.write(self.out)
+            result.write(self.out)
             _draw(self.out)
 
 
 @dataclass(frozen=True)
 class Predict:
-    """Detections of image files, drawn, and as COCO results.
+    """Detect objects in image files, draw them, and write them as COCO results.
 
     Examples:
         fsaf predict --weights runs/tiny/model.safetensors data/scenes --out found
         fsaf predict --weights fsaf_r50_fpn_1x_coco-94ccc51f.pth photo.jpg --score 0.4
     """
 
-    images: tyro.conf.Positional[tuple[Path, ...]]  # image files, and folders of them
+    images: tyro.conf.Positional[tuple[Path, ...]]  # image files, or folders of image files
     weights: Path
     out: Path = Path("predictions")
-    score: float = 0.3  # detections below it are written, not drawn
+    score: float = 0.3  # lowest score of a detection that is drawn; the others are only written
     device: Device = "auto"
 
     def __call__(self) -> None:
-        """Detects, draws and writes."""
-        from ..viz.plots import draw_boxes
-
+        """Detect, draw and write."""
         files = image_files(self.images)
         detector = load_any(self.weights, self.device)
-        names, results, failed = detector.config.class_names, [], 0
+        results, failed = [], 0
         for number, file in enumerate(files, start=1):
             try:
-                picture = load_image(file)
-                found = detector.predict(picture)
-            except FSAFError as error:  # one bad file must not lose the others' results
+                results += self._predict(detector, number, file)
+            except FSAFError as error:  # one bad file must not lose the results of the others
                 failed += 1
                 print(f"fsaf: {error}", file=sys.stderr, flush=True)
-                continue
-            shown = found["scores"] >= self.score
-            boxes, labels, scores = (
-                found[name][shown].tolist() for name in ("boxes", "labels", "scores")
-            )
-            target = self.out / f"{number:06d}_{file.stem[:60]}.png"
-            self.out.mkdir(parents=True, exist_ok=True)
-            draw_boxes(picture, boxes, labels, scores, names).save(target)
-            for row in to_coco_results([number], [found], range(1, len(names) + 1)):
-                results.append(
-                    {**row, "file_name": str(file), "category": names[row["category_id"] - 1]}
-                )
-            print(
-                f"{file}: {len(boxes)} objects of score {self.score:g} and more -> {target}",
-                flush=True,
-            )
         if failed < len(files):
-            write_atomically(self.out / "detections.json", json.dumps(results))
-            print(
-                f"{len(results)} detections of {len(files) - failed} images in {self.out / 'detections.json'}"
-            )
+            path = self.out / "detections.json"
+            write_atomically(path, json.dumps(results))
+            print(f"{len(results)} detections of {len(files) - failed} images in {path}")
         if failed:
             raise FSAFError(
-                f"{failed} of {len(files)} images could not be read, as said above: mend or leave them out."
+                f"{failed} of {len(files)} images could not be read, as said above: "
+                "repair or leave them out."
             )
+
+    def _predict(self, detector: Detector, number: int, file: Path) -> list[dict]:
+        """Draw the detections of one file, and return them as COCO results."""
+        from ..viz.plots import draw_boxes
+
+        names = detector.config.class_names
+        picture = load_image(file)
+        detections = detector.predict(picture)
+        shown = detections["scores"] >= self.score
+        boxes, labels, scores = (
+            detections[name][shown].tolist() for name in ("boxes", "labels", "scores")
+        )
+        target = self.out / f"{number:06d}_{file.stem[:60]}.png"
+        self.out.mkdir(parents=True, exist_ok=True)
+        draw_boxes(picture, boxes, labels, scores, names).save(target)
+        print(f"{file}: {len(boxes)} objects of score >= {self.score:g} -> {target}", flush=True)
+        return [
+            {**result, "file_name": str(file), "category": names[result["category_id"] - 1]}
+            for result in to_coco_results([number], [detections], range(1, len(names) + 1))
+        ]
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Make the generated scenes.
+    """Generate the scenes: small images of shapes, with their boxes.
 
     Examples:
         fsaf data scenes
@@ -174,17 +178,16 @@ class Scenes:
     root: Path = Path("data")
 
     def __call__(self) -> None:
-        """Makes the scenes."""
+        """Generate the scenes."""
         from ..data.synthetic.dataset import make_scenes
 
-        print(
-            f"{self.scenes.num_train} + {self.scenes.num_val} scenes in {make_scenes(self.scenes, self.root)}"
-        )
+        folder = make_scenes(self.scenes, self.root)
+        print(f"{self.scenes.num_train} + {self.scenes.num_val} scenes in {folder}")
 
 
 @dataclass(frozen=True)
 class Coco:
-    """Download COCO 2017 (20 GB, or a small part), check it, unpack it.
+    """Download COCO 2017 (20 GB, or a small subset), check it and unpack it.
 
     Examples:
         fsaf data coco
@@ -192,79 +195,30 @@ class Coco:
     """
 
     root: Path = Path("data")
-    subset: int | None = None  # a small real training set of this many images, out of val2017 alone
+    subset: int | None = None  # images of a small training set, taken from val2017 alone
 
     def __call__(self) -> None:
-        """Downloads."""
+        """Download, and print the command that trains on the result."""
         from ..data.download import download_coco
 
         folder = download_coco(self.root, subset=self.subset)
-        print(f"COCO is in {folder}; to train on it:")
+        print(f"COCO is in {folder}. To train on it:")
+        command = ["fsaf", "train", "r50"]
         if self.subset is None:
-            return print(shlex.join(["fsaf", "train", "r50", "--data.root", str(self.root)]))
-        files = ["--data.source", "files"]
-        for split in ("train", "val"):
-            json_path = folder / "annotations" / f"subset{self.subset}_{split}.json"
-            files += [
-                f"--data.{split}-json",
-                str(json_path),
-                f"--data.{split}-images",
-                str(folder / "val2017"),
-            ]
-        print(shlex.join(["fsaf", "train", "r50", *files, "--out", f"runs/subset{self.subset}"]))
-
-
-@dataclass(frozen=True)
-class Ablation:
-    """The paper's five rows in the tiny world with paired seeds: which branch, which selection, by how much.
-
-    Examples:
-        fsaf ablation
-        fsaf ablation --rows tiny_paper tiny_joint --seeds 3 --steps 2400 --out runs/longer
-    """
-
-    rows: tuple[str, ...] = presets.ABLATION_PRESETS
-    seeds: int = 5
-    steps: int | None = None  # of each run; half of tiny's if not given
-    out: Path = Path("runs/ablation")
-    base: Annotated[Config, Flat] = field(
-        default_factory=lambda: presets.get("tiny")
-    )  # data and recipe of all rows
-
-    def __call__(self) -> None:
-        """Trains all rows and prints the table."""
-        from ..tools.ablation import ablation
-
-        print(ablation(self.out, self.rows, self.seeds, self.steps, self.base))
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Tables of ratios: head losses, training step, inference, loading; each with its peer in the same run. One thread.
-
-    Examples:
-        fsaf bench
-        fsaf bench --parts losses --pairs 9
-    """
-
-    parts: tuple[Literal["losses", "steps", "inference", "loading"], ...] = (
-        "losses",
-        "steps",
-        "inference",
-        "loading",
-    )
-    pairs: int = 15
-
-    def __call__(self) -> None:
-        """Measures and prints."""
-        from ..tools.bench import bench
-
-        print(bench(self.parts, self.pairs))
+            command += ["--data.root", str(self.root)]
+        else:
+            command += ["--data.source", "files"]
+            for split in ("train", "val"):
+                json_path = folder / "annotations" / f"subset{self.subset}_{split}.json"
+                command += [f"--data.{split}-json", str(json_path)]
+                command += [f"--data.{split}-images", str(folder / "val2017")]
+            command += ["--out", f"runs/subset{self.subset}"]
+        print(shlex.join(command))
 
 
 @dataclass(frozen=True)
 class Export:
-    """Write a detector as ONNX: images to candidates; NMS is `fsaf_core.weights.onnx.suppress`, ten lines of numpy.
+    """Write a detector as ONNX: images to candidates (NMS: `fsaf_core.weights.onnx.suppress`).
 
     Examples:
         fsaf export runs/tiny/model.safetensors tiny.onnx
@@ -274,50 +228,9 @@ class Export:
     out: tyro.conf.Positional[Path]
 
     def __call__(self) -> None:
-        """Exports."""
+        """Export."""
         from ..weights.onnx import export
 
         print("exporting (a minute or two) ...", flush=True)
-        print(
-            f"{export(load_any(self.weights, 'cpu'), self.out)}: {self.out.stat().st_size / 1e6:.1f} MB"
-        )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Before renting a card: memory of a training step and the largest batch, by running the step on fake tensors.
-
-    Examples:
-        fsaf plan r50 --memory 16
-        fsaf plan x101 --memory 24 --model.short-side 640
-    """
-
-    config: Annotated[Config, Flat]
-    memory: float = 16.0  # of the GPU, GiB
-
-    def __call__(self) -> None:
-        """Plans."""
-        from ..tools.memory_plan import plan
-
-        print(plan(self.config, self.memory))
-
-
-@dataclass(frozen=True)
-class Reproduce:
-    """The reference's published table, with this machine's figures under each row. Goes on row by row.
-
-    Examples:
-        fsaf reproduce --checkpoints folder/with/the/published/files
-    """
-
-    checkpoints: Path = Path("data/checkpoints")  # what is not there is downloaded
-    rows: tuple[str, ...] = tuple(presets.PUBLISHED)
-    data: DataConfig = field(default_factory=DataConfig)
-    out: Path = Path("runs/reproduce")
-    device: Device = "auto"
-
-    def __call__(self) -> None:
-        """Measures and prints the table."""
-        from ..tools.reproduce import reproduce
-
-        print(reproduce(self.out, self.checkpoints, self.data, self.rows, device_of(self.device)))
+        path = export(load_any(self.weights), self.out)
+        print(f"{path}: {self.out.stat().st_size / 1e6:.1f} MB")

@@ -1,1 +1,4 @@
-"""Images and boxes: generated scenes, any COCO-format set, their augmentation and their order. Knows nothing of the detector."""
+"""Images and boxes: generated scenes, COCO-format sets, augmentation and batches.
+
+Nothing here depends on the detector.
+"""

@@ -1,4 +1,4 @@
-"""Image files: which there are, and how each is read as RGB."""
+"""Image files: find them, and read each as RGB."""
 
 import os
 import warnings
@@ -11,22 +11,16 @@ from PIL import Image, ImageOps
 
 from ..config import FSAFError
 
-NO_PIXELS = (
-    "BUFR",
-    "EPS",
-    "GRIB",
-    "HDF5",
-    "MPEG",
-    "PDF",
-    "WMF",
-)  # Pillow knows their names; EPS is a program, and is not run
+# Formats that Pillow names but that hold no pixels. EPS is a program and is not run.
+NO_PIXELS = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF")
 
 
 def image_files(sources: Sequence[Path]) -> list[Path]:
-    """The image files among `sources` and, sorted, those in its folders.
+    """Return the files among `sources` and, sorted, the image files in the folders among them.
 
     Raises:
-        FSAFError: "photo.jpg: no such file or folder."; "pictures: no image file in this folder ..."
+        FSAFError: "photo.jpg: no such file or folder exists: check the path."; "pictures contains
+            no image file: ..."; "No image is given: ..."
     """
     known = {
         suffix
@@ -36,77 +30,95 @@ def image_files(sources: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     if not sources:
         raise FSAFError(
-            "no image given: name files or folders, for example `fsaf predict --weights WEIGHTS photo.jpg`."
+            "No image is given: name files or folders, "
+            "for example `fsaf predict --weights WEIGHTS photo.jpg`."
         )
     for source in sources:
         if source.is_dir():
             inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in known)
             if not inside:
-                raise FSAFError(f"{source}: no image file in this folder or below it.")
+                raise FSAFError(f"{source} contains no image file: name another folder.")
             files += inside
         elif source.exists():
             files.append(source)
         else:
-            raise FSAFError(f"{source}: no such file or folder.")
+            raise FSAFError(f"{source}: no such file or folder exists: check the path.")
     return files
 
 
 def load_image(path: Path | str) -> Image.Image:
-    """The picture as RGB (the first, of several), turned as its EXIF orientation says; `as_rgb` tells how grey levels are read.
+    """Return the image as RGB, in the orientation that its EXIF data gives.
+
+    Of several images in one file, the first is read. `as_rgb` describes how values are scaled.
 
     Raises:
-        FSAFError: "photo.jpg: not a readable image (...)"; "photo.jpg: too many pixels: make it smaller."
+        FSAFError: "photo.jpg: no such file exists: give ..."; "photo.jpg is not a file: give ...";
+            "photo.jpg is not a readable image (...): download ..."; "photo.jpg has too many
+            pixels: make it smaller."
     """
-    if not os.path.isfile(path):  # opening a pipe would wait for ever, reading a device too
-        raise FSAFError(
-            f"{path}: {'not a file' if os.path.exists(path) else 'no such file'}: give the path of an image."
-        )
+    if not os.path.isfile(path):  # opening a pipe or reading a device would never end
+        what = " is not a file" if os.path.exists(path) else ": no such file exists"
+        raise FSAFError(f"{path}{what}: give the path of an image.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of oddities that Pillow gets along with
-            warnings.simplefilter(
-                "error", Image.DecompressionBombWarning
-            )  # a small file can claim any number of pixels
+            warnings.simplefilter("ignore")  # Pillow reads the image in spite of most warnings
+            # A small file can claim any number of pixels.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 if picture.format in NO_PIXELS:
-                    raise ValueError(f"{picture.format} is no format of pixels")
+                    raise ValueError(f"{picture.format} holds no pixels")
                 return as_rgb(picture)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise FSAFError(f"{path}: too many pixels: make it smaller.") from None
-    except Exception as error:  # a broken file breaks its reader in many ways
+        raise FSAFError(f"{path} has too many pixels: make it smaller.") from None
+    except Exception as error:  # a damaged file raises many kinds of exception in Pillow
         reason = " ".join((str(error) or type(error).__name__).split())
-        reason = (
-            "its format is not known, or it is damaged at the start"
-            if reason.startswith("cannot identify")
-            else reason
-        )
+        if reason.startswith("cannot identify"):
+            reason = "its format is unknown, or its start is damaged"
         raise FSAFError(
-            f"{path}: not a readable image ({reason}): get it anew, or leave it out."
+            f"{path} is not a readable image ({reason}): download it again, or leave it out."
+        ) from None
+
+
+def read_image(source: "str | Path | Image.Image | np.ndarray") -> Image.Image:
+    """Return an image as RGB from a file, a PIL image or a uint8 RGB array (H, W, 3).
+
+    Raises:
+        FSAFError: "no image was given (...): give a path, a PIL image or a uint8 array ..."; as
+            `load_image`.
+    """
+    try:
+        source = Image.fromarray(source) if isinstance(source, np.ndarray) else source
+        return as_rgb(source) if isinstance(source, Image.Image) else load_image(source)
+    except (TypeError, ValueError) as error:
+        raise FSAFError(
+            f"no image was given ({error}): give a path, a PIL image or a uint8 array (H, W, 3)."
         ) from None
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:
-    """Any picture as RGB, turned as its EXIF orientation says: grey, palette, CMYK, alpha (dropped), 16-bit, float.
+    """Return any image as RGB, in the orientation that its EXIF data gives.
 
-    Black to white of one channel of numbers is 0..1 for floats that fit, else 0..255, 0..65535, or up to the largest value.
+    Gray, palette, CMYK, 16-bit and float images are converted; an alpha channel is dropped. The
+    values of a single numeric channel from black to white are 0..1 for floats that lie in it, else
+    0..255, 0..65535, or 0 up to the largest value.
 
     Raises:
-        ValueError: "it has no pixels"; "it holds values that are no numbers".
+        ValueError: "it has no pixels"; "it contains NaN or infinite values".
     """
     if not picture.width * picture.height:
         raise ValueError("it has no pixels")
-    picture = picture.copy()  # what was given stays as it is
-    with suppress(Exception):  # broken EXIF is no reason to lose the picture
+    picture = picture.copy()  # the argument stays unchanged
+    with suppress(Exception):  # the pixels are usable in spite of damaged EXIF data
         ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode[0] in "IF":
         values = np.asarray(picture, dtype=np.float64)
         if not np.isfinite(values).all():
-            raise ValueError("it holds values that are no numbers")
+            raise ValueError("it contains NaN or infinite values")
         ends = [255.0, 65535.0] if picture.mode[0] == "I" else [1.0, 255.0, 65535.0]
         white = next((end for end in ends if values.max() <= end), values.max())
         picture = Image.fromarray(np.clip(values * (255 / white) + 0.5, 0, 255).astype(np.uint8))
     elif picture.mode == "P":
         picture = picture.convert("RGBA")
     picture = picture.convert("RGB")
-    picture.info = {}  # with the orientation in it, the picture would be turned again where it is given on
+    picture.info = {}  # the orientation in it would make a later call turn the image again
     return picture

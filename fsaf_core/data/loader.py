@@ -1,10 +1,14 @@
-"""Batches in an order that is a pure function of (seed, epoch, rank): resuming in the middle of an epoch needs no replay."""
+"""Batches in an order that is a pure function of (seed, epoch, rank).
+
+Resuming in the middle of an epoch therefore needs no replay.
+"""
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,18 +16,21 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from ..config import Config, DataConfig, FSAFError
+from ..utils.files import excerpt
 from .coco import CocoDataset, Sample
 from .synthetic.dataset import make_scenes
 from .transforms import eval_transform, train_transform
 
-MAX_FAULTY = 0.01  # share of a set's images that may be unreadable
-TRIES = 10  # images in a row, in place of one that cannot be read
+MAX_FAULTY = 0.01  # fraction of a set's images that may be unreadable
+TRIES = 10  # images tried in a row to replace one that cannot be read
 
 
 class Batch(NamedTuple):
-    """Images as uint8 (3, H, W), each of its own size; for each its targets; and the json's image ids.
+    """A batch of images, their targets, and their ids in the json.
 
-    Targets are dicts of `boxes`, `labels`, `ignored` (pixels of that image) and `size`, (height, width) of the file's image.
+    The images are uint8 (3, H, W), each of its own size. The targets are dicts of `boxes`,
+    `labels`, `ignored` (all in pixels of that image) and `size`, the (height, width) of the image
+    in the file.
     """
 
     images: list[Tensor]
@@ -32,39 +39,41 @@ class Batch(NamedTuple):
 
 
 def open_dataset(data: DataConfig, split: Literal["train", "val"]) -> CocoDataset:
-    """The set that the configuration names; scenes are made if they are not there.
+    """Return the dataset that the configuration names; generate scenes that are not there yet.
 
     Args:
         data: where images and boxes come from.
-        split: "train", without what training cannot use, or "val".
+        split: "train", without the images that training cannot use, or "val".
 
     Raises:
-        FSAFError: "data/coco/annotations/instances_train2017.json: not there: get COCO with `fsaf data coco`, ...";
-            "x.json: no box to measure with (...): give a json with annotations."
+        FSAFError: "data/coco/annotations/instances_train2017.json does not exist: get COCO with
+            `fsaf data coco`, ..."; "x.json has no usable box (...): give a json with annotations.";
+            "--data.source files needs both paths: give --data.val_json and --data.val_images."
     """
     if data.source == "scenes":
         folder = make_scenes(data.scenes, data.root)
         json_path, images = folder / f"annotations_{split}.json", folder / split
     elif data.source == "coco":
         folder = Path(data.root) / "coco"
-        json_path, images = (
-            folder / "annotations" / f"instances_{split}2017.json",
-            folder / f"{split}2017",
-        )
+        json_path = folder / "annotations" / f"instances_{split}2017.json"
+        images = folder / f"{split}2017"
         if not json_path.exists():
             raise FSAFError(
-                f"{json_path}: not there: get COCO with `fsaf data coco`, or set --data.source files."
+                f"{json_path} does not exist: get COCO with `fsaf data coco`, "
+                "or set --data.source files."
             )
     else:
         json_path, images = (getattr(data, f"{split}_{what}") for what in ("json", "images"))
         if not json_path or not images:
             raise FSAFError(
-                f"--data.source files: give --data.{split}_json and --data.{split}_images too."
+                "--data.source files needs both paths: "
+                f"give --data.{split}_json and --data.{split}_images."
             )
     dataset = CocoDataset(json_path, images, train=split == "train")
     if not len(dataset.index.boxes):
         raise FSAFError(
-            f"{json_path}: no box to measure with ({dataset.index.summary()}): give a json with annotations."
+            f"{json_path} has no usable box ({dataset.index.summary()}): "
+            "give a json with annotations."
         )
     return dataset
 
@@ -72,15 +81,20 @@ def open_dataset(data: DataConfig, split: Literal["train", "val"]) -> CocoDatase
 def train_order(
     wide: np.ndarray, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1
 ) -> list[list[int]]:
-    """One rank's batches of an epoch: images shuffled, wide and high ones apart, and as many batches for every rank.
+    """Return one rank's batches of an epoch, as lists of image numbers.
 
-    What does not fill a batch of its group goes into mixed batches at the end; what does not fill one of these is left out.
+    Images are shuffled, and wide and tall ones are batched separately. Images that do not fill a
+    batch of their group form mixed batches at the end. Every rank gets the same number of batches;
+    images that do not fill one are left out.
 
     Args:
         wide: (I,) bool, whether an image is at least as wide as high.
-        batch_size: images a batch of this rank.
-        seed, epoch: name the order.
-        rank, world: batches are dealt in turn, so that one process with `world` times the batch sees the same images in a step.
+        batch_size: images in a batch of this rank.
+        seed: of the training.
+        epoch: number of the epoch.
+        rank: number of this process.
+        world: number of processes. Batches are dealt in turn, so one process with `world` times
+            the batch size sees the same images in a step.
     """
     shuffled = np.random.default_rng([seed, epoch]).permutation(len(wide))
     waiting: dict[bool, list[int]] = {True: [], False: []}
@@ -92,20 +106,31 @@ def train_order(
             batches.append(group.copy())
             group.clear()
     rest = waiting[True] + waiting[False]
-    batches += [
-        rest[at : at + batch_size] for at in range(0, len(rest) - batch_size + 1, batch_size)
-    ]
+    ends = range(batch_size, len(rest) + 1, batch_size)
+    batches += [rest[end - batch_size : end] for end in ends]
     return batches[: len(batches) // world * world][rank::world]
 
 
 def eval_order(wide: np.ndarray, batch_size: int, rank: int = 0, world: int = 1) -> list[list[int]]:
-    """One rank's batches of an evaluation: every image once over all ranks, wide ones first."""
+    """Return one rank's batches of an evaluation, as lists of image numbers.
+
+    Over all ranks every image comes once, wide ones first.
+
+    Args:
+        wide: (I,) bool, whether an image is at least as wide as high.
+        batch_size: images in a batch of this rank.
+        rank: number of this process.
+        world: number of processes.
+    """
     order = np.argsort(~wide, kind="stable").tolist()
     return [order[at : at + batch_size] for at in range(0, len(order), batch_size)][rank::world]
 
 
 class _Prepared(Dataset):
-    """The dataset with its transform, asked for (epoch, i); a faulty image says so instead of raising."""
+    """The dataset with its transform, indexed by (epoch, i).
+
+    It returns the sample and {image number: message} of the images that could not be read.
+    """
 
     def __init__(self, dataset: CocoDataset, config: Config, training: bool) -> None:
         self.dataset, self.config, self.training = dataset, config, training
@@ -128,115 +153,128 @@ class _Prepared(Dataset):
 
 
 class _Packed(NamedTuple):
-    """A batch on its way from the process that loaded it. One tensor: to receive one takes longer than all the rest."""
+    """A batch as a worker process sends it.
+
+    All images share one tensor, because receiving a tensor takes longer than the rest of the work.
+    """
 
     pixels: Tensor  # uint8, image after image
     shapes: list[tuple[int, int]]
-    targets: list[dict[str, Any]]  # of `Batch`, arrays for tensors
+    targets: list[dict[str, Any]]  # as in `Batch`, with arrays instead of tensors
     ids: list[int]
     faults: dict[int, str]
 
 
 def _pack(loaded: list[tuple[Sample | None, dict[int, str]]]) -> _Packed:
     samples = [sample for sample, _ in loaded if sample is not None]
-    arrays = [
-        {name: sample[name].numpy() for name in ("boxes", "labels", "ignored")}
-        for sample in samples
-    ]
+    empty = torch.zeros(0, dtype=torch.uint8)
     return _Packed(
-        torch.cat(
-            [torch.zeros(0, dtype=torch.uint8), *(sample["image"].flatten() for sample in samples)]
-        ),
-        [(sample["image"].shape[1], sample["image"].shape[2]) for sample in samples],
-        [target | {"size": sample["size"]} for target, sample in zip(arrays, samples)],
-        [sample["image_id"] for sample in samples],
-        {i: fault for _, faults in loaded for i, fault in faults.items()},
+        pixels=torch.cat([empty, *(sample["image"].flatten() for sample in samples)]),
+        shapes=[(sample["image"].shape[1], sample["image"].shape[2]) for sample in samples],
+        targets=[
+            {
+                "boxes": sample["boxes"].numpy(),
+                "labels": sample["labels"].numpy(),
+                "ignored": sample["ignored"].numpy(),
+                "size": sample["size"],
+            }
+            for sample in samples
+        ],
+        ids=[sample["image_id"] for sample in samples],
+        faults={i: fault for _, faults in loaded for i, fault in faults.items()},
     )
 
 
-class Loader:
-    """Batches of a dataset as the configuration says, loaded ahead by `data.workers` processes that live until `close`.
+def _use_one_thread(_worker: int) -> None:
+    """Keep OpenCV of a worker process to one thread, as torch is.
 
-    An image that cannot be read is named and counted; in training the next of the set takes its place.
+    OpenCV's threads do not survive a fork, and several workers would compete for the cores.
+    """
+    cv2.setNumThreads(0)
+
+
+class Loader:
+    """Batches of a dataset, loaded ahead by `data.workers` processes that live until `close`.
+
+    An image that cannot be read is reported and counted. In training the next image of the set
+    takes its place; in an evaluation it is left out.
 
     Args:
         dataset: images and boxes.
         config: `model` for the size, `train` or `evaluate` for the batch, `data.workers`.
-        training: shuffle and augment; else every image once, as it is.
-        rank, world: this process among those that share the work.
+        training: shuffle and augment; otherwise give every image once, only resized.
+        rank: number of this process among those that share the work.
+        world: number of these processes.
 
     Raises:
-        FSAFError: "a batch of 16 cannot be shared by ..."; "12 images are less than one batch of 16: ..."; while iterating,
-            "3 of 200 images cannot be read, more than 1 %: ...", "a loading process died ...".
+        FSAFError: "A batch of 16 cannot be divided among 3 processes x 1 micro-batches: ..."; "12
+            images are less than a batch of 16 ...: ..."; while iterating, "3 of 200 images cannot
+            be read, more than 1 %: ...", "A loading process died (...): ...".
     """
 
     def __init__(
         self, dataset: CocoDataset, config: Config, training: bool, rank: int = 0, world: int = 1
     ) -> None:
-        self.dataset, self.config, self.training, self.rank, self.world = (
-            dataset,
-            config,
-            training,
-            rank,
-            world,
-        )
+        self.dataset, self.config, self.training = dataset, config, training
+        self.rank, self.world = rank, world
         self.batch_size = config.evaluate.batch_size
         if training:
             parts = world * config.train.accumulate
             self.batch_size = config.train.batch_size // parts
             if self.batch_size * parts != config.train.batch_size:
-                shared = f"{world} processes x {config.train.accumulate} micro-batches"
                 raise FSAFError(
-                    f"a batch of {config.train.batch_size} cannot be shared by {shared}: change --train.batch_size."
+                    f"A batch of {config.train.batch_size} cannot be divided among {world} "
+                    f"processes x {config.train.accumulate} micro-batches: "
+                    "change --train.batch_size."
                 )
             if not len(self):
-                short = f"{len(dataset)} images are less than a batch of {self.batch_size} for each of {world} processes"
-                raise FSAFError(f"{short}: set a smaller --train.batch_size.")
-        self.faulty: dict[int, str] = {}  # image index: what is wrong with it
-        self._todo: list[
-            list[tuple[int, int]]
-        ] = []  # batches of (epoch, image); what the DataLoader asks at the start of a pass
+                raise FSAFError(
+                    f"{len(dataset)} images are less than a batch of {self.batch_size} for each "
+                    f"of {world} processes: set a smaller --train.batch_size."
+                )
+        self.faulty: dict[int, str] = {}  # image number: what is wrong with it
+        # Batches of (epoch, image). The DataLoader reads the list at the start of each pass.
+        self._batches: list[list[tuple[int, int]]] = []
         workers = config.data.workers
         self._loader = DataLoader(
             _Prepared(dataset, config, training),
-            batch_sampler=self._todo,
+            batch_sampler=self._batches,
             num_workers=workers,
             collate_fn=_pack,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
-            generator=torch.Generator(),  # its own: the global one would move on with every epoch begun
+            worker_init_fn=_use_one_thread,
+            # A generator of its own, because every pass would advance the global one.
+            generator=torch.Generator(),
         )
 
     def __len__(self) -> int:
-        """Batches an epoch of this rank."""
+        """Return the number of this rank's batches in an epoch."""
         return len(self._order(0))
 
     def close(self) -> None:
-        """Ends the loading processes now: left to itself, one lives as long as somebody keeps a traceback that leads here."""
-        if self._loader._iterator is not None:
-            self._loader._iterator._shutdown_workers()  # type: ignore[attr-defined]  # PyTorch has no public way
+        """End the loading processes now.
+
+        Otherwise they live as long as any traceback refers to this loader.
+        """
+        if self._loader._iterator is not None:  # PyTorch has no public way
+            self._loader._iterator._shutdown_workers()  # type: ignore[attr-defined]
             self._loader._iterator = None
 
     def _order(self, epoch: int) -> list[list[int]]:
+        wide, seed, share = self.dataset.wide, self.config.train.seed, (self.rank, self.world)
         if self.training:
-            return train_order(
-                self.dataset.wide,
-                self.batch_size,
-                self.config.train.seed,
-                epoch,
-                self.rank,
-                self.world,
-            )
-        return eval_order(self.dataset.wide, self.batch_size, self.rank, self.world)
+            return train_order(wide, self.batch_size, seed, epoch, *share)
+        return eval_order(wide, self.batch_size, *share)
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from number `start` on.
+        """Yield the batches of an epoch from number `start` on.
 
         Raises:
-            FSAFError: "a loading process died ..."
+            FSAFError: "A loading process died (...): ..."; "3 of 200 images cannot be read, ..."
         """
-        self._todo[:] = [[(epoch, i) for i in batch] for batch in self._order(epoch)[start:]]
+        self._batches[:] = [[(epoch, i) for i in batch] for batch in self._order(epoch)[start:]]
         try:
             for loaded in self._loader:
                 batch = self._batch(loaded)
@@ -245,9 +283,9 @@ class Loader:
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
-            died = f"a loading process died ({str(error)[:80]})"
             raise FSAFError(
-                f"{died}: it may have run out of memory; try fewer --data.workers."
+                f"A loading process died ({excerpt(error)}): "
+                "it may have run out of memory; try fewer --data.workers."
             ) from error
 
     def _batch(self, packed: _Packed) -> Batch:
@@ -255,16 +293,12 @@ class Loader:
             self.faulty[i] = packed.faults[i]
             tqdm.write(f"skipped: {packed.faults[i]}", file=sys.stderr)
         if len(self.faulty) > MAX_FAULTY * len(self.dataset):
-            share = (
-                f"{len(self.faulty)} of {len(self.dataset)} images cannot be read, more than 1 %"
-            )
             raise FSAFError(
-                f"{share}: mend or remove them. The last: {list(self.faulty.values())[-1]}"
+                f"{len(self.faulty)} of {len(self.dataset)} images cannot be read, more than 1 %: "
+                f"repair or remove them. The last: {list(self.faulty.values())[-1]}"
             )
         parts = packed.pixels.split([3 * height * width for height, width in packed.shapes])
-        images = [
-            part.view(3, height, width) for part, (height, width) in zip(parts, packed.shapes)
-        ]
+        images = [part.view(3, *shape) for part, shape in zip(parts, packed.shapes)]
         targets = [
             {
                 name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value

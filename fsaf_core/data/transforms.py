@@ -1,121 +1,100 @@
-"""From a photograph to the network's size: the reference's resize, flips, multi-scale, and the tiny preset's zoom and crop.
+"""Transforms of an image and its boxes: resize, multi-scale, flip, zoom and crop.
 
-All work on uint8 images and boxes in their pixels; normalising and padding are the detector's. Chance comes from a generator that
-the caller derives from (seed, epoch, image), so that what happens to an image does not depend on what was loaded before it.
+All work on uint8 images and on boxes in pixels. The detector normalizes and pads. Random numbers
+come from a generator that the caller derives from (seed, epoch, image), so the result for an image
+does not depend on the images loaded before it.
 """
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
+from torchvision.transforms.v2 import functional
+from torchvision.tv_tensors import BoundingBoxFormat
 
 from ..config import ModelConfig, TrainConfig
 from .coco import Sample
 
-ZOOM = (0.6, 1.6)  # the crop's magnification is log-uniform in here
-MIN_VISIBLE = 0.4  # of a box's area; with less of it left inside the crop it is left out
-MULTI_SCALE = 0.8  # of the short side: 640 of 800
+ZOOM = (0.6, 1.6)  # limits of the magnification, which is log-uniform
+MIN_VISIBLE = 0.4  # fraction of a box's area that must remain inside the crop
+MULTI_SCALE = 0.8  # smallest short side of multi-scale training: 640 of 800
 
 
 def resized_size(height: int, width: int, short: int, long: int) -> tuple[int, int]:
-    """Height and width after resizing: as large as fits, the short side at most `short`, the long one at most `long`.
+    """Return the largest height and width that fit into the limits at the same aspect ratio.
 
-    Source: the reference, factor = min(long / max(h, w), short / min(h, w)), size = int(x * factor + 0.5).
-    Differs: a side of a long thin image that would vanish keeps 1 pixel; the reference fails there.
+    Args:
+        height: of the image, pixels.
+        width: of the image, pixels.
+        short: limit of the shorter side, pixels.
+        long: limit of the longer side, pixels.
+
+    Source: MMDetection 3.3.0, mmdet/datasets/transforms/transforms.py, Resize: the factor is
+        min(long / max(h, w), short / min(h, w)) and the size is int(x * factor + 0.5).
+    Differs: a side that would be rounded to 0 becomes 1 pixel. MMDetection fails there.
     """
     factor = min(long / max(height, width), short / min(height, width))
     return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
 
 
-def _taps(before: int, after: int, ends: bool) -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel of a resized row the two pixels that it lies between, (2, after), and their weights in 1/2048.
-
-    Beyond the centres of the outermost pixels these count alone (`ends`), or twice with their shares.
-    """
-    at = ((np.arange(after) + 0.5) * (1 / (after / before)) - 0.5).astype(np.float32)
-    low = np.floor(at)
-    weights = np.rint(np.stack([1 - (at - low), at - low]) * np.float32(2048)).astype(np.int32)
-    if ends:
-        weights[:, low < 0], weights[:, low + 1 >= before] = [[0], [2048]], [[2048], [0]]
-    return np.stack([low, low + 1]).astype(np.int64).clip(0, before - 1), weights
-
-
 def bilinear(image: UInt8[Tensor, "3 H W"], height: int, width: int) -> UInt8[Tensor, "3 h w"]:
-    """The image at another size: bilinear **without antialiasing**, to the bit as `cv2.resize(..., INTER_LINEAR)` does it.
+    """Return the image at another size, interpolated bilinearly without antialiasing.
 
-    That is in whole numbers: weights are rounded to 1/2048, sums cut off to 1/128 and 1/4 of a grey level on the way. Floats
-    rounded at the end are above it by one grey level in 7 to 13 % of the values.
+    Source: MMDetection resizes with OpenCV, whose integer arithmetic gives 7 to 13 % of the values
+        one gray level less than rounded floating-point arithmetic.
     """
-    columns, across = _taps(image.shape[2], width, ends=True)
-    rows, down = _taps(image.shape[1], height, ends=False)
-    pixels, step = (
-        image.numpy(),
-        max(1, 2**14 // width),
-    )  # lines at a time: what is worked on stays in the processor's cache
-    lines, out = (
-        np.empty((3, pixels.shape[1], width), np.int16),
-        np.empty((3, height, width), np.uint8),
-    )
-    for y in range(0, pixels.shape[1], step):
-        left, right = (
-            np.take(pixels[:, y : y + step], columns[side], 2) * across[side] for side in (0, 1)
-        )
-        lines[:, y : y + step] = (left + right) >> 4
-    for y in range(0, height, step):
-        above, below = (
-            (lines[:, rows[side, y : y + step]] * down[side, y : y + step, None]) >> 16
-            for side in (0, 1)
-        )
-        out[:, y : y + step] = (above + below + 2) >> 2
-    return torch.from_numpy(out)
+    # Plane by plane, because transposing to OpenCV's order of axes takes longer than the resize.
+    size, method = (width, height), cv2.INTER_LINEAR
+    planes = [cv2.resize(plane, size, interpolation=method) for plane in image.numpy()]
+    return torch.from_numpy(np.stack(planes))
 
 
 def resize(
     image: UInt8[Tensor, "3 H W"], short: int = 800, long: int = 1333
 ) -> UInt8[Tensor, "3 h w"]:
-    """The image at `resized_size`, `bilinear`.
+    """Return the image resized to `resized_size` by `bilinear`.
 
-    Differs: torchvision's default antialiases, which is off by up to 91 grey levels where a large photo is made smaller.
+    Differs: torchvision antialiases by default. The values of a large photo that is made smaller
+        then differ by up to 91 gray levels.
     """
     size = resized_size(image.shape[1], image.shape[2], short, long)
     return image if size == tuple(image.shape[1:]) else bilinear(image, *size)
 
 
 def _scaled(sample: Sample, short: int, long: int) -> Sample:
-    """The sample resized, boxes scaled by each axis's own factor."""
-    height, width = sample["image"].shape[1:]
+    """Return the sample resized. Each axis of the boxes is scaled by its own factor."""
     image = resize(sample["image"], short, long)
-    scale = torch.tensor([image.shape[2] / width, image.shape[1] / height]).repeat(2)
-    return {
-        **sample,
-        "image": image,
-        "boxes": sample["boxes"] * scale,
-        "ignored": sample["ignored"] * scale,
-    }
+    before, after = sample["image"].shape[1:], image.shape[1:]
+    boxes, _ = functional.resize_bounding_boxes(sample["boxes"], before, after)
+    ignored, _ = functional.resize_bounding_boxes(sample["ignored"], before, after)
+    return {**sample, "image": image, "boxes": boxes, "ignored": ignored}
 
 
-def _mirrored(boxes: Float32[Tensor, "N 4"], width: int) -> Float32[Tensor, "N 4"]:
-    x1, y1, x2, y2 = boxes.unbind(1)
-    return torch.stack([width - x2, y1, width - x1, y2], dim=1)
+def _mirrored(boxes: Float32[Tensor, "N 4"], size: torch.Size) -> Float32[Tensor, "N 4"]:
+    return functional.horizontal_flip_bounding_boxes(boxes, BoundingBoxFormat.XYXY, size)
 
 
 def flip(sample: Sample) -> Sample:
-    """The sample mirrored left to right."""
-    image, width = sample["image"], sample["image"].shape[2]
-    boxes, ignored = _mirrored(sample["boxes"], width), _mirrored(sample["ignored"], width)
-    return {**sample, "image": image.flip(2), "boxes": boxes, "ignored": ignored}
+    """Return the sample mirrored left to right."""
+    size = sample["image"].shape[1:]
+    image = functional.horizontal_flip_image(sample["image"])
+    boxes, ignored = _mirrored(sample["boxes"], size), _mirrored(sample["ignored"], size)
+    return {**sample, "image": image, "boxes": boxes, "ignored": ignored}
 
 
 def zoom_crop(sample: Sample, fill: tuple[float, float, float], rng: np.random.Generator) -> Sample:
-    """The sample seen through a random window, its image of the same size as before.
+    """Return the part of the sample inside a random window, scaled to the size of the image.
 
-    A window larger than the image (zooming out) shows `fill` around it. Boxes are cut at the window; those whose centre is
-    outside or of which less than 40 % is left are dropped. A window without any box is drawn again.
+    A window larger than the image (zooming out) shows `fill` around the image. Boxes are clipped
+    to the window. A box is dropped if its center lies outside, if less than 40 % of its area
+    remains, or if a side is shorter than 2 pixels. A window without any box is drawn again, up to
+    ten times; then the sample is returned unchanged.
 
     Args:
         sample: image and boxes.
-        fill: RGB, 0..1, of what lies outside the image.
-        rng: the source of chance.
+        fill: RGB, 0..1, of the pixels outside the image.
+        rng: source of the random numbers.
     """
     image, boxes = sample["image"], sample["boxes"]
     height, width = image.shape[1:]
@@ -126,54 +105,57 @@ def zoom_crop(sample: Sample, fill: tuple[float, float, float], rng: np.random.G
         x, y = (
             int(rng.integers(min(0, room), max(0, room) + 1)) for room in (width - w, height - h)
         )
+        # torchvision's crop of boxes would clip them first, and their whole area would be lost.
         shift, scale = torch.tensor([x, y, x, y]), torch.tensor([width / w, height / h]).repeat(2)
         moved = (boxes - shift) * scale
-        cut = moved.clamp(min=torch.zeros(4), max=limit)
-        centre, sides, left = (
-            (moved[:, :2] + moved[:, 2:]) / 2,
-            moved[:, 2:] - moved[:, :2],
-            cut[:, 2:] - cut[:, :2],
-        )
+        clipped = moved.clamp(min=torch.zeros(4), max=limit)
+        center = (moved[:, :2] + moved[:, 2:]) / 2
+        sides, visible = moved[:, 2:] - moved[:, :2], clipped[:, 2:] - clipped[:, :2]
         inside = (
-            ((centre > 0) & (centre < limit[:2])).all(1)
-            & (left.prod(1) >= MIN_VISIBLE * sides.prod(1))
-            & (left >= 2).all(1)
+            ((center > 0) & (center < limit[:2])).all(1)
+            & (visible.prod(1) >= MIN_VISIBLE * sides.prod(1))
+            & (visible >= 2).all(1)
         )
         if inside.any() or not len(boxes):
             break
     else:
         return sample
-    window = torch.tensor(fill).mul(255).round().to(torch.uint8)[:, None, None].repeat(1, h, w)
-    x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
-    window[:, y1 - y : y2 - y, x1 - x : x2 - x] = image[:, y1:y2, x1:x2]
+    # A negative padding crops, so one call handles windows that are larger or smaller.
+    window = functional.pad_image(
+        image,
+        [-x, -y, x + w - width, y + h - height],
+        fill=torch.tensor(fill).mul(255).round().tolist(),
+    )
     ignored = ((sample["ignored"] - shift) * scale).clamp(min=torch.zeros(4), max=limit)
-    ignored = ignored[(ignored[:, 2:] > ignored[:, :2]).all(1)]
-    kept = {"boxes": cut[inside], "labels": sample["labels"][inside], "ignored": ignored}
-    return {**sample, "image": bilinear(window, height, width), **kept}  # type: ignore[typeddict-item]
+    return {
+        **sample,
+        "image": bilinear(window, height, width),
+        "boxes": clipped[inside],
+        "labels": sample["labels"][inside],
+        "ignored": ignored[(ignored[:, 2:] > ignored[:, :2]).all(1)],
+    }
 
 
 def train_transform(
     sample: Sample, model: ModelConfig, train: TrainConfig, rng: np.random.Generator
 ) -> Sample:
-    """Zoom and crop, resize (to a random short side if `train.ms`), flip: each by chance, as the recipe says.
+    """Return the sample after random zoom and crop, resize, and random flip.
 
     Args:
-        sample: image and boxes as the dataset gives them.
-        model: `short_side`, `long_side`, and the mean that fills what lies outside.
-        train: `crop` and `flip` are probabilities; `ms`.
+        sample: image and boxes as the dataset returns them.
+        model: gives `short_side`, `long_side`, and the mean color that fills the outside.
+        train: gives the probabilities `crop` and `flip`. With `ms`, the short side is random.
         rng: derived from (seed, epoch, image).
     """
     if rng.random() < train.crop:
         sample = zoom_crop(sample, model.image_mean, rng)
-    short = (
-        int(rng.integers(round(MULTI_SCALE * model.short_side), model.short_side + 1))
-        if train.ms
-        else model.short_side
-    )
+    short = model.short_side
+    if train.ms:
+        short = int(rng.integers(round(MULTI_SCALE * short), short + 1))
     sample = _scaled(sample, short, model.long_side)
     return flip(sample) if rng.random() < train.flip else sample
 
 
 def eval_transform(sample: Sample, model: ModelConfig) -> Sample:
-    """The reference's resize and nothing else."""
+    """Return the sample after MMDetection's resize, without augmentation."""
     return _scaled(sample, model.short_side, model.long_side)

@@ -1,1 +1,1 @@
-"""Training: the loop, its optimizer, its run directory."""
+"""Training: the loop, the optimizer, the run directory."""

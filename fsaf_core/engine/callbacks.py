@@ -1,4 +1,4 @@
-"""Meters, the guard against non-finite losses, and signal handling of a training."""
+"""Meters, the guard against non-finite losses, and the handling of Ctrl-C."""
 
 import os
 import signal
@@ -12,98 +12,116 @@ from ..config import FSAFError
 
 
 class Meters:
-    """Sums over a window of steps; they stay on the device, so that no step waits for them, and are read every `log_every`."""
+    """Sums of scalars over a window of steps.
+
+    The sums stay on the device, so that no step waits for them. `read` fetches them.
+    """
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.steps, self.seconds, self.waited = 0, 0.0, 0.0  # of the window; waited for data
+        self.steps = 0  # steps of the window
+        self.seconds = 0.0  # their duration
+        self.waited = 0.0  # seconds of these in which they waited for data
 
     def add(self, values: Mapping[str, Tensor]) -> None:
-        """Adds scalars to the sums of their names."""
+        """Add each scalar to the sum of its name."""
         for name, value in values.items():
-            self.sums[name] = (
-                self.sums[name] + value.detach() if name in self.sums else value.detach()
-            )
+            value = value.detach()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
 
     def read(self, over_processes: Callable[[Tensor], Tensor], **more: float) -> dict[str, float]:
-        """The sums over the window and all processes, those of `more` with them; begins a new window."""
+        """Return the sums over the window and all processes, and begin a new window.
+
+        Args:
+            over_processes: sums a tensor over all processes, as `DistributedContext.sum`.
+            **more: further numbers to sum over the processes.
+        """
         values = torch.stack([value.float() for value in self.sums.values()])
-        values = over_processes(
-            torch.cat([values, torch.tensor([*more.values()], device=values.device)])
-        ).tolist()
+        values = torch.cat([values, torch.tensor([*more.values()], device=values.device)])
         names = [*self.sums, *more]
         self.sums, self.steps, self.seconds, self.waited = {}, 0, 0.0, 0.0
-        return dict(zip(names, values, strict=True))
+        return dict(zip(names, over_processes(values).tolist()))
 
 
 class NonFiniteGuard:
-    """Stops a run at the first loss or gradient that is no number; on CUDA a step later, so that no step waits for the answer."""
+    """Stop a training at its first loss or gradient that is infinite or NaN.
+
+    On CUDA the answer is read one step later, so that no step waits for it.
+    """
 
     def __init__(self) -> None:
-        self.waiting: tuple[Tensor, torch.cuda.Event, int, list[int]] | None = None
+        self.pending: tuple[Tensor, torch.cuda.Event, int, list[int]] | None = None
 
-    def look(self, finite: Tensor, step: int, ids: list[int]) -> None:
-        """Takes () bool of a step and the ids of its images.
+    def check(self, finite: Tensor, step: int, ids: list[int]) -> None:
+        """Take the answer of a step; on CUDA, read that of the step before.
+
+        Args:
+            finite: () bool, whether the step's loss and gradient are finite.
+            step: its number.
+            ids: its image ids.
 
         Raises:
-            FSAFError: "step 812: the loss is no number any more (images 17, 4711, ..) ..."
+            FSAFError: "Step 812: the loss or its gradient is not finite (images 17, 4711, ..) ..."
         """
-        self.settle()
+        self.wait()
         if not finite.is_cuda:
-            return self._judge(finite, step, ids)
+            return self._raise_unless(finite, step, ids)
         answer = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(finite, non_blocking=True)
         event = torch.cuda.Event()
         event.record()
-        self.waiting = (answer, event, step, ids)
+        self.pending = (answer, event, step, ids)
 
-    def settle(self) -> None:
-        """Waits for the last answer; nothing is saved before.
+    def wait(self) -> None:
+        """Wait for the last answer. Nothing may be saved before.
 
         Raises:
-            FSAFError: as `look`, of the step before.
+            FSAFError: as `check`, about the step before.
         """
-        if self.waiting is not None:
-            answer, event, step, ids = self.waiting
-            self.waiting = None
+        if self.pending is not None:
+            answer, event, step, ids = self.pending
+            self.pending = None
             event.synchronize()
-            self._judge(answer, step, ids)
+            self._raise_unless(answer, step, ids)
 
-    def _judge(self, finite: Tensor, step: int, ids: list[int]) -> None:
+    def _raise_unless(self, finite: Tensor, step: int, ids: list[int]) -> None:
         if not finite:
             raise FSAFError(
-                f"Step {step}: the loss or its gradient is no number any more (images {', '.join(map(str, ids))}); the last good "
-                "checkpoint is kept: look at these images, or start anew with a smaller --train.lr, or --train.clip_norm 10."
+                f"Step {step}: the loss or its gradient is not finite "
+                f"(images {', '.join(map(str, ids))}); the last good checkpoint is kept: look at "
+                "these images, or start again with a smaller --train.lr or --train.clip_norm 10."
             )
 
 
 class Interrupt:
-    """Ctrl-C and SIGTERM while a run trains: the first asks the loop to stop after its step, a second one stops at once."""
+    """Handle Ctrl-C and SIGTERM while a training runs.
 
-    def __init__(self, alone: bool = True) -> None:
-        self.alone = alone  # torchrun repeats the terminal's signal: among several processes a second one says nothing new
-        self.asked = False
-        self.at_once = False  # nothing is being changed: no need to wait for the end of a step
+    The first signal asks the loop to stop after its step. A second one stops it at once.
+
+    Args:
+        single_process: whether this process trains alone. torchrun repeats the terminal's signal,
+            so among several processes a second signal means nothing new.
+    """
+
+    def __init__(self, single_process: bool = True) -> None:
+        self.single_process = single_process
+        self.requested = False  # a signal has come
+        self.immediate = False  # the training's state is complete: no need to finish a step
         self.process = os.getpid()
 
     def __enter__(self) -> "Interrupt":
-        here = threading.current_thread() is threading.main_thread()
-        self.before = {
-            number: signal.signal(number, self._ask)
-            for number in (signal.SIGINT, signal.SIGTERM)
-            if here
-        }
+        is_main_thread = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM) if is_main_thread else ()
+        self.before = {number: signal.signal(number, self._handle) for number in numbers}
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
-    def _ask(self, number: int, frame: object) -> None:
-        if (
-            os.getpid() != self.process
-        ):  # a loading process, which inherits this handler: Ctrl-C is not meant for it
-            if number == signal.SIGTERM:
+    def _handle(self, number: int, frame: object) -> None:
+        if os.getpid() != self.process:  # a loading process inherits this handler
+            if number == signal.SIGTERM:  # Ctrl-C is not meant for it
                 os._exit(143)
-        elif self.at_once or (self.asked and self.alone):
+        elif self.immediate or (self.requested and self.single_process):
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True

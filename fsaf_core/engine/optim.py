@@ -1,4 +1,4 @@
-"""How the weights move: learning rate, optimiser, gradient norm. All of it a function of the configuration and the step."""
+"""Learning rate, optimizer and gradient norm, as functions of the configuration and the step."""
 
 import math
 
@@ -10,12 +10,20 @@ from ..config import TrainConfig
 
 
 def learning_rate(config: TrainConfig, step: int, total_steps: int) -> float:
-    """The rate of step `step` (0-based) of `total_steps`.
+    """Return the learning rate of a step.
 
-    `lr * batch_size / 16` (linear scaling), times a linear warm-up `f + (1 - f) * step / (warmup_steps - 1)`, times the schedule:
-    a tenth after each milestone, or a half cosine from 1 to 0.
+    It is `lr * batch_size / 16` (linear scaling) times two factors: the linear warm-up
+    `f + (1 - f) * step / (warmup_steps - 1)`, and the schedule, which is a tenth after each
+    milestone or a half cosine from 1 to 0.
 
-    Source: the reference's recipe (warm-up of 500 steps from 0.001, drops after 8 and 11 of 12 epochs).
+    Args:
+        config: the recipe.
+        step: 0..total_steps - 1.
+        total_steps: length of the training.
+
+    Source: MMDetection 3.3.0, configs/fsaf/fsaf_r50_fpn_1x_coco.py and
+        configs/_base_/schedules/schedule_1x.py (500 steps of warm-up from 0.001; a tenth after 8
+        and after 11 of 12 epochs).
     """
     rate = config.lr * config.batch_size / 16
     if step < config.warmup_steps - 1:
@@ -26,7 +34,12 @@ def learning_rate(config: TrainConfig, step: int, total_steps: int) -> float:
 
 
 def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """SGD with momentum or AdamW over all parameters that are trained; weight decay on all of them, as in the reference."""
+    """Return SGD with momentum or AdamW, over all parameters that require a gradient.
+
+    Weight decay applies to all of them.
+
+    Source: MMDetection 3.3.0, configs/_base_/schedules/schedule_1x.py.
+    """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
@@ -36,16 +49,20 @@ def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimi
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Gives every parameter group this learning rate."""
+    """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
-def clip_gradients(optimizer: torch.optim.Optimizer, most: float | None) -> Tensor:
-    """Scales the gradients so that their norm over all parameters is at most `most` (None: as they are).
+def clip_gradients(optimizer: torch.optim.Optimizer, max_norm: float | None) -> Tensor:
+    """Scale the gradients so that their norm over all parameters is at most `max_norm`.
+
+    Args:
+        optimizer: has the parameters.
+        max_norm: the limit; None leaves the gradients as they are.
 
     Returns:
-        The norm before (), on the device, so that no step waits for it.
+        () The norm before, on the device, so that no step waits for it.
     """
     parameters = [
         parameter
@@ -54,15 +71,16 @@ def clip_gradients(optimizer: torch.optim.Optimizer, most: float | None) -> Tens
         if parameter.grad is not None
     ]
     norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters])
-    if most is not None:
-        nn.utils.clip_grads_with_norm_(parameters, most, norm)
+    if max_norm is not None:
+        nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
     return norm
 
 
 def snapshot_steps(count: int, total_steps: int) -> set[int]:
-    """`count` steps from 0 to the last, log-spaced: most of what a detector learns, it learns early."""
-    return (
-        {0, *np.geomspace(1, total_steps, count - 1).round().astype(int).tolist()}
-        if count
-        else set()
-    )
+    """Return `count` steps from 0 to the last one, log-spaced.
+
+    A detector learns most of what it learns early, so most snapshots are early.
+    """
+    if not count:
+        return set()
+    return {0, *np.geomspace(1, total_steps, count - 1).round().astype(int).tolist()}

@@ -1,4 +1,4 @@
-"""Training into a folder: prepares a run or finds where it stopped, goes through the loop, writes what came of it."""
+"""Train into a run directory: start or resume the run, train, write the results."""
 
 import json
 import sys
@@ -25,11 +25,11 @@ from .training_state import training_files
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a finished run leaves: its folder, its steps, and its metrics, as in metrics.json."""
+    """What a finished run returns."""
 
     run_dir: Path
     steps: int
-    metrics: dict[str, Any]
+    metrics: dict[str, Any]  # as in metrics.json
 
 
 def train(
@@ -39,41 +39,48 @@ def train(
     resume: bool = False,
     weights: str | Path | None = None,
 ) -> TrainResult:
-    """Trains a detector into a folder, or goes on with what stands there unfinished.
+    """Train a detector into a folder, or resume the unfinished run in that folder.
 
-    The folder gets config.json, log.jsonl, checkpoints/, best.safetensors, snapshots/, and at the end metrics.json, levels.json,
-    detections.json, pictures.json and, last of all, model.safetensors: where that is, the run is finished.
+    The folder gets config.json, log.jsonl, checkpoints/, best.safetensors and snapshots/; at the
+    end metrics.json, levels.json, detections.json, pictures.json and, last, model.safetensors. A
+    run is finished if model.safetensors exists.
 
     Args:
-        config: the row; class names are taken from the training set.
-        run_dir: a new folder, or that of an unfinished run of the same configuration, which then goes on.
-        device: auto, cuda, mps or cpu. Under torchrun each process takes its share; only the first writes.
-        resume: insist that there is a run to go on with.
-        weights: a file of `save` to start from, of another number of classes too; without it the body gets torchvision's
-            IMAGENET1K_V1 weights, if `config.train.pretrained_backbone` and there are any.
+        config: the configuration; its class names are replaced by those of the training set.
+        run_dir: a new folder, or that of an unfinished run of the same configuration.
+        device: auto, cuda, mps or cpu. Under torchrun each process trains on its share of the
+            images, and only the first process writes.
+        resume: require that there is a run to resume.
+        weights: a file of `save` to start from; its number of classes may differ. Without it the
+            backbone starts from torchvision's IMAGENET1K_V1 weights, if they exist and
+            `config.train.pretrained_backbone` is set.
 
     Raises:
-        FSAFError: one sentence for a folder that holds something else, a faulty set, a loss that is no number, a full disk or
-            GPU.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM; all is saved, the message says how to go on.
+        FSAFError: one sentence about what is wrong: the folder holds something else, the data set
+            is damaged, the loss is not finite, the disk or the GPU is full.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM; the run is saved, and the message says how to
+            resume it.
     """
     if not isinstance(config, Config):
         raise FSAFError(
-            f"give a Config, such as presets.get('tiny'), not a {type(config).__name__}."
+            f"config is a {type(config).__name__}: give a Config, such as presets.get('tiny')."
         )
     context, run_dir = init(device), Path(run_dir)
     try:
         return _train(config, run_dir, context, resume, weights)
     except torch.OutOfMemoryError as error:
+        reason = str(error).split(". ")[0]
         raise FSAFError(
-            f"The memory of {context.device} is full ({str(error).split('. ')[0]}): take --train.accumulate 2 (or 4, ..) for "
-            "smaller micro-batches of the same step, --train.amp bf16, or a smaller --model.short_side."
+            f"The memory of {context.device} is full ({reason}): take --train.accumulate 2 (or 4, "
+            "..) for smaller micro-batches of the same step, --train.amp bf16, or a smaller "
+            "--model.short_side."
         ) from error
     except RuntimeError as error:
         if not isinstance(error, torch.distributed.DistError) and "gloo" not in str(error):
             raise
         raise FSAFError(
-            "Another process of this training has ended, see its own message; the same command goes on from the last checkpoint."
+            "Another process of this training has ended: see its own message; "
+            "the same command resumes at the last checkpoint."
         ) from error
     finally:
         destroy()
@@ -92,79 +99,41 @@ def _train(
     train_set, val_set = open_dataset(config.data, "train"), open_dataset(config.data, "val")
     if val_set.class_names != train_set.class_names:
         raise FSAFError(
-            f"The classes of validation {val_set.class_names} are not training's {train_set.class_names}: take jsons of one set."
+            f"The classes of validation {val_set.class_names} are not those of training "
+            f"{train_set.class_names}: take jsons of one data set."
         )
     config = replace(config, model=replace(config.model, class_names=train_set.class_names))
     if context.is_main:
         validate_run_dir(run_dir, config, resume)
     data = Loader(train_set, config, True, context.rank, context.size)
     val_data = Loader(val_set, config, False, context.rank, context.size)
-    with (
-        lock_run_dir(run_dir) if context.is_main else nullcontext(),
-        closing(data),
-        closing(val_data),
-    ):
+    lock = lock_run_dir(run_dir) if context.is_main else nullcontext()
+    with lock, closing(data), closing(val_data):
         context.barrier()
         last = next(reversed(training_files(run_dir / "checkpoints")), None)
         torch.manual_seed(config.train.seed)
-        detector = _detector(config, context, None if last else weights, fresh=last is None)
-        run = Trainer(config, run_dir, detector, data, val_data, context)
+        detector = _build(config, context, weights, is_new=last is None)
+        trainer = Trainer(config, run_dir, detector, data, val_data, context)
         if last is not None:
-            try:
-                run.restore(read_training(last))
-            except torch.OutOfMemoryError:
-                raise
-            except (
-                KeyError,
-                TypeError,
-                ValueError,
-                AttributeError,
-                IndexError,
-                RuntimeError,
-            ) as error:
-                raise FSAFError(
-                    f"{last} does not fit this run ({excerpt(error)}): delete it; the one before is used."
-                ) from error
-        if (
-            context.is_main
-        ):  # from here on it is a run, which another configuration cannot go on with
-            write_atomically(run_dir / "config.json", json.dumps(asdict(config), indent=1))
-            print(*_summary(run), sep="\n", flush=True)
-        _go(run)
-        record = run.record or evaluate(detector, run.val_data)
+            _restore(trainer, last)
         if context.is_main:
-            record.write(run_dir)
+            # From here on the folder holds a run, which another configuration cannot resume.
+            write_atomically(run_dir / "config.json", json.dumps(asdict(config), indent=1))
+            print(*_summary(trainer), sep="\n", flush=True)
+        _fit(trainer)
+        result = trainer.result or evaluate(detector, val_data)
+        if context.is_main:
+            result.write(run_dir)
             save(detector, run_dir / "model.safetensors")
-        return TrainResult(run_dir, run.step, record.metrics)
+        return TrainResult(run_dir, trainer.step, result.metrics)
 
 
-def _go(run: Trainer) -> None:
-    """The loop with what stands around it: bar, log, Ctrl-C."""
-    first = run.context.is_main
-    log = Log(run.run_dir / "log.jsonl", run.step) if first else None
-    bar = tqdm(
-        total=run.total_steps,
-        initial=run.step,
-        desc=run.config.name,
-        unit="step",
-        disable=not (first and sys.stderr.isatty()),
-    )
-    try:
-        with run.interrupt, bar:
-            run.fit(log, bar)
-    except KeyboardInterrupt:
-        if run.interrupt.at_once:  # not in the middle of a step
-            run.checkpoint()
-        raise KeyboardInterrupt(
-            f"Stopped at step {run.step} of {run.total_steps}; {run.run_dir} is safe: the same command goes on."
-        ) from None
-
-
-def _detector(
-    config: Config, context: DistributedContext, weights: str | Path | None, fresh: bool
+def _build(
+    config: Config, context: DistributedContext, weights: str | Path | None, is_new: bool
 ) -> Detector:
+    """Build the detector; a new run starts from `weights` or from a pretrained backbone."""
     pretrained = (
-        fresh
+        is_new
         and weights is None
         and config.train.pretrained_backbone
         and config.model.backbone != "tiny"
@@ -175,42 +144,81 @@ def _detector(
         detector = build_detector(config.model, pretrained_backbone=pretrained)
     except OSError as error:
         raise FSAFError(
-            f"The pretrained weights of {config.model.backbone} cannot be downloaded ({error}): connect to the internet once, start "
-            "--from WEIGHTS, or from scratch: --train.no-pretrained-backbone --model.backbone_norm batch --model.frozen_stages 0."
+            f"The pretrained weights of {config.model.backbone} cannot be downloaded ({error}): "
+            "connect to the internet once, start --from WEIGHTS, or from scratch with "
+            "--train.no-pretrained-backbone --model.backbone_norm batch --model.frozen_stages 0."
         ) from error
     if pretrained and context.is_main:
         context.barrier()
-    if weights is not None:
-        left = load_weights(detector, weights)
-        if left and context.is_main:
+    if is_new and weights is not None:
+        skipped = load_weights(detector, weights)
+        if skipped and context.is_main:
             print(
-                f"{weights} has other classes: all of it is taken but the class layer ({', '.join(left)}), which starts anew."
+                f"{weights} has other classes: everything is loaded except the class layer "
+                f"({', '.join(skipped)}), which starts from scratch."
             )
     detector.sync_normalizer = config.train.sync_normalizer
     detector.to(context.device)
-    return (
-        detector.to(memory_format=torch.channels_last) if config.train.channels_last else detector
-    )
+    if config.train.channels_last:
+        detector.to(memory_format=torch.channels_last)
+    return detector
 
 
-def _summary(run: Trainer) -> list[str]:
-    """What a run says of itself at its start."""
-    config, context = run.config, run.context
-    sizes = [
-        (parameter.numel(), parameter.requires_grad) for parameter in run.detector.parameters()
-    ]
-    all_of_it, trained = sum(size for size, _ in sizes), sum(size for size, moves in sizes if moves)
-    known = config.name in presets.names()
-    changed = (
-        differences(asdict(presets.get(config.name)), asdict(config))
-        if known
-        else ["all: it is no preset"]
+def _restore(trainer: Trainer, checkpoint: Path) -> None:
+    """Load a checkpoint into the trainer. A damaged file may raise almost anything."""
+    faults = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
+    try:
+        trainer.restore(read_training(checkpoint))
+    except torch.OutOfMemoryError:
+        raise
+    except faults as error:
+        raise FSAFError(
+            f"{checkpoint} does not fit this run ({excerpt(error)}): "
+            "delete it, and the one before it is used."
+        ) from error
+
+
+def _fit(trainer: Trainer) -> None:
+    """Run the loop with its progress bar and its log, and save the state after Ctrl-C."""
+    is_main = trainer.context.is_main
+    log = Log(trainer.run_dir / "log.jsonl", trainer.step) if is_main else None
+    bar = tqdm(
+        total=trainer.total_steps,
+        initial=trainer.step,
+        desc=trainer.config.name,
+        unit="step",
+        disable=not (is_main and sys.stderr.isatty()),
     )
+    try:
+        with trainer.interrupt, bar:
+            trainer.fit(log, bar)
+    except KeyboardInterrupt:
+        if trainer.interrupt.immediate:  # not in the middle of a step
+            trainer.checkpoint()
+        raise KeyboardInterrupt(
+            f"Stopped at step {trainer.step} of {trainer.total_steps}; {trainer.run_dir} is safe: "
+            "the same command resumes the run."
+        ) from None
+
+
+def _summary(trainer: Trainer) -> list[str]:
+    """Return what a run prints at its start."""
+    config, context = trainer.config, trainer.context
+    parameters = [*trainer.detector.parameters()]
+    total = sum(parameter.numel() for parameter in parameters)
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    if config.name in presets.names():
+        changed = differences(asdict(presets.get(config.name)), asdict(config))
+        origin = f"differs from the preset in {'; '.join(changed)}" if changed else "as the preset"
+    else:
+        origin = "not a preset"
     return [
-        f"{config.name}: {'as the preset says' if not changed else 'differs from the preset in ' + '; '.join(changed)}",
-        f"training:   {run.data.dataset.summary()}",
-        f"validation: {run.val_data.dataset.summary()}",
-        f"data in {run.data.dataset.root.resolve()}, run in {run.run_dir.resolve()}",
-        f"{all_of_it / 1e6:.2f} M parameters, {trained / 1e6:.2f} M of them trained, on {context.device} x {context.size}",
-        f"{'going on from' if run.step else 'from'} step {run.step} to {run.total_steps}, {run.steps_per_epoch} steps an epoch",
+        f"{config.name}: {origin}",
+        f"training:   {trainer.data.dataset.summary()}",
+        f"validation: {trainer.val_data.dataset.summary()}",
+        f"data in {trainer.data.dataset.root.resolve()}, run in {trainer.run_dir.resolve()}",
+        f"{total / 1e6:.2f} M parameters, {trained / 1e6:.2f} M of them trained, "
+        f"on {context.device} x {context.size}",
+        f"{'resuming ' if trainer.step else ''}from step {trainer.step} to {trainer.total_steps}, "
+        f"{trainer.steps_per_epoch} steps an epoch",
     ]

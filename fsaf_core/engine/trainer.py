@@ -1,7 +1,8 @@
-"""The training loop, to be read: `Trainer.fit`. The rest of a `Trainer` keeps safe what the loop has done.
+"""The training loop: read `Trainer.fit` first. The rest of `Trainer` saves what the loop has done.
 
-Every number of a run follows from its configuration: the order of the images and their augmentation from (seed, epoch, rank), the
-learning rate from the step. So a run that was stopped, at any moment, ends on the CPU with the very weights of one that was not.
+Every number of a run follows from its configuration: the order of the images and their
+augmentation from (seed, epoch, rank), the learning rate from the step. So a run that was stopped at
+any moment and resumed ends, on the CPU, with exactly the weights of one that was not.
 """
 
 import sys
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
-from ..config import Config, FSAFError, TrainConfig
+from ..config import Config, FSAFError
 from ..data.loader import Batch, Loader
 from ..evaluation.coco_metrics import COCO_METRICS
 from ..evaluation.evaluator import EvaluationResult, evaluate
@@ -28,60 +29,26 @@ from .callbacks import Interrupt, Meters, NonFiniteGuard
 from .optim import build_optimizer, clip_gradients, learning_rate, set_rate, snapshot_steps
 from .run_dir import Log
 from .training_state import random_states, save_training, set_random_states
+from .training_step import TrainingStep
 
-PLAIN = (
-    "step",
-    "total_steps",
-    "steps_per_epoch",
-    "seconds",
-    "validated",
-    "best",
-)  # of a run, as they are
-AMP = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class TrainingStep(nn.Module):
-    """Images and targets to losses, and to what the log says of them: one module with one forward, for DDP to stand around."""
-
-    def __init__(self, detector: Detector, recipe: TrainConfig) -> None:
-        super().__init__()
-        self.detector, self.dtype = detector, AMP[recipe.amp]
-        self.format = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self.network = (
-            torch.compile(detector.head_outputs) if recipe.compile else detector.head_outputs
-        )
-
-    def forward(
-        self, images: list[Tensor], targets: list[dict]
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Losses by name, their sum is the total; counts by name. All scalars, none read."""
-        batch = self.detector.preprocess(images)
-        tensor = batch.tensor.contiguous(memory_format=self.format)
-        with torch.autocast(tensor.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            outputs = self.network(tensor)
-        assignment = self.detector.assign(outputs, targets, batch.sizes)
-        losses = self.detector.losses(outputs, assignment, targets)
-        if assignment is None:
-            return losses, {}
-        with torch.no_grad():
-            first, levels = self.detector.config.first_level, len(outputs.box_offsets)
-            chosen = (
-                assignment.selected_level[:, None] == torch.arange(-1, levels, device=tensor.device)
-            ).sum(0)
-            counts = dict(
-                zip(["no_cell", *(f"P{first + index}" for index in range(levels))], chosen)
-            )
-            offsets = torch.cat([level.flatten(2) for level in outputs.box_offsets], 2)
-            # A ReLU output at 0 has no gradient: with most of them there, boxes no longer learn, and the class loss still falls.
-            dead = ((offsets <= 0) & assignment.positive[:, None]).sum() / 4
-        return losses, counts | {"positives": assignment.num_positive, "dead": dead}
+# Attributes of a Trainer that its checkpoint holds as they are.
+COUNTERS = ("step", "total_steps", "steps_per_epoch", "seconds", "validated", "best")
+LOSSES = ("loss", "af_cls", "af_box", "ab_cls", "ab_box")
 
 
 class Trainer:
-    """A training under way: everything that a checkpoint holds, and the loop that moves it.
+    """A training in progress: the loop, and everything that a checkpoint holds.
+
+    Args:
+        config: the whole configuration.
+        run_dir: the run directory.
+        detector: on the context's device.
+        data: of the training set.
+        val_data: of the validation set.
+        context: this process among those that train together.
 
     Raises:
-        FSAFError: "3 micro-batches make no step of 4: set --train.accumulate lower."
+        FSAFError: "3 micro-batches are less than one step of 4: set --train.accumulate lower."
     """
 
     def __init__(
@@ -93,214 +60,172 @@ class Trainer:
         val_data: Loader,
         context: DistributedContext,
     ) -> None:
-        self.config, self.recipe, self.run_dir, self.context = (
-            config,
-            config.train,
-            run_dir,
-            context,
-        )
+        self.config, self.recipe, self.run_dir = config, config.train, run_dir
         self.detector, self.data, self.val_data = detector, data, val_data
-        self.steps_per_epoch = len(data) // self.recipe.accumulate
+        self.context = context
+        recipe = config.train
+        self.steps_per_epoch = len(data) // recipe.accumulate
         if not self.steps_per_epoch:
             raise FSAFError(
-                f"{len(data)} micro-batches make no step of {self.recipe.accumulate}: set --train.accumulate lower."
+                f"{len(data)} micro-batches are less than one step of {recipe.accumulate}: "
+                "set --train.accumulate lower."
             )
-        epochs = round(1.5 * self.recipe.epochs) if self.recipe.ms else self.recipe.epochs
-        self.total_steps = self.recipe.steps or epochs * self.steps_per_epoch
-        self.snapshots = snapshot_steps(self.recipe.snapshots, self.total_steps)
-        self.optimizer = build_optimizer(self.recipe, detector)
-        self.scaler = torch.amp.GradScaler(context.device.type, enabled=self.recipe.amp == "fp16")
-        self.meters, self.watch, self.interrupt = (
-            Meters(),
-            NonFiniteGuard(),
-            Interrupt(alone=context.size == 1),
-        )
-        self.step, self.seconds, self.validated, self.best = 0, 0.0, 0, -1.0
-        self.record: EvaluationResult | None = None  # of the last validation
-
-    def state(self) -> dict[str, Any]:
-        """Tensors and plain containers, all that is needed to go on; learning rate and place in the order follow from step."""
-        return {
-            "model": self.detector.state_dict(), "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
-            "random": random_states(), "config": asdict(self.config), "versions": versions(),
-            **{name: getattr(self, name) for name in PLAIN}, "meters": vars(self.meters),
-        }  # fmt: skip
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Goes to where `state` was taken.
-
-        Raises:
-            FSAFError: "runs/x was started on a training set of 7 steps an epoch, this one has 6: ..."
-            ValueError, KeyError, TypeError, RuntimeError: the state is of another run or damaged; `train` makes a sentence of it.
-        """
-        if state["steps_per_epoch"] != self.steps_per_epoch:
-            raise FSAFError(
-                f"{self.run_dir} was started on a training set of {state['steps_per_epoch']} steps an epoch, this one has "
-                f"{self.steps_per_epoch}: put its images back, or take another --out."
-            )
-        if (
-            any(type(state[name]) not in (int, float) for name in PLAIN)
-            or not 0 <= state["step"] <= self.total_steps
-        ):
-            raise ValueError("its counts cannot be")
-        self.detector.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        set_random_states(state["random"])
-        vars(self).update({name: state[name] for name in PLAIN})
-        vars(self.meters).update(state["meters"])
-        self.meters.sums = {
-            name: value.to(self.context.device) for name, value in self.meters.sums.items()
-        }
-
-    def batches(self) -> Iterator[Batch]:
-        """Micro-batches on the device from the run's position on, epoch after epoch."""
-        epoch, step = divmod(self.step, self.steps_per_epoch)
-        while True:
-            first, end = (
-                step * self.recipe.accumulate,
-                self.steps_per_epoch * self.recipe.accumulate,
-            )
-            for _, (images, targets, ids) in zip(range(first, end), self.data.epoch(epoch, first)):
-                yield Batch(
-                    [image.to(self.context.device, non_blocking=True) for image in images],
-                    targets,
-                    ids,
-                )
-            epoch, step = epoch + 1, 0
+        epochs = round(1.5 * recipe.epochs) if recipe.ms else recipe.epochs
+        self.total_steps = recipe.steps or epochs * self.steps_per_epoch
+        interval = recipe.validate_every or self.steps_per_epoch
+        self.validation_steps = {*range(0, self.total_steps, interval), self.total_steps}
+        self.snapshots = snapshot_steps(recipe.snapshots, self.total_steps)
+        self.optimizer = build_optimizer(recipe, detector)
+        self.scaler = torch.amp.GradScaler(context.device.type, enabled=recipe.amp == "fp16")
+        self.meters, self.guard = Meters(), NonFiniteGuard()
+        self.interrupt = Interrupt(single_process=context.size == 1)
+        self.step, self.seconds = 0, 0.0
+        self.validated, self.best = 0, -1.0  # step of the last validation; the best AP
+        self.result: EvaluationResult | None = None  # of the last validation
 
     def fit(self, log: Log | None, bar: tqdm) -> None:
-        """The loop: from the run's position to its last step."""
-        recipe, context, optimizer = self.recipe, self.context, self.optimizer
-        network: Any = TrainingStep(self.detector.train(), recipe)
-        if context.size > 1:
-            network = DistributedDataParallel(
-                network, device_ids=[context.device] if context.device.type == "cuda" else None
-            )
+        """Train from the current step to the last one.
+
+        Args:
+            log: None where this process does not write.
+            bar: the progress bar, moved by one each step.
+
+        Raises:
+            FSAFError: the loss or its gradient is not finite; as `evaluate` and `Loader.epoch`.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM.
+        """
+        recipe = self.recipe
+        network: nn.Module = TrainingStep(self.detector.train(), recipe)
+        if self.context.size > 1:
+            on_cuda = self.context.device.type == "cuda"
+            device_ids = [self.context.device] if on_cuda else None
+            network = DistributedDataParallel(network, device_ids=device_ids)
         batches = self.batches()
-        validations = {
-            *range(0, self.total_steps, recipe.validate_every or self.steps_per_epoch),
-            self.total_steps,
-        }
         self.snapshot()
 
         while True:
-            if self.step in validations and self.step > self.validated:
+            if self.step in self.validation_steps and self.step > self.validated:
                 self.validate(log, bar)
             if self.step == self.total_steps:
                 return
 
-            began = time.perf_counter()
+            start = time.perf_counter()
             rate = learning_rate(recipe, self.step, self.total_steps)
-            set_rate(optimizer, rate)
-            ids, finite = [], torch.ones((), dtype=torch.bool, device=context.device)
-            for micro in range(recipe.accumulate):
-                asked = time.perf_counter()
-                batch = next(batches)
-                self.meters.waited += time.perf_counter() - asked
-                ids += batch.ids
-                # Only the last micro-batch's backward passes the sums of gradients around.
-                apart = context.size > 1 and micro < recipe.accumulate - 1
-                with network.no_sync() if apart else nullcontext():
-                    losses, counts = network(batch.images, batch.targets)
-                    total = torch.stack([*losses.values()]).sum()
-                    self.scaler.scale(total / recipe.accumulate).backward()
-                finite = finite & total.isfinite()
-                self.meters.add({"loss": total, **losses, **counts})
-            self.scaler.unscale_(optimizer)
-            norm = clip_gradients(optimizer, recipe.clip_norm)
-            # With a scaler an infinite gradient is its business: it leaves the step out and scales less.
-            self.watch.look(
-                finite if self.scaler.is_enabled() else finite & norm.isfinite(), self.step, ids
-            )
-            self.scaler.step(optimizer)
-            self.scaler.update()
-            optimizer.zero_grad()
-            self.meters.add({"grad_norm": norm})
-
+            set_rate(self.optimizer, rate)
+            self.update(network, batches)
             self.step += 1
             self.meters.steps += 1
-            self.meters.seconds += time.perf_counter() - began
+            self.meters.seconds += time.perf_counter() - start
             bar.update()
             self.snapshot()
-            stop, safe = (
-                context.size == 1 and self.interrupt.asked,
-                self.step % recipe.checkpoint_every == 0,
-            )
-            # Before each checkpoint too, so that it holds no half window but after Ctrl-C.
-            if self.step % recipe.log_every == 0 or safe or self.step in validations:
+
+            stop = self.context.size == 1 and self.interrupt.requested
+            checkpoint = self.step % recipe.checkpoint_every == 0
+            # Before each checkpoint too: then it holds half a window only after Ctrl-C.
+            at_log = self.step % recipe.log_every == 0
+            if at_log or checkpoint or self.step in self.validation_steps:
                 stop = self.write_log(log, bar, rate) or stop
             if stop:
-                self.interrupt.at_once = True
+                self.interrupt.immediate = True
                 raise KeyboardInterrupt
-            if safe:
+            if checkpoint:
                 self.checkpoint()
 
+    def update(self, network: nn.Module, batches: Iterator[Batch]) -> None:
+        """Accumulate the gradients of one step's micro-batches, and update the weights once."""
+        several, last = self.context.size > 1, self.recipe.accumulate - 1
+        ids, finite = [], torch.ones((), dtype=torch.bool, device=self.context.device)
+        for micro in range(self.recipe.accumulate):
+            start = time.perf_counter()
+            batch = next(batches)
+            self.meters.waited += time.perf_counter() - start
+            ids += batch.ids
+            # The processes exchange gradients once a step, in the last backward pass.
+            with network.no_sync() if several and micro < last else nullcontext():  # type: ignore[operator]  # of DDP
+                losses, counts = network(batch.images, batch.targets)
+                total = torch.stack([*losses.values()]).sum()
+                self.scaler.scale(total / self.recipe.accumulate).backward()
+            finite = finite & total.isfinite()
+            self.meters.add({"loss": total, **losses, **counts})
+        self.scaler.unscale_(self.optimizer)
+        norm = clip_gradients(self.optimizer, self.recipe.clip_norm)
+        if not self.scaler.is_enabled():  # the scaler itself skips a step of infinite gradients
+            finite = finite & norm.isfinite()
+        self.guard.check(finite, self.step, ids)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        self.meters.add({"grad_norm": norm})
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield micro-batches on the device from the current step on, epoch after epoch."""
+        epoch, step = divmod(self.step, self.steps_per_epoch)
+        end = self.steps_per_epoch * self.recipe.accumulate
+        while True:
+            first = step * self.recipe.accumulate
+            for _, (images, targets, ids) in zip(range(first, end), self.data.epoch(epoch, first)):
+                images = [image.to(self.context.device, non_blocking=True) for image in images]
+                yield Batch(images, targets, ids)
+            epoch, step = epoch + 1, 0
+
     def write_log(self, log: Log | None, bar: tqdm, rate: float) -> bool:
-        """One line on the steps since the last one; returns whether any process was asked to stop, so that all stop together."""
+        """Write one line about the steps since the last line.
+
+        Returns:
+            Whether any process was asked to stop. All processes get the same answer, so all stop
+            together.
+        """
         steps, seconds, waited = self.meters.steps, self.meters.seconds, self.meters.waited
-        sums = self.meters.read(self.context.sum, stop=float(self.interrupt.asked))
-        stop, norm = sums.pop("stop"), sums.pop("grad_norm")
+        images = steps * self.recipe.batch_size
+        sums = self.meters.read(self.context.sum, stop=float(self.interrupt.requested))
         self.seconds += seconds
-        micros = steps * self.recipe.accumulate * self.context.size
-        losses: list[str] = [
-            name for name in ("loss", "af_cls", "af_box", "ab_cls", "ab_box") if name in sums
-        ]
-        parts = {name: sums.pop(name) / micros for name in losses}
-        entry: dict[str, Any] = {"step": self.step, "epoch": self.step / self.steps_per_epoch}
-        entry |= parts
-        if "positives" in sums:
+        micro_batches = steps * self.recipe.accumulate * self.context.size
+        losses = {name: sums[name] / micro_batches for name in LOSSES if name in sums}
+        epoch = self.step / self.steps_per_epoch
+        entry: dict[str, Any] = {"step": self.step, "epoch": epoch, **losses}
+        if "no_cell" in sums:
             levels = {name: round(count) for name, count in sums.items() if name.startswith("P")}
-            no_cell, positives = round(sums["no_cell"]), sums["positives"]
+            no_cell = round(sums["no_cell"])
+            instances = no_cell + sum(levels.values())
+            entry |= {"levels": levels, "no_cell": no_cell, "instances": instances}
+        if "positives" in sums:
             entry |= {
-                "levels": levels,
-                "no_cell": no_cell,
-                "instances": no_cell + sum(levels.values()),
+                "positives": sums["positives"] / images,
+                "dead": sums["dead"] / max(sums["positives"], 1),
             }
-            entry |= {
-                "positives": positives / (steps * self.recipe.batch_size),
-                "dead": sums["dead"] / max(positives, 1),
-            }
-        speed = steps * self.recipe.batch_size / seconds
-        entry |= {"lr": rate, "grad_norm": norm / (steps * self.context.size)}
-        entry |= {"seconds": self.seconds, "images_per_s": speed, "waiting": waited / seconds}
+        entry |= {
+            "lr": rate,
+            "grad_norm": sums["grad_norm"] / (steps * self.context.size),
+            "seconds": self.seconds,
+            "images_per_s": images / seconds,
+            "waiting": waited / seconds,
+        }
         if log is not None:
-            log.write(
-                **{
-                    name: round(value, 7) if isinstance(value, float) else value
-                    for name, value in entry.items()
-                }
-            )
-        bar.set_postfix(
-            {name: f"{value:.3f}" for name, value in parts.items()} | {"images/s": f"{speed:.1f}"}
-        )
-        return stop > 0
+            log.write(**{n: round(v, 7) if isinstance(v, float) else v for n, v in entry.items()})
+        shown = {name: f"{value:.3f}" for name, value in losses.items()}
+        bar.set_postfix(shown | {"images/s": f"{images / seconds:.1f}"})
+        return sums["stop"] > 0
 
     def snapshot(self) -> None:
-        """Weights in half precision, if this step is one of those to keep."""
+        """Save the weights in half precision, if this step is one of `snapshots`."""
         if self.context.is_main and self.step in self.snapshots:
-            save(
-                self.detector,
-                self.run_dir / "snapshots" / f"step_{self.step:09d}.safetensors",
-                half=True,
-            )
+            path = self.run_dir / "snapshots" / f"step_{self.step:09d}.safetensors"
+            save(self.detector, path, half=True)
 
     def validate(self, log: Log | None, bar: tqdm) -> None:
-        """Judges the weights, keeps the best, and writes a checkpoint that knows it."""
-        self.watch.settle()
-        self.interrupt.at_once = True
-        self.record = evaluate(self.detector, self.val_data, thorough=self.step == self.total_steps)
-        self.interrupt.at_once = False
-        self.validated, metrics = self.step, self.record.metrics
+        """Evaluate the weights, save them if they are the best so far, and write a checkpoint."""
+        self.guard.wait()
+        self.interrupt.immediate = True
+        last = self.step == self.total_steps
+        self.result = evaluate(self.detector, self.val_data, thorough=last)
+        self.interrupt.immediate = False
+        self.validated, metrics = self.step, self.result.metrics
         if log is not None:
-            figures = {name: round(metrics[name], 5) for name in COCO_METRICS}
-            log.write(
-                step=self.step, epoch=round(self.step / self.steps_per_epoch, 4), validation=figures
-            )
-            bar.write(
-                f"step {self.step}: AP {metrics['AP']:.3f}, AP50 {metrics['AP50']:.3f}",
-                file=sys.stdout,
-            )
+            epoch = round(self.step / self.steps_per_epoch, 4)
+            rounded = {name: round(metrics[name], 5) for name in COCO_METRICS}
+            log.write(step=self.step, epoch=epoch, validation=rounded)
+            line = f"step {self.step}: AP {metrics['AP']:.3f}, AP50 {metrics['AP50']:.3f}"
+            bar.write(line, file=sys.stdout)
             sys.stdout.flush()
         if metrics["AP"] > self.best:
             self.best = metrics["AP"]
@@ -309,7 +234,51 @@ class Trainer:
         self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Makes the run safe up to here."""
-        self.watch.settle()
+        """Save the state, so that the run can be resumed from this step."""
+        self.guard.wait()
         if self.context.is_main:
             save_training(self.run_dir / "checkpoints", self.state(), self.recipe.keep)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that is needed to resume, as tensors and plain containers.
+
+        The learning rate and the position in the data follow from the step.
+        """
+        return {
+            "model": self.detector.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": random_states(),
+            "config": asdict(self.config),
+            "versions": versions(),
+            **{name: getattr(self, name) for name in COUNTERS},
+            "meters": vars(self.meters),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Return to where `state` was taken.
+
+        Raises:
+            FSAFError: "runs/x was started on a training set of 7 steps an epoch, this one has 6:
+                put its images back, or take another --out."
+            ValueError, KeyError, TypeError, RuntimeError: the state is damaged, or of another run;
+                `train` makes a sentence of it.
+        """
+        if state["steps_per_epoch"] != self.steps_per_epoch:
+            raise FSAFError(
+                f"{self.run_dir} was started on a training set of {state['steps_per_epoch']} steps "
+                f"an epoch, this one has {self.steps_per_epoch}: "
+                "put its images back, or take another --out."
+            )
+        are_numbers = all(type(state[name]) in (int, float) for name in COUNTERS)
+        if not are_numbers or not 0 <= state["step"] <= self.total_steps:
+            raise ValueError("its counters are impossible")
+        self.detector.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        set_random_states(state["random"])
+        vars(self).update({name: state[name] for name in COUNTERS})
+        vars(self.meters).update(state["meters"])
+        self.meters.sums = {
+            name: value.to(self.context.device) for name, value in self.meters.sums.items()
+        }

@@ -1,4 +1,4 @@
-"""The state of a training in a file: with it a run goes on as if it had never been stopped."""
+"""The state of a training as a file. A run resumed from it continues as if it had never stopped."""
 
 import io
 import random
@@ -13,9 +13,9 @@ from ..utils.files import write_atomically
 
 
 def random_states() -> dict[str, Any]:
-    """The state of every random generator, as tensors and plain containers."""
-    of_numpy: Any = np.random.get_state()
-    name, keys, *rest = of_numpy
+    """Return the states of all random generators, as tensors and plain containers."""
+    numpy_state: Any = np.random.get_state()
+    name, keys, *rest = numpy_state
     return {
         "python": random.getstate(),
         "numpy": (name, keys.tolist(), *rest),
@@ -25,7 +25,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: Mapping[str, Any]) -> None:
-    """Puts the random generators where `random_states` saw them."""
+    """Set all random generators to what `random_states` returned."""
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
     torch.set_rng_state(states["torch"])
@@ -34,7 +34,19 @@ def set_random_states(states: Mapping[str, Any]) -> None:
 
 
 def save_training(folder: Path, state: dict[str, Any], keep: int) -> Path:
-    """Writes `step_<state["step"]>.pt` and removes all but the last `keep`; the new one is safe before an old one goes."""
+    """Write a checkpoint, and then remove all but the last `keep`.
+
+    Args:
+        folder: of the checkpoints.
+        state: tensors and plain containers; `state["step"]` names the file.
+        keep: number of checkpoints to keep, at least 1.
+
+    Returns:
+        The new file, `step_<step>.pt`.
+
+    Raises:
+        FSAFError: as `write_atomically`; the older checkpoints survive.
+    """
     buffer = io.BytesIO()
     torch.save(state, buffer)
     path = folder / f"step_{state['step']:09d}.pt"
@@ -45,5 +57,5 @@ def save_training(folder: Path, state: dict[str, Any], keep: int) -> Path:
 
 
 def training_files(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, the oldest first."""
+    """Return the checkpoints in a folder, the oldest first."""
     return sorted(folder.glob("step_*.pt"))

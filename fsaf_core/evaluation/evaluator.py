@@ -1,4 +1,7 @@
-"""A detector on a validation set: its detections, figures, levels and misses. Writes files of numbers; draws nothing."""
+"""A detector on a validation set: detections, metrics, selected levels and causes of misses.
+
+The results are plain numbers, written to files; pictures are drawn from these files elsewhere.
+"""
 
 import json
 import sys
@@ -11,87 +14,85 @@ import torch
 import torch.distributed as dist
 from jaxtyping import UInt8
 from torch import Tensor
-from torchvision.ops import batched_nms
 from tqdm.auto import tqdm
 
 from ..config import FSAFError
 from ..data.loader import Batch, Loader
 from ..data.transforms import resize
+from ..method.assignment import Assignment
 from ..method.locations import box_area
 from ..method.selection import select_heuristic
 from ..model.detector import Detector
+from ..model.postprocess import merge_candidates
 from ..utils.files import write_atomically
 from .coco_metrics import coco_metrics, size_bin, to_coco_results
 from .miss_analysis import diagnose_misses, miss_table
 
-TTA_SCALES = (
-    1.0,
-    0.5,
-    1.5,
-)  # of short and long side: (1333, 800), (666, 400), (2000, 1200); reference, rule 19
+# Factors of the short and the long side: (1333, 800), (666, 400) and (2000, 1200).
+# Source: MMDetection 3.3.0, configs/retinanet/retinanet_tta.py.
+TTA_SCALES = (1.0, 0.5, 1.5)
 NUM_PICTURES = 10  # images whose boxes are kept for drawing
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What an evaluation found out, as plain numbers; `write` makes the files that pictures are drawn from."""
+    """The results of an evaluation as plain numbers.
 
-    metrics: dict[str, Any]  # as `coco_metrics`, and `missed` as `misses.miss_table`
-    results: list[dict[str, Any]]  # detections in COCO's results format
-    levels: dict[
-        str, list
-    ]  # of each object: size (sqrt(w h), pixels of the network's input), level (3..7, -1 = none), heuristic
-    pictures: dict[
-        str, Any
-    ]  # class_names, and of some images file, truth, found; boxes in the file's pixels
+    `metrics` is as `coco_metrics` gives it, and `missed` in it as `miss_table`. `results` are the
+    detections in COCO's format. `levels` has three columns with a row for each object: `size`
+    (sqrt(w h), pixels of the network's input), `level` (3..7, -1: none) and `heuristic`. `pictures`
+    has `class_names` and, for some images, `file`, `truth` and `found`, boxes in the file's pixels.
+    """
+
+    metrics: dict[str, Any]
+    results: list[dict[str, Any]]
+    levels: dict[str, list]
+    pictures: dict[str, Any]
 
     def write(self, run_dir: str | Path) -> None:
-        """`metrics.json`, `detections.json`, `levels.json` and `pictures.json` in `run_dir`."""
+        """Write metrics.json, detections.json, levels.json and pictures.json into `run_dir`."""
         files = {
             "metrics": self.metrics,
             "detections": self.results,
             "levels": self.levels,
             "pictures": self.pictures,
         }
-        for name, numbers in files.items():
-            write_atomically(
-                Path(run_dir) / f"{name}.json",
-                json.dumps(numbers, indent=1 if name == "metrics" else None),
-            )
+        for name, values in files.items():
+            text = json.dumps(values, indent=1 if name == "metrics" else None)
+            write_atomically(Path(run_dir) / f"{name}.json", text)
 
 
 @torch.no_grad()
 def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> EvaluationResult:
-    """The detector's figures on the images of `loader`, shared with the other processes if there are any.
+    """Return the results of the detector on the images of `loader`.
+
+    Several processes share the images, and each returns the result of all.
 
     Args:
-        detector: left in the mode it was in.
-        loader: of a validation set, with this process's share of it; multi-scale and flip testing if `config.evaluate.tta`.
-        thorough: levels, pictures and causes of misses too; else the metrics alone.
-
-    Returns:
-        The same record in every process.
+        detector: is left in its mode.
+        loader: of a validation set, with this process's share. `config.evaluate.tta` turns on
+            test-time augmentation.
+        thorough: whether to add selected levels, pictures and causes of misses to the metrics.
+            With test-time augmentation, only pictures are added.
 
     Raises:
-        FSAFError: "The detector knows 80 classes, ... has 6: take the set that it was trained for ..."; as `Loader.epoch`.
+        FSAFError: "The detector knows 80 classes, ... has 6: take the set that it was trained for
+            ..."; as `Loader.epoch`.
     """
     was_training, dataset, tta = detector.training, loader.dataset, loader.config.evaluate.tta
     if len(dataset.class_names) != detector.config.num_classes:
         raise FSAFError(
-            f"The detector knows {detector.config.num_classes} classes, {dataset.json_path} has {len(dataset.class_names)}: take "
-            "the set that it was trained for (--data.source, --data.root, --data.val-json)."
+            f"The detector knows {detector.config.num_classes} classes, {dataset.json_path} has "
+            f"{len(dataset.class_names)}: take the set that it was trained for "
+            "(--data.source, --data.root, --data.val-json)."
         )
     index = dataset.index
     place = {
         int(index.image_ids[kept]): number for number, kept in enumerate(dataset.kept.tolist())
     }
-    shown = set(
-        np.linspace(0, len(dataset) - 1, min(NUM_PICTURES, len(dataset))).astype(int).tolist()
-    )
+    shown = np.linspace(0, len(dataset) - 1, min(NUM_PICTURES, len(dataset))).astype(int).tolist()
     ids, results, levels, pictures = [], [], [], []
-    outcomes: list[
-        tuple[str, str | None]
-    ] = []  # of each object its size octave, and why it was missed
+    outcomes: list[tuple[str, str | None]] = []  # size bin of each object, why it was missed
     silent = loader.rank > 0 or not sys.stderr.isatty()
     detector.eval()
     try:
@@ -107,58 +108,60 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
                 _scale(image, target["size"]) for image, target in zip(batch.images, batch.targets)
             ]
             if tta:
-                found = [
-                    detect_tta(detector, dataset[place[image_id]]["image"])
-                    for image_id in batch.ids
-                ]
+                images = [dataset[place[image_id]]["image"] for image_id in batch.ids]
+                detections = [detect_tta(detector, image) for image in images]
             else:
                 prepared = detector.preprocess(batch.images)
                 outputs = detector.head_outputs(prepared.tensor)
-                found = detector.postprocess(outputs, prepared.sizes, scales)
+                detections = detector.postprocess(outputs, prepared.sizes, scales)
             ids += batch.ids
-            results += to_coco_results(batch.ids, found, index.category_ids)
+            results += to_coco_results(batch.ids, detections, index.category_ids)
             if not thorough:
                 continue
-            for image_id, target, own, scale in zip(batch.ids, batch.targets, found, scales):
-                if place[image_id] in shown:
-                    truth = {
-                        "boxes": (target["boxes"] / torch.tensor(scale * 2)).tolist(),
-                        "labels": target["labels"].tolist(),
+            truths = [
+                {"boxes": target["boxes"] / torch.tensor(scale * 2), "labels": target["labels"]}
+                for target, scale in zip(batch.targets, scales)
+            ]
+            for image_id, truth, detected in zip(batch.ids, truths, detections):
+                number = place[image_id]
+                if number in shown:
+                    picture = {
+                        "file": str(dataset.path(number).resolve()),
+                        "truth": {name: truth[name].tolist() for name in ("boxes", "labels")},
+                        "found": {
+                            name: detected[name].tolist() for name in ("boxes", "labels", "scores")
+                        },
                     }
-                    lists = {name: own[name].tolist() for name in ("boxes", "labels", "scores")}
-                    file = str(dataset.path(place[image_id]).resolve())
-                    pictures.append(
-                        (place[image_id], {"file": file, "truth": truth, "found": lists})
-                    )
-            if not tta:  # the causes and levels are those of one pass
-                assignment = detector.assign(outputs, batch.targets, prepared.sizes)
-                for own, scale in zip(found, scales):  # to the input's pixels
-                    own["boxes"] = own["boxes"] * own["boxes"].new_tensor(scale * 2)
-                causes = diagnose_misses(
-                    detector, outputs, prepared.sizes, batch.targets, found, assignment
-                )
-                for target, scale, of_image in zip(batch.targets, scales, causes):
-                    areas = box_area(target["boxes"] / torch.tensor(scale * 2)).tolist()
-                    outcomes += zip(map(size_bin, areas), of_image)
-                levels += _levels(detector, assignment, batch)
+                    pictures.append((number, picture))
+            if tta:  # the levels and the causes of misses are those of one pass
+                continue
+            assignment = detector.assign(outputs, batch.targets, prepared.sizes)
+            levels += _levels(detector, assignment, batch)
+            in_input = [
+                {**one, "boxes": one["boxes"] * one["boxes"].new_tensor(scale * 2)}
+                for one, scale in zip(detections, scales)
+            ]
+            causes = diagnose_misses(
+                detector, outputs, prepared.sizes, batch.targets, in_input, assignment
+            )
+            for truth, causes_of_image in zip(truths, causes):
+                bins = map(size_bin, box_area(truth["boxes"]).tolist())
+                outcomes += zip(bins, causes_of_image)
     finally:
         detector.train(was_training)
 
     ids, results, levels, pictures, outcomes = (
-        _gathered(part) for part in (ids, results, levels, pictures, outcomes)
+        _gather(part) for part in (ids, results, levels, pictures, outcomes)
     )
-    metrics = [
-        coco_metrics(dataset.json_path, results, ids)
-        if not dist.is_initialized() or dist.get_rank() == 0
-        else {}
-    ]
+    is_main = not dist.is_initialized() or dist.get_rank() == 0
+    metrics = [coco_metrics(dataset.json_path, results, ids) if is_main else {}]
     if dist.is_initialized():
         dist.broadcast_object_list(metrics)
     if outcomes:
         metrics[0]["missed"] = miss_table(outcomes)
     columns = {
-        name: [row[number] for row in levels]
-        for number, name in enumerate(("size", "level", "heuristic"))
+        name: [row[column] for row in levels]
+        for column, name in enumerate(("size", "level", "heuristic"))
     }
     in_order = [picture for _, picture in sorted(pictures, key=lambda pair: pair[0])]
     return EvaluationResult(
@@ -167,68 +170,64 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
 
 
 def _scale(image: Tensor, size: tuple[int, int]) -> tuple[float, float]:
-    """The factors (x, y) by which a file's image of `size` (height, width) became `image`."""
+    """Return the factors (x, y) of the resize from `size` (height, width) to `image`."""
     return image.shape[2] / size[1], image.shape[1] / size[0]
 
 
-def _levels(detector: Detector, assignment: Any, batch: Batch) -> list[tuple[float, int, int]]:
-    """Size, selected level and the heuristic's level of each object."""
-    if assignment is None:
+def _levels(
+    detector: Detector, assignment: Assignment | None, batch: Batch
+) -> list[tuple[float, int, int]]:
+    """Return size, selected level and the FPN heuristic's level of each object."""
+    if assignment is None or assignment.selected_level is None:
         return []
     config = detector.config
     boxes = torch.cat([target["boxes"] for target in batch.targets])
-    all_levels = torch.zeros(len(boxes), len(config.strides))  # as if every level had a cell
+    every_level = torch.zeros(len(boxes), len(config.strides))  # finite: no level is left out
     heuristic = select_heuristic(
-        boxes, all_levels, config.first_level, config.heuristic_size, config.heuristic_level
+        boxes, every_level, config.first_level, config.heuristic_size, config.heuristic_level
     )
-    chosen = assignment.selected_level.cpu()
-    chosen = torch.where(chosen < 0, -1, chosen + config.first_level)
-    return list(
-        zip(
-            box_area(boxes).sqrt().tolist(),
-            chosen.tolist(),
-            (heuristic + config.first_level).tolist(),
-        )
-    )
+    selected = assignment.selected_level.cpu()
+    selected = torch.where(selected < 0, -1, selected + config.first_level)
+    sizes = box_area(boxes).sqrt()
+    heuristic = heuristic + config.first_level
+    return list(zip(sizes.tolist(), selected.tolist(), heuristic.tolist()))
 
 
-def _gathered(mine: list) -> list:
-    """The lists of all processes one after the other."""
+def _gather(entries: list) -> list:
+    """Return the entries of all processes."""
     if not dist.is_initialized():
-        return mine
+        return entries
     lists: list = [None] * dist.get_world_size()
-    dist.all_gather_object(lists, mine)
+    dist.all_gather_object(lists, entries)
     return [entry for part in lists for entry in part]
 
 
 def detect_tta(detector: Detector, image: UInt8[Tensor, "3 H W"]) -> dict[str, Tensor]:
-    """Detections of an image at three scales, plain and mirrored, merged by class-wise NMS.
+    """Return detections of an image with test-time augmentation: three scales, plain and mirrored.
 
     Args:
-        image: at the file's size.
+        detector: in evaluation mode.
+        image: at the file's size, RGB.
 
     Returns:
-        `boxes` (D, 4) in the image's pixels, `scores`, `labels`; best first.
+        `boxes` (D, 4) in the image's pixels, `scores` (D,) and `labels` (D,), best first, merged
+        by class-wise NMS.
 
-    Source: reference, rule 19.
+    Source: MMDetection 3.3.0, configs/retinanet/retinanet_tta.py.
     """
-    config, parts = detector.config, []
+    config, width, parts = detector.config, image.shape[2], []
     for factor in TTA_SCALES:
         sized = resize(image, round(factor * config.short_side), round(factor * config.long_side))
+        scale = _scale(sized, (image.shape[1], width))
         for mirrored in (False, True):
             batch = detector.preprocess([sized.flip(2) if mirrored else sized])
-            scale = _scale(sized, (image.shape[1], image.shape[2]))
-            found = detector.postprocess(detector.head_outputs(batch.tensor), batch.sizes, [scale])[
-                0
-            ]
+            outputs = detector.head_outputs(batch.tensor)
+            (detected,) = detector.postprocess(outputs, batch.sizes, [scale])
             if mirrored:
-                x1, y1, x2, y2 = found["boxes"].unbind(1)
-                found["boxes"] = torch.stack([image.shape[2] - x2, y1, image.shape[2] - x1, y2], 1)
-            parts.append(found)
+                x1, y1, x2, y2 = detected["boxes"].unbind(1)
+                detected["boxes"] = torch.stack([width - x2, y1, width - x1, y2], 1)
+            parts.append(detected)
     merged = {
         name: torch.cat([part[name] for part in parts]) for name in ("boxes", "scores", "labels")
     }
-    keep = batched_nms(merged["boxes"], merged["scores"], merged["labels"], config.nms_thresh)[
-        : config.detections_per_img
-    ]
-    return {name: values[keep] for name, values in merged.items()}
+    return merge_candidates(**merged, config=config)

@@ -1,4 +1,7 @@
-"""Why each object was missed: one cause for every ground truth without a detection, found by undoing the detector's stages."""
+"""Why objects were missed: one cause for each object without a detection.
+
+The causes are found by undoing the detector's stages one after the other.
+"""
 
 import copy
 from collections.abc import Sequence
@@ -9,23 +12,26 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torchvision.ops import box_iou
+from torchvision.ops import box_iou, clip_boxes_to_image
 
 from ..method.assignment import Assignment
 from ..model.detector import Detector
 from ..model.structures import HeadOutputs
 
 CAUSES = (
-    "no cell at any level",  # the assignment gives it none, so nothing teaches it
-    "lost to a smaller one",  # all its cells belong to others (in the reference also: were erased, or lie under a crowd)
-    "score below threshold",  # a good box was there, under score_thresh in its class
-    "cut by top-k or the 100",  # found once both limits are lifted
-    "suppressed by NMS",  # found once NMS is lifted too
-    "box too poor",  # no cell's box, or none that does not fit another object better, reaches the IoU
-    "wrong class",  # a detection of another class lies on it, and on nothing of that class
+    "no cell at any level",  # its effective region is empty, so no location learns it
+    # Its locations are all assigned to other objects. In MMDetection's convention they may also be
+    # erased or lie under a crowd.
+    "lost to a smaller one",
+    "score below threshold",  # a box fits, but its score in the object's class is too low
+    "cut by top-k or the 100",  # found without both limits
+    "suppressed by NMS",  # found without NMS too
+    # No box reaches the IoU, or each that does fits another object better.
+    "box too poor",
+    "wrong class",  # an unmatched detection of another class reaches the IoU
 )
 NO_CELL, LOST, SCORE, CUT, NMS, POOR, CLASS = CAUSES
-IOU = 0.5  # from here on a box is good
+IOU = 0.5  # the least IoU of a match
 
 
 def match(
@@ -35,26 +41,31 @@ def match(
     gt_boxes: Float[Tensor, "N 4"],
     gt_labels: Int64[Tensor, " N"],
 ) -> Int64[Tensor, " D"]:
-    """COCO's greedy matching at IoU 0.5: best score first, each takes the free object of its class that it overlaps most.
+    """Return the object that each detection matches, by COCO's greedy rule at IoU 0.5.
+
+    The best score goes first. Each detection takes the free object of its class that it overlaps
+    most.
 
     Args:
-        boxes, scores, labels: of the D detections of an image, x1 y1 x2 y2 pixels.
-        gt_boxes, gt_labels: of its N objects, the same pixels.
+        boxes: of the D detections of an image, x1 y1 x2 y2 pixels.
+        scores: of the detections, 0..1.
+        labels: of the detections, 0..K-1.
+        gt_boxes: of the image's N objects, in the same pixels.
+        gt_labels: of the objects, 0..K-1.
 
     Returns:
-        For each detection its object, 0..N-1, or -1.
+        For each detection 0..N-1, or -1 for none.
     """
-    overlap = (
-        (box_iou(boxes.double(), gt_boxes.double()) * (labels[:, None] == gt_labels)).cpu().numpy()
-    )
-    taken = np.full(len(boxes), -1)
+    same_class = labels[:, None] == gt_labels
+    iou = (box_iou(boxes.double(), gt_boxes.double()) * same_class).cpu().numpy()
+    matched = np.full(len(boxes), -1)
+    candidates = (iou >= IOU).any(1)
     order = torch.argsort(scores, descending=True, stable=True).tolist()
-    near = (overlap >= IOU).any(1)
-    for row in (row for row in order if near[row]):
-        best = int(overlap[row].argmax())
-        if overlap[row, best] >= IOU:
-            taken[row], overlap[:, best] = best, 0
-    return torch.from_numpy(taken).to(boxes.device)
+    for row in (row for row in order if candidates[row]):
+        best = int(iou[row].argmax())
+        if iou[row, best] >= IOU:
+            matched[row], iou[:, best] = best, 0
+    return torch.from_numpy(matched).to(boxes.device)
 
 
 @torch.no_grad()
@@ -63,76 +74,68 @@ def diagnose_misses(
     outputs: HeadOutputs,
     sizes: list[tuple[int, int]],
     targets: list[dict[str, Any]],
-    found: list[dict[str, Tensor]] | None = None,
+    detections: list[dict[str, Tensor]] | None = None,
     assignment: Assignment | None = None,
 ) -> list[list[str | None]]:
-    """One of `CAUSES` for every object that no detection matches at IoU 0.5 in its class, None for those found.
+    """Return one of `CAUSES` for each object without a match at IoU 0.5, and None for the others.
 
-    The first that applies: no cell, or all lost, so that nothing teaches it (only where no anchors do); found without the
-    limits; found without NMS; wrong class; score; box.
+    The first cause that applies is taken, in this order: no location learns the object (only
+    where no anchors do either); found without the limits; found without NMS; wrong class; score;
+    box.
 
     Args:
+        detector: whose detections are explained.
         outputs: of the batch, in evaluation mode.
         sizes: height, width of each image before padding.
         targets: for each image `boxes` (N, 4) x1 y1 x2 y2 in the input's pixels, `labels` (N,).
-        found: the detections to explain, in the input's pixels; None: `detector.postprocess(outputs, sizes)`.
+        detections: in the input's pixels; None: `detector.postprocess(outputs, sizes)`.
         assignment: of the batch; None: `detector.assign(outputs, targets, sizes)`.
 
     Returns:
         For each image N causes.
     """
     device = (outputs.cls_logits or outputs.ab_cls)[0].device
-    found = detector.postprocess(outputs, sizes) if found is None else found
+    thresh = detector.config.score_thresh
+    if detections is None:
+        detections = detector.postprocess(outputs, sizes)
     every = torch.iinfo(torch.int32).max
-    unlimited = copy.copy(detector)  # shares everything with the detector but its configuration
+    unlimited = copy.copy(detector)  # shares all but the configuration
     unlimited.config = replace(detector.config, topk_candidates=every, detections_per_img=every)
     without_limits: list[dict[str, Tensor]] | None = None
     untaught = _untaught(detector, outputs, sizes, targets, assignment)
 
     causes, start = [], 0
-    for index, (target, own, candidates) in enumerate(
-        zip(targets, found, detector.candidates(outputs))
+    for index, (target, detected, levels) in enumerate(
+        zip(targets, detections, detector.candidates(outputs))
     ):
-        gt_boxes, gt_labels = target["boxes"].to(device), target["labels"].to(device)
-        n = len(gt_labels)
-        taken = match(own["boxes"], own["scores"], own["labels"], gt_boxes, gt_labels)
-        row: list[str | None] = [None] * n
-        missed = sorted(set(range(n)) - set(taken.tolist()))
+        truth = target["boxes"].to(device), target["labels"].to(device)
+        gt_boxes, gt_labels = truth
+        matched = match(detected["boxes"], detected["scores"], detected["labels"], *truth)
+        row: list[str | None] = [None] * len(gt_labels)
+        causes.append(row)
+        missed = sorted({*range(len(row))} - {*matched.tolist()})
         for instance in missed:
             row[instance] = untaught.get(start + instance)
-        start += n
-        causes.append(row)
+        start += len(row)
         missed = [instance for instance in missed if row[instance] is None]
         if not missed:
             continue
-        logits, boxes = (torch.cat(part) for part in zip(*candidates))
-        boxes, scores = (
-            torch.minimum(boxes.clamp(min=0), boxes.new_tensor(sizes[index][::-1] * 2)),
-            logits.sigmoid(),
-        )
-        own_scores = scores[:, gt_labels[missed]].mT  # (missed, A)
-        good = box_iou(gt_boxes[missed], boxes) >= IOU
-        passing = good & (own_scores > detector.config.score_thresh)
-        uncut: set[int] = set()  # the objects that are found without the limits ...
-        unsuppressed: set[int] = set()  # ... and without NMS
+        logits, boxes = (torch.cat(part) for part in zip(*levels))
+        boxes, scores = clip_boxes_to_image(boxes, sizes[index]), logits.sigmoid()
+        fits = box_iou(gt_boxes, boxes) >= IOU
+        passing = fits[missed] & (scores[:, gt_labels[missed]].mT > thresh)
+        uncut: set[int] = set()  # objects found without the limits
+        unsuppressed: set[int] = set()  # objects found without NMS too
         if passing.any():
             if without_limits is None:
                 without_limits = unlimited.postprocess(outputs, sizes)
             more = without_limits[index]
-            uncut = set(
-                match(more["boxes"], more["scores"], more["labels"], gt_boxes, gt_labels).tolist()
-            )
-            above = torch.nonzero(
-                (scores > detector.config.score_thresh)
-                & (box_iou(boxes, gt_boxes).amax(1) >= IOU)[:, None]
-            )
-            values = scores[above[:, 0], above[:, 1]]
-            unsuppressed = set(
-                match(boxes[above[:, 0]], values, above[:, 1], gt_boxes, gt_labels).tolist()
-            )
-        astray = own["boxes"][taken < 0], own["labels"][taken < 0]
-        confused = (box_iou(gt_boxes[missed], astray[0]) >= IOU) & (
-            gt_labels[missed][:, None] != astray[1]
+            uncut = {*match(more["boxes"], more["scores"], more["labels"], *truth).tolist()}
+            near, label = torch.nonzero((scores > thresh) & fits.any(0)[:, None], as_tuple=True)
+            unsuppressed = {*match(boxes[near], scores[near, label], label, *truth).tolist()}
+        unmatched = matched < 0
+        confused = (box_iou(gt_boxes[missed], detected["boxes"][unmatched]) >= IOU) & (
+            gt_labels[missed][:, None] != detected["labels"][unmatched]
         )
         for place, instance in enumerate(missed):
             if passing[place].any() and instance in uncut:
@@ -142,40 +145,51 @@ def diagnose_misses(
             elif confused[place].any():
                 row[instance] = CLASS
             else:
-                row[instance] = SCORE if (good[place] & ~passing[place]).any() else POOR
+                too_low = (fits[instance] & ~passing[place]).any()
+                row[instance] = SCORE if too_low else POOR
     return causes
 
 
 def _untaught(
-    detector: Detector, outputs: HeadOutputs, sizes, targets, assignment: Assignment | None
+    detector: Detector,
+    outputs: HeadOutputs,
+    sizes: list[tuple[int, int]],
+    targets: list[dict[str, Any]],
+    assignment: Assignment | None,
 ) -> dict[int, str]:
-    """The objects of the batch that no cell learns, 0..N-1, and why; none where anchors teach too."""
-    assignment = detector.assign(outputs, targets, sizes) if assignment is None else assignment
-    if assignment is None or detector.config.branches != "anchor_free":
+    """Return the objects of the batch that no location learns, with the cause.
+
+    Anchors learn every object, so the result is empty where the detector has them.
+    """
+    if detector.config.branches != "anchor_free":
         return {}
-    lost = torch.nonzero(assignment.selected_level < 0)[:, 0].tolist()
-    if not lost:
+    if assignment is None:
+        assignment = detector.assign(outputs, targets, sizes)
+    if assignment is None or assignment.selected_level is None or assignment.effective is None:
         return {}
-    effective = assignment.regions.maps()[0]
-    return {instance: LOST if effective[instance].any() else NO_CELL for instance in lost}
+    has_region = assignment.effective.any(1).tolist()
+    untaught = torch.nonzero(assignment.selected_level < 0)[:, 0].tolist()
+    return {instance: LOST if has_region[instance] else NO_CELL for instance in untaught}
 
 
 def miss_table(outcomes: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
-    """The causes counted: `instances`, `found`, `causes` {cause: n}, and `by_size` {octave: {instances, cause: n ..}}.
+    """Count the causes of misses, in total and by size.
 
     Args:
-        outcomes: each object's size octave ("8-16") and its cause, None if it was found. instances = found + the sum of the causes.
+        outcomes: each object's size bin, such as "8-16", and its cause, None if it was found.
+
+    Returns:
+        `instances`, `found`, `causes` {cause: count} and `by_size` {size bin: {"instances": count,
+        cause: count, ...}}. `instances` is `found` plus the sum of the causes.
     """
 
     def count(causes: Sequence[str | None]) -> dict[str, int]:
         return {cause: causes.count(cause) for cause in CAUSES}
 
     by_size = {}
-    for octave in sorted(
-        {octave for octave, _ in outcomes}, key=lambda octave: int(octave.split("-")[0])
-    ):
-        here = [cause for own, cause in outcomes if own == octave]
-        by_size[octave] = {"instances": len(here), **count(here)}
+    for size in sorted({size for size, _ in outcomes}, key=lambda size: int(size.split("-")[0])):
+        of_size = [cause for own_size, cause in outcomes if own_size == size]
+        by_size[size] = {"instances": len(of_size), **count(of_size)}
     causes = [cause for _, cause in outcomes]
     return {
         "instances": len(causes),

@@ -1,178 +1,216 @@
-"""From the boxes of a batch to the maps that the losses use: owners, selection, positives, ignored entries; and the losses."""
+"""Label assignment: from boxes and predictions to the target of every location, and to the losses.
+
+The steps are: the regions of each instance, overlaps, the loss of each instance at each level, the
+level of least loss, positive and ignored locations, the losses of these.
+"""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ..config import ModelConfig
-from ..model.structures import GroundTruth, HeadOutputs
-from ..utils.distributed import all_reduce_mean
-from .locations import Locations, to_edges
-from .losses import focal_loss, focal_positive, gather_class
-from .regions import Runs, Slots, count_regions, crowd_cells, find_runs, own_cells, with_none
+from .locations import Locations, box_area
+from .losses import focal_loss, focal_loss_positive, gather_class, iou_loss
+from .regions import crowd_region, region
 from .selection import instance_level_losses, select_heuristic, select_online
 
 
 @dataclass(frozen=True)
-class Regions:
-    """The regions of all instances at all levels, before any overlap is settled."""
+class GroundTruth:
+    """All `N` instances of a batch, image by image, and its `M` crowd boxes."""
 
-    runs: Runs
-    slots: Slots
-    grid: Locations
+    boxes: Float[Tensor, "N 4"]  # x1 y1 x2 y2, pixels of the input tensor
+    labels: Int64[Tensor, " N"]  # 0..K-1
+    image: Int64[Tensor, " N"]  # 0..B-1
+    crowd_boxes: Float[Tensor, "M 4"]
+    crowd_image: Int64[Tensor, " M"]
+    counts: list[int]  # instances of each image
 
-    def maps(self) -> tuple[Bool[Tensor, "N R"], Bool[Tensor, "N R"]]:
-        """The effective and the ignoring region (the effective one included) of each instance alone, over all cells."""
-        instance = torch.arange(len(self.runs.start), device=self.runs.start.device)
 
-        def drawn(part: slice) -> Bool[Tensor, "N R"]:
-            return count_regions(
-                self.runs, part, None, instance, len(instance), self.grid.num_cells
-            ).bool()
+@dataclass(frozen=True)
+class Predictions:
+    """What the anchor-free branch predicts at every location of all levels."""
 
-        return drawn(self.slots.effective), drawn(self.slots.ignoring)
+    logits: Float[Tensor, "B K R"]  # of the classes
+    boxes: Float[Tensor, "B R 4"]  # decoded: x1 y1 x2 y2, pixels of the input tensor
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """Who learns what, where."""
+    """The target of every location. An index into the batch's `N` instances, or -1 for none."""
 
-    level_losses: Float[Tensor, "N L"]  # inf where an instance owns no cell
-    selected_level: Int64[Tensor, " N"]  # 0..L-1, -1 = no cell at any level
-    regions: Regions
-    owner: Int64[Tensor, "B R"]  # 1 + instance, 0 = none, before the selection
-    positive: Bool[Tensor, "B R"]  # owned, and at the owner's selected level
-    label: Int64[Tensor, "B R"]  # the owner's class
-    target_edges: Float[Tensor, "B R 4"]  # the owner's box as edges: -x1 -y1 x2 y2, pixels
-    ignored: tuple[
-        Bool[Tensor, "B K _"], ...
-    ]  # entries that teach nothing (but a positive cell's own class), in two blocks
-    valid: Bool[Tensor, "B R"] | None  # cells inside their image and under no crowd; None: all
+    assigned: Int64[Tensor, "B R"]  # the instance that a location learns; -1: background
+    ignore: Bool[Tensor, "B K R"] | None = None  # entries without focal loss; see `focal_loss`
+    valid: Bool[Tensor, "B R"] | None = (
+        None  # locations inside their image and under no crowd; None: all
+    )
+    level_losses: Float[Tensor, "N L"] | None = None  # inf where an instance has no location
+    selected_level: Int64[Tensor, " N"] | None = None  # 0..L-1; -1: no location at any level
+    all_levels: Int64[Tensor, "B R"] | None = None  # as `assigned`, before a level was selected
+    effective: Bool[Tensor, "N R"] | None = (
+        None  # each instance's region, before overlaps are resolved
+    )
+    ignoring: Bool[Tensor, "N R"] | None = (
+        None  # the same for the ignoring box; holds the effective region
+    )
+
+    @property
+    def positive(self) -> Bool[Tensor, "B R"]:
+        """Locations that learn an instance."""
+        return self.assigned >= 0
 
     @property
     def num_positive(self) -> Int64[Tensor, ""]:
-        """Positive cells of the batch, a tensor on the device."""
+        """How many locations of the batch learn an instance, as a tensor on the device."""
         return self.positive.sum()
+
+
+def look_up(values: Tensor, assigned: Int64[Tensor, "B R"], default: float) -> Tensor:
+    """Return the value of each location's instance, `default` where it has none.
+
+    A row for background is put last, where index -1 finds it. Without it, -1 would read the last
+    instance.
+    """
+    background = values.new_full((1, *values.shape[1:]), default)
+    return torch.cat([values, background])[assigned]
+
+
+def resolve_overlaps(
+    effective: Bool[Tensor, "N R"], area: Float[Tensor, " N"], counts: list[int]
+) -> Int64[Tensor, "B R"]:
+    """Return the instance of smallest area that has each location in its region, or -1.
+
+    Of equal areas the later instance counts.
+
+    Args:
+        effective: the region of each instance.
+        area: w * h of each instance.
+        counts: instances of each image; they sum to N.
+
+    Source: paper, section 3.2; MMDetection, center_region_assigner.py,
+        `CenterRegionAssigner.assign_one_hot_gt_indices`.
+    """
+    assigned, start = [], 0
+    for mask, size in zip(effective.split(counts), area.split(counts)):
+        # By ascending area, of equal areas the later first; last comes background, which has all.
+        order = len(size) - 1 - size.flip(0).argsort(stable=True)
+        background = mask.new_ones((1, mask.shape[1]))
+        first = torch.cat([mask[order], background]).byte().argmax(0)
+        assigned.append(torch.cat([start + order, order.new_full((1,), -1)])[first])
+        start += len(size)
+    return torch.stack(assigned)
+
+
+def count_by_class(
+    regions: Bool[Tensor, "N R"], ground_truth: GroundTruth, batch: int, classes: int
+) -> Tensor:
+    """Return (B, K, R) int16: how many regions of a class hold each location of each image."""
+    plane = ground_truth.image * classes + ground_truth.labels
+    count = torch.zeros(batch * classes, regions.shape[1], dtype=torch.int16, device=regions.device)
+    return count.index_add_(0, plane, regions.to(torch.int16)).unflatten(0, (batch, classes))
 
 
 @torch.no_grad()
 def assign(
-    outputs: HeadOutputs,
-    instances: GroundTruth,
-    extent: Int64[Tensor, "B L 2"] | None,
+    predictions: Predictions,
+    ground_truth: GroundTruth,
+    locations: Locations,
+    extent: Int64[Tensor, "N L 2"] | None,
     valid: Bool[Tensor, "B R"] | None,
-    grid: Locations,
-    slots: Slots,
     config: ModelConfig,
 ) -> Assignment:
-    """Regions, owners, the loss of each instance at each level, its selected level, and the maps that follow from it.
+    """Assign each location its instance by FSAF's rules.
 
     Args:
-        outputs: the network's; used without gradient.
-        extent: columns and rows of each image at each level; None: all fill the tensor.
-        valid: cells inside their image; None: all.
-    """
-    rules, (batch, classes) = config.rules, outputs.cls_logits[0].shape[:2]
-    boxes, labels, image = instances.boxes, instances.labels, instances.image
-    plane = labels.add(image, alpha=classes)  # each instance's class map in B x K
-    runs = find_runs(boxes, None if extent is None else extent[image], rules, slots)
-    owner = own_cells(boxes, image, runs, slots, batch, grid.num_cells)
-    label = with_none(labels, 0)[owner]
-    ignored: Any = None  # until one of the two rules for other levels has made it
+        predictions: used without gradient.
+        ground_truth: of the batch; N = 0 is normal.
+        locations: of the input.
+        extent: columns and rows of each instance's own padded image at each level; None: every
+            image fills the input.
+        valid: locations inside their image; None: all.
+        config: its `rules`, scales, `selection` and focal parameters count here.
 
-    if rules.ignore_levels == "all" or rules.same_class_overlap == "erase":
-        count = count_regions(
-            runs, slots.ignoring, None, plane, batch * classes, grid.num_cells
-        ).view(batch, classes, -1)
+    Source: paper, sections 3.2 and 3.3; MMDetection, center_region_assigner.py,
+        `CenterRegionAssigner.assign`, and fsaf_head.py, `FSAFHead.loss_by_feat`.
+    """
+    rules, boxes, labels = config.rules, ground_truth.boxes, ground_truth.labels
+    batch, classes = predictions.logits.shape[:2]
+    effective = region(boxes, config.effective_scale, locations, rules, extent, inside=True)
+    ignoring = region(boxes, rules.ignoring_scale, locations, rules, extent)
+
+    assigned = resolve_overlaps(effective, box_area(boxes), ground_truth.counts)
+    ignore = None
+    if rules.same_class_overlap == "erase" or rules.ignore_levels == "all":
+        count = count_by_class(ignoring, ground_truth, batch, classes)
         if (
             rules.same_class_overlap == "erase"
-        ):  # a second region of the owner's class over its cell takes the cell from it
-            owner = owner.masked_fill(count.gather(1, label.unsqueeze(1)).squeeze(1) >= 2, 0)
+        ):  # a second region of its own class erases a location's instance
+            crossed = count.gather(1, look_up(labels, assigned, 0).unsqueeze(1)).squeeze(1) >= 2
+            assigned = assigned.masked_fill(crossed, -1)
         if rules.ignore_levels == "all":
-            ignored = tuple(count.bool().split(grid.block_sizes, 2))
-        del count  # two bytes an entry: not needed beside the losses
-    if len(instances.crowds):
-        crowd = crowd_cells(instances.crowds, instances.crowd_image, batch, grid)
-        owner = owner.masked_fill(crowd, 0)
+            ignore = count > 0
+        del count  # two bytes an entry, which nothing needs from here on
+    if len(ground_truth.crowd_boxes):
+        crowd = crowd_region(ground_truth.crowd_boxes, ground_truth.crowd_image, batch, locations)
+        assigned = assigned.masked_fill(crowd, -1)
         valid = ~crowd if valid is None else valid & ~crowd
 
-    target_edges = with_none(to_edges(boxes), 0.0)[owner]
+    alpha, gamma = config.focal_alpha, config.focal_gamma
+    label = look_up(labels, assigned, -1)
     if config.selection_focal == "all":
-        focal = focal_loss(outputs.blocks, owner > 0, label, ignored, outputs.background(ignored))
+        focal = focal_loss(predictions.logits, label, ignore, alpha, gamma)
     else:
-        focal = focal_positive(gather_class(outputs.blocks, label))
-    level_losses = instance_level_losses(
-        focal + outputs.box_loss(target_edges, grid, config), owner, grid, len(boxes)
-    )
+        focal = focal_loss_positive(gather_class(predictions.logits, label), alpha, gamma)
+    location_loss = focal + iou_loss(predictions.boxes, look_up(boxes, assigned, 0))
+    level_losses = instance_level_losses(location_loss, assigned, locations, len(boxes))
+
     if config.selection == "online":
         selected = select_online(level_losses)
     else:
-        selected = select_heuristic(
-            boxes, level_losses, config.first_level, config.heuristic_size, config.heuristic_level
-        )
+        size, level = config.heuristic_size, config.heuristic_level
+        selected = select_heuristic(boxes, level_losses, config.first_level, size, level)
 
-    positive = with_none(selected, -1)[owner] == grid.level
+    positive = look_up(selected, assigned, -1) == locations.level
     if rules.ignore_levels == "adjacent":
-        chosen = selected.unsqueeze(1)
-        near = (slots.level - chosen).abs() <= (
-            chosen >= 0
-        )  # at most one level away; where none was selected, -1, nowhere
-        count = count_regions(runs, slots.ignoring, near, plane, batch * classes, grid.num_cells)
-        ignored = tuple(count.bool().view(batch, classes, -1).split(grid.block_sizes, 2))
-    return Assignment(
-        level_losses,
-        selected,
-        Regions(runs, slots, grid),
-        owner,
-        positive,
-        label,
-        target_edges,
-        ignored,
-        valid,
-    )
+        # At the selected level and one to each side; nowhere without a selected level.
+        levels = torch.arange(len(locations.strides), device=boxes.device)
+        near = ((levels - selected[:, None]).abs() <= 1) & (selected >= 0)[:, None]
+        part = ignoring & near[:, locations.level]
+        ignore = count_by_class(part, ground_truth, batch, classes) > 0
+    final = assigned.masked_fill(~positive, -1)
+    regions = effective, ignoring
+    return Assignment(final, ignore, valid, level_losses, selected, assigned, *regions)
 
 
 def anchor_free_losses(
-    outputs: HeadOutputs, assignment: Assignment, normalizer: Tensor, config: ModelConfig
+    predictions: Predictions,
+    ground_truth: GroundTruth,
+    assignment: Assignment,
+    normalizer: Float[Tensor, ""],
+    config: ModelConfig,
 ) -> dict[str, Float[Tensor, ""]]:
-    """af_cls = lambda / N * sum of focal losses, af_box = lambda / N * sum of -ln IoU over positive cells; N = `normalizer`.
+    """Return af_cls, the focal loss of valid locations, and af_box, -ln IoU of positive ones.
+
+    Both are sums times lambda / normalizer.
 
     Args:
-        outputs: those that were assigned.
-        assignment: of `assign`.
-        normalizer: () of `loss_normalizer`.
+        predictions: of the same batch; differentiable.
+        ground_truth: of the same batch.
+        assignment: of `assign`, or of another assigner.
+        normalizer: the number of positive locations; see `Detector.normalizer`.
+        config: its focal parameters and `af_weight` (lambda) count here.
 
-    Source: paper, section 3.2, equations of the focal and IoU loss, and section 3.4 (lambda).
+    Source: paper, section 3.2 (loss) and section 3.4 (lambda).
     """
-    background = outputs.background(assignment.ignored)
+    label = look_up(ground_truth.labels, assignment.assigned, -1)
     focal = focal_loss(
-        outputs.blocks, assignment.positive, assignment.label, assignment.ignored, background
+        predictions.logits, label, assignment.ignore, config.focal_alpha, config.focal_gamma
     )
     if assignment.valid is not None:
         focal = focal * assignment.valid
-    box = (
-        outputs.box_loss(assignment.target_edges, assignment.regions.grid, config)
-        * assignment.positive
-    )
-    divisor = normalizer / config.af_weight
-    return {"af_cls": focal.sum() / divisor, "af_box": box.sum() / divisor}
-
-
-def loss_normalizer(
-    assignment: Assignment, config: ModelConfig, sync: bool = False
-) -> Float[Tensor, ""]:
-    """The number of positive cells; with none: 1 (paper) or the number of valid cells, at least 1 an image (reference).
-
-    Args:
-        sync: take the number of all processes and divide it by how many they are: the mean of their losses is then that of
-            one process with all their images.
-    """
-    positives, valid = assignment.positive.sum(dtype=torch.float32), assignment.valid
-    cells = assignment.positive.numel() if valid is None else valid.sum(1).clamp(min=1).sum()
-    positives, cells, one = all_reduce_mean(sync, positives, cells)
-    return positives.masked_fill(
-        positives == 0, cells if config.rules.no_positive_normalizer == "cells" else one
-    )
+    target = look_up(ground_truth.boxes, assignment.assigned, 0)
+    box = iou_loss(predictions.boxes, target) * assignment.positive
+    weight = config.af_weight / normalizer
+    return {"af_cls": focal.sum() * weight, "af_box": box.sum() * weight}

@@ -1,4 +1,4 @@
-"""Which level learns an instance: the one with the least loss (online), or the one that its size names (heuristic)."""
+"""Feature selection: the level that learns an instance, by loss (online) or size (heuristic)."""
 
 import torch
 from jaxtyping import Float, Int64
@@ -8,37 +8,42 @@ from .locations import Locations, box_area
 
 
 def instance_level_losses(
-    cell_loss: Float[Tensor, "B R"],
-    owner: Int64[Tensor, "B R"],
-    grid: Locations,
+    location_loss: Float[Tensor, "B R"],
+    assigned: Int64[Tensor, "B R"],
+    locations: Locations,
     num_instances: int,
 ) -> Float[Tensor, "N L"]:
-    """The mean loss of each instance over the cells that it owns at each level; inf where it owns none.
+    """Return the mean loss of each instance over its locations at each level, inf without any.
 
-    L(n, l) = 1 / |cells of n at l| * sum over them of (focal + -ln IoU)
+    L(n, l) = 1 / |locations of n at l| * sum over them of (focal loss + -ln IoU)
 
     Args:
-        cell_loss: focal loss plus IoU loss of each cell, with its owner as target.
-        owner: 1 + instance index, 0 for none.
+        location_loss: focal loss plus IoU loss of each location with its assigned instance as
+            target.
+        assigned: instance of each location, 0..N-1; -1 for background.
+        locations: of the input.
+        num_instances: N.
 
-    Source: paper, section 3.3 (online feature selection), the two means added.
+    Source: paper, section 3.3: L_FL^I(l) + L_IoU^I(l); MMDetection, fsaf_head.py,
+        `FSAFHead.collect_loss_level_single`.
     """
-    levels = len(grid.strides)
-    key = grid.level.add(
-        owner, alpha=levels
-    ).flatten()  # a place for each instance at each level; the first ones for no owner
-    mean = cell_loss.new_full(((num_instances + 1) * levels,), torch.inf)
-    mean.scatter_reduce_(0, key, cell_loss.flatten(), "mean", include_self=False)
-    return mean.view(-1, levels)[1:]
+    levels = len(locations.strides)
+    # One slot for each instance and level, and a last row for background, which is cut off.
+    instance = torch.where(assigned < 0, num_instances, assigned)
+    slot = (instance * levels + locations.level).flatten()
+    mean = location_loss.new_full(((num_instances + 1) * levels,), torch.inf)
+    mean.scatter_reduce_(0, slot, location_loss.flatten(), "mean", include_self=False)
+    return mean.view(-1, levels)[:-1]
 
 
 def select_online(level_losses: Float[Tensor, "N L"]) -> Int64[Tensor, " N"]:
-    """l* = argmin over levels of the instance's loss: 0..L-1, the first on ties, -1 where it owns no cell at any level.
+    """Return l* = argmin over levels of each instance's loss, 0..L-1.
 
-    Source: paper, section 3.3: l* = argmin_l L_focal(l) + L_iou(l).
+    It is the first on ties, and -1 without a location at any level.
+
+    Source: paper, section 3.3; MMDetection, fsaf_head.py, `FSAFHead.reweight_loss_single`.
     """
-    best, level = level_losses.min(1)
-    return level.masked_fill(best == torch.inf, -1)
+    return level_losses.argmin(1).masked_fill(level_losses.isinf().all(1), -1)
 
 
 def select_heuristic(
@@ -48,17 +53,20 @@ def select_heuristic(
     size: float,
     level: int,
 ) -> Int64[Tensor, " N"]:
-    """l' = floor(l0 + log2(sqrt(w h) / size)), clamped to the levels there are; -1 where the instance owns no cell at any level.
+    """Return l' = floor(l0 + log2(sqrt(w h) / size)), clamped to the levels that exist.
+
+    It is -1 without a location at any level.
 
     Args:
-        boxes: pixels.
+        boxes: x1 y1 x2 y2, pixels.
+        level_losses: inf where an instance has no location.
         first_level: l of index 0 (3 for P3).
-        size: pixels of an instance that belongs to `level` = l0; 224 and 5 in the paper.
+        size: sqrt(w h) in pixels of an instance that belongs to `level` = l0; 224 and 5 in the
+            paper.
 
-    Source: paper, section 4.1 (heuristic feature selection), after the FPN paper.
+    Source: paper, section 4.1 (heuristic feature selection), after Lin et al., Feature Pyramid
+        Networks.
     """
-    by_size = (
-        torch.floor(level + torch.log2(box_area(boxes).clamp(min=1e-6).sqrt() / size)).long()
-        - first_level
-    )
-    return torch.where(level_losses.isinf().all(1), -1, by_size.clamp(0, level_losses.shape[1] - 1))
+    exact = level + torch.log2(box_area(boxes).clamp(min=1e-6).sqrt() / size)
+    index = (exact.floor().long() - first_level).clamp(0, level_losses.shape[1] - 1)
+    return index.masked_fill(level_losses.isinf().all(1), -1)

@@ -1,4 +1,4 @@
-"""The feature pyramid: levels P3..P7 of C3..C5."""
+"""The feature pyramid, which makes levels P3..P7 out of C3..C5."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -6,12 +6,14 @@ from torch.nn import functional as F
 
 
 class FeaturePyramid(nn.Module):
-    """Levels P3..P7 of C3..C5.
+    """Make the levels P3..P7 of the stages C3..C5, without norms or activations.
 
-    Lateral 1x1 convolutions, top-down nearest upsampling to the lateral's exact size, 3x3 output convolutions; P6 from C5 and
-    P7 from P6 by 3x3 convolutions of stride 2, without a ReLU between. No norm, no activation.
+    Each stage passes a lateral 1x1 convolution. From the coarsest stage down, the sum of the
+    coarser stages is upsampled (nearest) to the lateral's exact size and added to it. A 3x3
+    convolution makes the level. P6 comes from C5 and P7 from P6 by 3x3 convolutions of stride 2.
 
-    Source: paper, section 3.1; reference, rule 15. torchvision's `LastLevelP6P7` applies a ReLU before P7.
+    Source: paper, section 3.1; MMDetection 3.3.0, mmdet/models/necks/fpn.py, FPN.
+    Differs: torchvision's `LastLevelP6P7` applies a ReLU before P7.
     """
 
     def __init__(
@@ -30,15 +32,18 @@ class FeaturePyramid(nn.Module):
             nn.init.xavier_uniform_(parameter) if parameter.ndim > 1 else nn.init.zeros_(parameter)
 
     def forward(self, features: list[Float[Tensor, "B _ _ _"]]) -> list[Float[Tensor, "B C _ _"]]:
-        """C3..C5 to the pyramid's levels, finest first, all of C = `channels`."""
+        """Return the pyramid's levels, finest first, all of C = `channels`.
+
+        Args:
+            features: C3, C4 and C5.
+        """
         merged = [lateral(c) for lateral, c in zip(self.lateral, features[self.skip :])]
-        for index in range(len(merged) - 1, 0, -1):
-            merged[index - 1] = merged[index - 1] + F.interpolate(
-                merged[index], size=merged[index - 1].shape[-2:], mode="nearest"
-            )
-        levels = [output(m) for output, m in zip(self.output, merged)]
-        below = features[-1]
+        for index in range(len(merged) - 2, -1, -1):
+            size = merged[index].shape[-2:]
+            merged[index] = merged[index] + F.interpolate(merged[index + 1], size, mode="nearest")
+        levels = [output(level) for output, level in zip(self.output, merged)]
+        coarser = features[-1]
         for output in list(self.output)[len(merged) :]:
-            below = output(below)
-            levels.append(below)
+            coarser = output(coarser)
+            levels.append(coarser)
         return levels

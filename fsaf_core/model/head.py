@@ -6,37 +6,45 @@ from torch import Tensor, nn
 
 from ..config import ModelConfig
 
-PRIOR = 0.01  # the paper's pi: the score of every class at the start
+PRIOR = 0.01  # the paper's pi: the score of every class before training
 
 
 def tower(channels: int, depth: int, norm: str) -> nn.Sequential:
-    """`depth` 3x3 convolutions with ReLU; group norm between where the network learns from scratch."""
+    """Return `depth` 3x3 convolutions, each followed by a ReLU.
+
+    Args:
+        channels: of input and output.
+        depth: number of convolutions.
+        norm: "group" puts a group norm after each convolution, for training from scratch; "none".
+    """
     layers: list[nn.Module] = []
     for _ in range(depth):
-        conv = nn.Conv2d(channels, channels, 3, 1, 1, bias=norm == "none")
-        nn.init.normal_(conv.weight, std=0.01) if norm == "none" else nn.init.kaiming_normal_(
-            conv.weight, nonlinearity="relu"
-        )
-        if conv.bias is not None:
-            nn.init.zeros_(conv.bias)
-        layers += [conv] if norm == "none" else [conv, nn.GroupNorm(8, channels)]
+        if norm == "none":
+            layers.append(output_conv(channels, channels, 0.0))
+        else:
+            conv = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            layers += [conv, nn.GroupNorm(8, channels)]
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
 
 
 def output_conv(channels: int, filters: int, bias: float) -> nn.Conv2d:
-    """A 3x3 convolution with normal weights of sigma 0.01 and a constant bias."""
+    """Return a 3x3 convolution with normal weights of sigma 0.01 and a constant bias."""
     conv = nn.Conv2d(channels, filters, 3, 1, 1)
-    weight, constant = conv.parameters()
-    nn.init.normal_(weight, std=0.01)
-    nn.init.constant_(constant, bias)
+    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.constant_(conv.get_parameter("bias"), bias)
     return conv
 
 
 class Head(nn.Module):
-    """Towers shared by all levels; anchor-free outputs (`af_*`), anchor-based outputs (`ab_*`), or both in parallel.
+    """Towers shared by all levels, with anchor-free outputs, anchor-based outputs or both.
 
-    Source: paper, section 3.1: two convolutions more than RetinaNet, 184,400 + 9,220 parameters at K = 80.
+    FSAF adds two convolutions to RetinaNet's head: `af_cls` and `af_box` have 184,400 and 9,220
+    parameters at K = 80.
+
+    Source: paper, section 3.1; initialization: MMDetection 3.3.0,
+        mmdet/models/dense_heads/fsaf_head.py, FSAFHead.__init__.
     """
 
     def __init__(self, config: ModelConfig, anchors_per_cell: int) -> None:
@@ -57,11 +65,15 @@ class Head(nn.Module):
     def forward(
         self, levels: list[Tensor]
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-        """The outputs of each level; empty lists without the branch.
+        """Return four lists over the levels; the lists of a missing branch are empty.
+
+        Args:
+            levels: (B, C, H, W) each, of the pyramid.
 
         Returns:
-            Class logits (B, K, H, W); box outputs l t r b >= 0 (B, 4, H, W), in units of S * stride; for A anchors a cell their
-            class logits (B, A * K, H, W) and deltas (B, A * 4, H, W).
+            The anchor-free branch's class logits (B, K, H, W) and box offsets l t r b >= 0
+            (B, 4, H, W), in units of S * stride. The anchor-based branch's class logits
+            (B, A * K, H, W) and deltas (B, A * 4, H, W) of A anchors at each location.
         """
         af_cls, af_box, ab_cls, ab_box = [], [], [], []
         for level in levels:

@@ -14,9 +14,9 @@ from .head import Head
 
 
 class Network(nn.Module):
-    """Normalised images to the heads' outputs."""
+    """Backbone, feature pyramid and head: from normalized images to the head's outputs."""
 
-    backbone: Any  # a torchvision ResNet, or TinyBackbone, which has the names of one
+    backbone: Any  # a torchvision ResNet or TinyBackbone, which has the same names
 
     def __init__(
         self, config: ModelConfig, anchors_per_cell: int = 9, pretrained_backbone: bool = False
@@ -26,49 +26,48 @@ class Network(nn.Module):
         self.neck = FeaturePyramid(channels, config.channels, config.first_level, config.last_level)
         self.head = Head(config, anchors_per_cell)
         self.frozen_stages = config.frozen_stages
-        self.freeze()
+        for module in self._frozen():
+            module.requires_grad_(False)
 
     def _frozen(self) -> list[nn.Module]:
+        """Return the modules of the first `frozen_stages` stages.
+
+        Source: MMDetection 3.3.0, mmdet/models/backbones/resnet.py, ResNet._freeze_stages.
+        """
         stages = [[self.backbone.conv1, self.backbone.bn1, self.backbone.layer1]]
         stages += [[getattr(self.backbone, f"layer{index}")] for index in (2, 3, 4)]
         return [module for stage in stages[: self.frozen_stages] for module in stage]
 
-    def freeze(self) -> None:
-        """The first `frozen_stages` stages get no gradient, and their norms stay in evaluation mode."""
-        for module in self._frozen():
-            module.requires_grad_(False)
-
     def train(self, mode: bool = True) -> "Network":
-        """Training mode, frozen parts excepted."""
+        """Set the mode; frozen stages stay in evaluation mode."""
         super().train(mode)
         for module in self._frozen():
             module.train(False)
         return self
 
     def features(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """C3, C4, C5: strides 8, 16, 32."""
+        """Return C3, C4 and C5, at strides 8, 16 and 32."""
         return backbone_features(self.backbone, images)
 
     def forward(
         self, images: Float[Tensor, "B 3 H W"]
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-        """See `Head.forward`."""
+        """Return the outputs of `Head.forward`."""
         return self.head(self.neck(self.features(images)))
 
 
 def fold_norms(network: Network) -> Network:
-    """A copy for inference: each batch norm of the body folded into the convolution before it. Equal outputs to about 1e-5."""
+    """Return a copy for inference, each batch norm folded into the convolution before it.
+
+    The outputs of the copy differ by about 1e-5.
+    """
     network = copy.deepcopy(network).eval()
+    # "0" and "1" are the convolution and the norm of a skip connection.
+    pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))
     for module in network.backbone.modules():
-        for conv, norm in (
-            ("conv1", "bn1"),
-            ("conv2", "bn2"),
-            ("conv3", "bn3"),
-            ("0", "1"),
-        ):  # the last: of a downsampling
+        for conv, norm in pairs:
             if isinstance(getattr(module, norm, None), nn.BatchNorm2d):
-                setattr(
-                    module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm))
-                )
+                folded = fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm))
+                setattr(module, conv, folded)
                 setattr(module, norm, nn.Identity())
     return network

@@ -1,4 +1,4 @@
-"""`fsaf ablation`: the paper's five rows in the tiny world, with paired seeds."""
+"""`fsaf ablation`: the paper's five combinations of branch and selection, trained on the scenes."""
 
 import json
 from collections.abc import Sequence
@@ -12,59 +12,69 @@ from ..config import Config
 from ..engine.train import train
 from ..utils.files import write_atomically
 
+# Row: metric: a value in percent for each seed.
+Results = dict[str, dict[str, list[float]]]
+
 
 def ablation(out: Path, rows: Sequence[str], seeds: int, steps: int | None, base: Config) -> str:
-    """Trains each row with each seed, and writes and returns the table with paired differences to the first row.
+    """Train each row with each seed, and write and return the table of the results.
 
-    Runs that are finished are kept, one that was stopped goes on: the same command again.
+    The same command again skips the finished runs and resumes the one that was stopped.
 
     Args:
-        rows: presets of the tiny world.
-        seeds: 0..seeds-1; the same for every row (weights, order, augmentation).
-        steps: of each run; None: half of those of `base`.
-        base: whose data and recipe all rows take.
+        out: folder of the runs, of ablation.json and of ablation.md.
+        rows: presets of the scenes; the others are compared with the first.
+        seeds: number of seeds. Row by row, a seed gives the same data order and augmentation.
+        steps: steps of each run; None: half of those of `base`.
+        base: its data and its recipe are used for all rows.
 
     Raises:
-        FSAFError: "no preset 'foo': there are ..."; as `train`.
+        FSAFError: "There is no preset 'foo': ..."; as `train`.
     """
     steps = steps or (base.train.steps or 0) // 2
-    figures: dict[str, dict[str, list[float]]] = {row: {"AP": [], "AP50": []} for row in rows}
+    results: Results = {row: {"AP": [], "AP50": []} for row in rows}
     for seed in range(seeds):
+        recipe = replace(base.train, steps=steps, seed=seed, snapshots=0, validate_every=steps)
         for row in rows:
-            recipe = replace(base.train, steps=steps, seed=seed, snapshots=0, validate_every=steps)
             config = replace(presets.get(row), train=recipe, data=base.data, evaluate=base.evaluate)
             run_dir = out / f"{row}_seed{seed}"
             if (run_dir / "model.safetensors").exists():
                 metrics = json.loads((run_dir / "metrics.json").read_text())
             else:
                 metrics = train(config, run_dir).metrics
-            for name, values in figures[row].items():
+            for name, values in results[row].items():
                 values.append(100 * metrics[name])
             print(f"{row}, seed {seed}: AP {100 * metrics['AP']:.1f}", flush=True)
-    write_atomically(
-        out / "ablation.json",
-        json.dumps({"steps": steps, "seeds": seeds, "rows": figures}, indent=1),
-    )
-    text = ablation_table(figures, steps)
-    write_atomically(out / "ablation.md", text + "\n")
-    return text
+    record = {"steps": steps, "seeds": seeds, "rows": results}
+    write_atomically(out / "ablation.json", json.dumps(record, indent=1))
+    table = ablation_table(results, steps)
+    write_atomically(out / "ablation.md", table + "\n")
+    return table
 
 
-def ablation_table(figures: dict[str, dict[str, list[float]]], steps: int) -> str:
-    """Markdown: mean and standard deviation over seeds; mean paired difference to the first row, 95 % bootstrap interval."""
-    first = next(iter(figures))
+def ablation_table(results: Results, steps: int) -> str:
+    """Return a Markdown table of the rows.
+
+    It has the mean and the standard deviation over seeds, and the mean difference to the first
+    row, seed by seed, with its 95 % bootstrap interval.
+
+    Args:
+        results: of each row, in percent.
+        steps: of each run.
+    """
+    first = next(iter(results))
     lines = [
         f"| row ({steps} steps) | seeds | AP | AP50 | AP minus {first}'s, paired |",
         "|---|---|---|---|---|",
     ]
-    reference = np.array(figures[first]["AP"])
-    for row, values in figures.items():
+    for row, values in results.items():
         ap, ap50 = np.array(values["AP"]), np.array(values["AP50"])
         spread = f" ± {ap.std(ddof=1):.1f}" if len(ap) > 1 else ""
         difference = "-"
         if row != first:
-            low, high = bootstrap_interval(ap - reference)
-            difference = f"{(ap - reference).mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+            paired = ap - np.array(results[first]["AP"])
+            low, high = bootstrap_interval(paired)
+            difference = f"{paired.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
         lines.append(
             f"| {row} | {len(ap)} | {ap.mean():.1f}{spread} | {ap50.mean():.1f} | {difference} |"
         )
@@ -72,7 +82,7 @@ def ablation_table(figures: dict[str, dict[str, list[float]]], steps: int) -> st
 
 
 def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval of the mean of `values` (n,) by resampling them with replacement."""
+    """Return the 95 % interval of the mean of `values` (n,), from resampling with replacement."""
     picks = np.random.default_rng(0).integers(0, len(values), (10_000, len(values)))
     low, high = np.quantile(values[picks].mean(1), (0.025, 0.975))
     return float(low), float(high)

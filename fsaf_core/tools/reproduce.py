@@ -1,4 +1,4 @@
-"""`fsaf reproduce`: the reference's published table, with a second line under each row for this machine."""
+"""`fsaf reproduce`: MMDetection's published table, with this machine's results below each row."""
 
 import json
 import time
@@ -21,87 +21,8 @@ from ..utils.files import write_atomically
 from ..weights.mmdet import load_mmdet
 
 HOST = "https://download.openmmlab.com/mmdetection/v2.0/fsaf"
-STEPS = 10  # of training, timed after as many to warm up
-TIMED = 50  # images of which the network's and the post-processing's time is taken
-
-
-def checkpoint(row: str, folder: Path, host: str) -> Path:
-    """The published file of a row: the one in `folder`, else downloaded there.
-
-    Raises:
-        FSAFError: "cannot reach HOST ...".
-    """
-    place = presets.PRESETS[row].checkpoint
-    path = folder / Path(place).name
-    return (
-        path
-        if path.exists()
-        else fetch(f"{host}/{place}", path, sha256=path.stem.rsplit("-", 1)[1])
-    )
-
-
-def measure(
-    detector: Detector, row: str, data: DataConfig, device: torch.device
-) -> dict[str, float | None]:
-    """AP on the validation set; images a second; on CUDA memory and seconds of a training step of 2 images.
-
-    Args:
-        detector: of the published file, on `device`; on CUDA some steps of training change it.
-        row: a preset: its recipe is trained with.
-        data: has the validation set.
-
-    Returns:
-        `AP` in percent, `fps` images a second; `memory` GB and `seconds` a step, None where there is no CUDA.
-
-    Raises:
-        FSAFError: as `open_dataset` and `evaluate`: no such set, one of other classes.
-    """
-    config = replace(presets.get(row), model=detector.config, data=data)
-    dataset = open_dataset(data, "val")
-    loader = Loader(dataset, config, training=False)
-    record = evaluate(detector, loader, thorough=False)
-    result: dict[str, float | None] = {
-        "AP": 100 * record.metrics["AP"],
-        "fps": _speed(detector, loader),
-    }
-    result["memory"], result["seconds"] = (
-        _training(detector, loader) if device.type == "cuda" else (None, None)
-    )
-    return result
-
-
-def _speed(detector: Detector, loader: Loader) -> float:
-    """Images a second, one at a time, network and post-processing."""
-    first = islice((image for batch in loader.epoch() for image in batch.images), TIMED)
-    single = [image.to(detector.mean.device) for image in first]
-    detector.eval()
-    for image in single[:3]:
-        detector([image])
-    began = time.perf_counter()
-    for image in single:
-        found = detector([image])
-    float(found[0]["scores"].sum())  # waits for the device
-    return len(single) / (time.perf_counter() - began)
-
-
-def _training(detector: Detector, loader: Loader) -> tuple[float, float]:
-    """Peak memory (GB) and seconds of a step of 2 images."""
-    optimizer = build_optimizer(loader.config.train, detector.train())
-    batch = next(iter(loader.epoch()))
-    torch.cuda.reset_peak_memory_stats()
-    for step in range(2 * STEPS):
-        if step == STEPS:
-            torch.cuda.synchronize()
-            began = time.perf_counter()
-        losses = detector(
-            [image.to(detector.mean.device) for image in batch.images[:2]], batch.targets[:2]
-        )
-        torch.stack([*losses.values()]).sum().backward()
-        clip_gradients(optimizer, loader.config.train.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() / 1e9, (time.perf_counter() - began) / STEPS
+STEPS = 10  # training steps that are timed, after as many to warm up
+TIMED = 50  # images whose inference is timed
 
 
 def reproduce(
@@ -112,15 +33,18 @@ def reproduce(
     device: torch.device,
     host: str = HOST,
 ) -> str:
-    """Measures each row that has not been yet, and writes and returns the table.
+    """Measure each row that has not been measured yet, and write and return the table.
 
     Args:
-        out: folder of the results, a json for each row; the same command again goes on with the rows that are missing.
-        checkpoints: folder with the published files; what is missing there is downloaded.
-        host: where from.
+        out: folder of the results, one json for each row, and of table.md.
+        checkpoints: folder of the published files; missing files are downloaded into it.
+        data: the validation set.
+        rows: presets with a published file.
+        device: where to measure.
+        host: address of the published files.
 
     Raises:
-        FSAFError: as `checkpoint`, `load_mmdet` and `measure`; what was measured before is kept.
+        FSAFError: as `checkpoint`, `load_mmdet` and `measure`; the rows measured before are kept.
     """
     out.mkdir(parents=True, exist_ok=True)
     for row in rows:
@@ -133,24 +57,96 @@ def reproduce(
     return text
 
 
+def checkpoint(row: str, folder: Path, host: str) -> Path:
+    """Return the published file of a row, from `folder` or downloaded into it.
+
+    Raises:
+        FSAFError: as `fetch`: the host cannot be reached, the file is damaged.
+    """
+    name = presets.PRESETS[row].checkpoint
+    path = folder / Path(name).name
+    if path.exists():
+        return path
+    return fetch(f"{host}/{name}", path, sha256=path.stem.rsplit("-", 1)[1])
+
+
+def measure(
+    detector: Detector, row: str, data: DataConfig, device: torch.device
+) -> dict[str, float | None]:
+    """Evaluate a detector and time its inference; on CUDA, measure its training as well.
+
+    Args:
+        detector: of the published file, on `device`. Measuring its training changes its weights.
+        row: the preset whose recipe it is trained with.
+        data: the validation set.
+        device: of the detector.
+
+    Returns:
+        `AP` in percent and `fps` in images a second; `memory` in GB and `seconds` of a training
+        step of 2 images, which are None without CUDA.
+
+    Raises:
+        FSAFError: as `open_dataset` and `evaluate`.
+    """
+    config = replace(presets.get(row), model=detector.config, data=data)
+    loader = Loader(open_dataset(data, "val"), config, training=False)
+    ap = 100 * evaluate(detector, loader, thorough=False).metrics["AP"]
+    fps = _speed(detector, loader)
+    memory, seconds = _training(detector, loader) if device.type == "cuda" else (None, None)
+    return {"AP": ap, "fps": fps, "memory": memory, "seconds": seconds}
+
+
+def _speed(detector: Detector, loader: Loader) -> float:
+    """Return images a second of inference, one image at a time, with post-processing."""
+    images = islice((image for batch in loader.epoch() for image in batch.images), TIMED)
+    inputs = [image.to(detector.mean.device) for image in images]
+    detector.eval()
+    for image in inputs[:3]:
+        detector([image])
+    start = time.perf_counter()
+    for image in inputs:
+        detections = detector([image])
+    float(detections[0]["scores"].sum())  # waits for the device
+    return len(inputs) / (time.perf_counter() - start)
+
+
+def _training(detector: Detector, loader: Loader) -> tuple[float, float]:
+    """Return the peak memory in GB and the seconds of a training step of 2 images, on CUDA."""
+    optimizer = build_optimizer(loader.config.train, detector.train())
+    batch = next(iter(loader.epoch()))
+    torch.cuda.reset_peak_memory_stats()
+    for step in range(2 * STEPS):
+        if step == STEPS:
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+        images = [image.to(detector.mean.device) for image in batch.images[:2]]
+        losses = detector(images, batch.targets[:2])
+        torch.stack([*losses.values()]).sum().backward()
+        clip_gradients(optimizer, loader.config.train.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() / 1e9, (time.perf_counter() - start) / STEPS
+
+
 def table(out: Path, device: torch.device) -> str:
-    """Markdown: each published row, and under it what this machine measured."""
+    """Return a Markdown table: each published row, and below it what this machine measured."""
     lines = ["| row | box AP | train mem GB | s/iter | images/s |", "|---|---|---|---|---|"]
     name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
+    digits = {"AP": 1, "memory": 2, "seconds": 2, "fps": 1}
     for row, (memory, seconds, fps) in PUBLISHED.items():
-        lines.append(
-            f"| {row}, published | {presets.PRESETS[row].ap:.1f} | {memory:.2f} | {seconds:.2f} | {fps:.1f} |"
-        )
+        published = {
+            "AP": presets.PRESETS[row].ap,
+            "memory": memory,
+            "seconds": seconds,
+            "fps": fps,
+        }
         path = out / f"{row}.json"
-        mine = json.loads(path.read_text()) if path.exists() else {}
-        figures = [
-            (mine.get("AP"), 1),
-            (mine.get("memory"), 2),
-            (mine.get("seconds"), 2),
-            (mine.get("fps"), 1),
-        ]
-        shown = [
-            "not measured" if value is None else f"{value:.{digits}f}" for value, digits in figures
-        ]
-        lines.append(f"| {row}, here ({name}) | {' | '.join(shown)} |")
+        measured = json.loads(path.read_text()) if path.exists() else {}
+        for label, values in (("published", published), (f"here ({name})", measured)):
+            shown = [
+                "not measured" if values.get(key) is None else f"{values[key]:.{places}f}"
+                for key, places in digits.items()
+            ]
+            lines.append(f"| {row}, {label} | {' | '.join(shown)} |")
     return "\n".join(lines)

@@ -1,1 +1,1 @@
-"""Files and processes."""
+"""Helpers for files and for several processes."""

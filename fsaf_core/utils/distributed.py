@@ -1,4 +1,7 @@
-"""One process or several: the device, who writes, and sums over all processes. torchrun's environment variables say which."""
+"""One process or several: the device, the process that writes, and sums over all processes.
+
+torchrun starts the processes and describes them in environment variables.
+"""
 
 import os
 import re
@@ -14,42 +17,51 @@ from ..config import FSAFError
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """This process's place among those that train together; alone unless torchrun started it."""
+    """This process among those that train together. Without torchrun it is the only one."""
 
     rank: int = 0
-    size: int = 1
+    size: int = 1  # number of processes
     device: torch.device = torch.device("cpu")
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes and prints."""
+        """Return whether this process is the one that writes and prints."""
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The tensor summed over all processes, in place."""
+        """Return the tensor summed over all processes, in place."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def barrier(self) -> None:
-        """Returns when every process has come here."""
+        """Wait until every process has called this."""
         if self.size > 1:
             self.sum(torch.zeros(1, device=self.device))
 
 
 def device_of(name: str) -> torch.device:
-    """The device of a name: `auto` is CUDA, then MPS, then the CPU. Under torchrun each process takes its own CUDA device.
+    """Return the device of a name. Under torchrun each process gets its own CUDA device.
+
+    Args:
+        name: auto (CUDA if there is one, else MPS, else the CPU), cuda, mps or cpu; with or
+            without a number, such as cuda:1.
 
     Raises:
-        FSAFError: "There is no CUDA device here: take --device cpu or auto."
+        FSAFError: "'tpu' is no device: take auto, cuda, mps or cpu."; "There is no CUDA device
+            here: take --device cpu or auto."; "There is no device cuda:2 here, only 2: ..."
     """
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
-        name = "cuda" if cuda else "mps" if mps else "cpu"
+        name = next(kind for kind, is_available in available.items() if is_available)
     if not re.fullmatch(r"(cpu|cuda|mps)(:\d+)?", name):
         raise FSAFError(f"{name!r} is no device: take auto, cuda, mps or cpu.")
     device = torch.device(name)
-    if (device.type == "cuda" and not cuda) or (device.type == "mps" and not mps):
+    if not available[device.type]:
         raise FSAFError(
             f"There is no {device.type.upper()} device here: take --device cpu or auto."
         )
@@ -57,16 +69,22 @@ def device_of(name: str) -> torch.device:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     if device.type == "cuda" and device.index >= torch.cuda.device_count():
         raise FSAFError(
-            f"There is no device {device} here, only {torch.cuda.device_count()}: give torchrun as many processes."
+            f"There is no device {device} here, only {torch.cuda.device_count()}: "
+            "start at most as many processes with torchrun."
         )
     return device
 
 
 def init(device: str) -> DistributedContext:
-    """Meets the other processes that torchrun started (gloo on CPU, nccl on CUDA) and says which of them this one is.
+    """Connect to the other processes that torchrun started, and return this process's context.
+
+    Processes on the CPU use gloo, processes on CUDA use nccl.
+
+    Args:
+        device: as in `device_of`.
 
     Raises:
-        FSAFError: for a device that is not there, or for several processes on MPS.
+        FSAFError: as `device_of`; "Several processes cannot share an MPS device: ..."
     """
     chosen, size = device_of(device), int(os.environ.get("WORLD_SIZE", 1))
     if chosen.type == "cuda":
@@ -82,18 +100,28 @@ def init(device: str) -> DistributedContext:
 
 
 def destroy() -> None:
-    """Parts from the other processes."""
+    """Disconnect from the other processes."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def all_reduce_mean(sync: bool, count: Tensor, *others: Tensor | float) -> tuple[Any, ...]:
-    """Each count's mean over all processes, and what one is then: 1 / their number. Without `sync` the counts, and 1."""
+    """Return each count's mean over all processes, and what a count of one becomes.
+
+    Args:
+        sync: whether to take the mean; otherwise the counts stay as they are.
+        count: a scalar tensor, on the device of the sums.
+        *others: more scalars.
+
+    Returns:
+        The means of `count` and `others`, then 1 / number of processes. Without `sync`, or with one
+        process: `count`, `others`, then 1.
+    """
     if not (sync and dist.is_initialized()):
         return count, *others, 1.0
     sums = torch.stack(
         [torch.as_tensor(one, dtype=torch.float32, device=count.device) for one in (count, *others)]
     )
     dist.all_reduce(sums)
-    one = 1 / dist.get_world_size()
-    return *(sums * one).unbind(), one
+    share = 1 / dist.get_world_size()
+    return *(sums * share).unbind(), share

@@ -1,4 +1,4 @@
-"""Files: written so that at any moment the old or the new one is there, whole; read so that no code in them is run."""
+"""Write files whole or not at all, and read them without running any code they hold."""
 
 import errno
 import io
@@ -16,16 +16,23 @@ from ..config import FSAFError
 
 
 def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> None:
-    """Puts a whole file in its place, or leaves what was there: a temporary file beside it, fsync, rename, fsync of the folder.
+    """Replace a file as a whole, or leave it as it was.
+
+    The payload goes to a temporary file beside it, which then takes its name. Both the file and
+    its folder are flushed to the disk.
+
+    Args:
+        path: the file; its folder is made if it does not exist.
+        payload: the new content; text is encoded as UTF-8.
 
     Raises:
-        FSAFError: "runs/x/model.safetensors needs 3.1 MB and the disk has 0.2 MB left; ..."; the old file survives.
+        FSAFError: "runs/x/model.safetensors needs 3.1 MB and the disk has 0.2 MB left; ...";
+            "... cannot be written (Permission denied): ..." The old file survives.
     """
     path = Path(path)
     payload = payload.encode() if isinstance(payload, str) else payload
-    temporary = path.with_name(
-        f".{path.name}.tmp"
-    )  # one name: what a killed process left behind is overwritten by the next
+    # The name is fixed, so that the next write replaces what a killed process left behind.
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -33,7 +40,7 @@ def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> Non
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        if os.name == "posix":  # the rename itself lies in the folder
+        if os.name == "posix":  # the new name is part of the folder
             folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
@@ -43,11 +50,11 @@ def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> Non
         if temporary.is_file():
             temporary.unlink()
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            there = next(folder for folder in path.parents if folder.exists())
-            need, left = len(payload) / 1e6, shutil.disk_usage(there).free / 1e6
+            existing = next(folder for folder in path.parents if folder.exists())
+            need, left = len(payload) / 1e6, shutil.disk_usage(existing).free / 1e6
             raise FSAFError(
                 f"{path} needs {need:.1f} MB and the disk has {left:.1f} MB left; "
-                "what was there before is untouched: make room and give the same command again."
+                "the old file is untouched: make room and give the same command again."
             ) from error
         raise FSAFError(
             f"{path} cannot be written ({error.strerror}): check the folder, or take another --out."
@@ -55,18 +62,21 @@ def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> Non
 
 
 def load_tensors(file: io.BufferedIOBase) -> Any:
-    """What `torch.save` wrote: tensors and plain containers, on the CPU. Nothing is run, and no more memory is taken than bytes.
+    """Return what `torch.save` wrote: tensors and plain containers, on the CPU.
+
+    No code in the file is run, and the tensors take no more memory than the file has bytes.
 
     Raises:
-        ValueError: "it would unpack to more than it holds"; and whatever a strange byte leads torch's reader to.
+        ValueError: "it would unpack to more than it holds"; "a tensor claims more than the file
+            holds". A damaged file may raise any other exception of torch's reader.
     """
     size = file.seek(0, os.SEEK_END)
     if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:  # torch itself stores without packing
+        with zipfile.ZipFile(file) as archive:  # torch itself stores without compression
             if sum(entry.file_size for entry in archive.infolist()) > size:
                 raise ValueError("it would unpack to more than it holds")
     file.seek(0)
-    contents = torch.load(file, map_location="cpu", weights_only=True)  # type: ignore[arg-type]  # it asks for less
+    contents = torch.load(file, map_location="cpu", weights_only=True)  # type: ignore[arg-type]  # any file object will do
     for tensor in _tensors(contents):
         if tensor.layout == torch.strided and tensor.nbytes > tensor.untyped_storage().nbytes():
             raise ValueError("a tensor claims more than the file holds")
@@ -74,7 +84,7 @@ def load_tensors(file: io.BufferedIOBase) -> Any:
 
 
 def _tensors(contents: Any) -> Iterator[Tensor]:
-    """All tensors in plain containers."""
+    """Yield all tensors in nested containers."""
     if isinstance(contents, Tensor):
         yield contents
     elif isinstance(contents, (Mapping, list, tuple)):
@@ -83,6 +93,6 @@ def _tensors(contents: Any) -> Iterator[Tensor]:
 
 
 def excerpt(value: object) -> str:
-    """The start of a value's text, on one line: a file may hold anything."""
+    """Return the first 80 characters of a value's text, on one line, for a message."""
     text = " ".join(str(value).split())
     return text if len(text) <= 80 else f"{text[:80]} ..."

@@ -1,4 +1,5 @@
-"""Pictures: one palette, SVG of our own for what tests compare, matplotlib for curves and photographs.
+"""Figures: one palette, our own SVG for drawings that tests compare, matplotlib for charts.
 
-Nothing outside this package and the command line imports it: a detector can be built, trained and evaluated without matplotlib.
+Only the command line imports this folder. Detectors are built, trained and evaluated without
+matplotlib.
 """

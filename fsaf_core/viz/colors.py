@@ -1,7 +1,8 @@
-"""One colour for each pyramid level, each kind of cell and each class: for colour-blind readers, for grey print, for dark pages.
+"""The palette of all figures: one color for each pyramid level, each region and each class.
 
-The levels' colours change their lightness from level to level in one direction, the kinds of cell differ in lightness and in
-hatch, and a class is always written beside its colour: no figure says anything by hue alone.
+No figure depends on hue alone, so color-blind readers and gray prints lose nothing. The levels get
+darker from P3 to P7. The regions differ in lightness and in hatch. A class name stands next to its
+color.
 """
 
 from __future__ import annotations
@@ -14,35 +15,33 @@ FIRST_LEVEL = 3
 
 @dataclass(frozen=True)
 class Style:
-    """How one kind of cell is drawn."""
+    """How the cells of one kind of region are drawn."""
 
     fill: str  # "#rrggbb"
-    hatch: Literal[
-        "none", "solid", "diagonal", "cross"
-    ]  # solid: opaque; the others let an image below shine through
-    opacity: float  # of the fill, over an image
-    ink: str  # of the hatch's lines
+    hatch: Literal["none", "solid", "diagonal", "cross"]  # "none" and "solid" draw no lines
+    opacity: float  # of the fill, 0..1
+    ink: str  # color of the hatch lines
 
 
 @dataclass(frozen=True)
 class Theme:
-    """All colours of a light or a dark page."""
+    """All colors of a light or a dark page, each as "#rrggbb"."""
 
     name: str
     paper: str  # background
     ink: str  # text and axes
     muted: str  # secondary text
-    grid: str  # lines between cells, grid of a chart
+    grid: str  # lines between cells, and the grid of a chart
     levels: tuple[str, ...]  # P3, P4, P5, P6, P7
     regions: dict[str, Style]  # effective, ignoring, negative, lost (to a smaller instance)
-    classes: tuple[str, ...]  # of boxes, in turn
+    classes: tuple[str, ...]  # of boxes; repeated when there are more classes
 
     def level(self, level: int) -> str:
-        """The colour of pyramid level `level`, 3..7; "muted" for an instance without a level (-1)."""
+        """Return the color of pyramid level 3..7, or the muted color for -1 (no level)."""
         return self.levels[level - FIRST_LEVEL] if level >= FIRST_LEVEL else self.muted
 
     def label(self, label: int) -> str:
-        """The colour of class `label`, 0..K-1; the colours repeat."""
+        """Return the color of class `label`, 0..K-1."""
         return self.classes[label % len(self.classes)]
 
 
@@ -97,7 +96,7 @@ DARK = Theme(
 )
 
 
-def on(color: str) -> str:
-    """Black or white, whichever reads better on `color` ("#rrggbb")."""
-    red, green, blue = (((int(color[i : i + 2], 16) / 255) ** 2.2) for i in (1, 3, 5))
+def contrast_color(color: str) -> str:
+    """Return black or white, whichever is easier to read on `color`; both are "#rrggbb"."""
+    red, green, blue = ((int(color[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5))
     return "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "#ffffff"

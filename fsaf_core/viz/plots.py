@@ -1,7 +1,8 @@
-"""Pictures of a run: boxes on images with Pillow, curves with matplotlib (its objects, never pyplot's global state).
+"""Figures of a run: boxes drawn on images with Pillow, charts with matplotlib.
 
-Every function takes plain numbers and returns a picture; `write_run_figures` reads the numbers that training and evaluation left
-in a run's folder. The alt text of a figure travels in its PNG as "Description".
+The functions take plain numbers and return a figure. `write_run_figures` reads the numbers from the
+files that training and evaluation wrote into a run's folder. The alt text of each figure is stored
+in its PNG as "Description". pyplot is not used, because its state is global.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from ..data.images import load_image
-from .colors import LIGHT, on
+from .colors import LIGHT, contrast_color
 
-SURE = 0.45  # the score of a detection from which on the sheet shows it
-MISS_HATCHES = ("", "//", "\\\\", "xx", "..", "--", "++")
+MIN_SCORE = 0.45  # the sheet shows detections of at least this score
+CAUSE_HATCHES = ("", "//", "\\\\", "xx", "..", "--", "++")
+
+Rectangle = tuple[float, float, float, float]  # x1 y1 x2 y2, pixels
 
 
 def draw_boxes(
@@ -32,80 +35,84 @@ def draw_boxes(
     class_names: Sequence[str],
     side: int | None = None,
 ) -> Image.Image:
-    """`image` with its boxes and their names drawn in; a small image is enlarged first, so that the names can be read.
+    """Return a copy of `image` with its boxes and their class names drawn on it.
+
+    `torchvision.utils.draw_bounding_boxes` is not used: it writes the names inside the boxes, where
+    they cover small objects and one another, and cuts them off at the edge of the image.
 
     Args:
         image: RGB.
-        boxes: (N,4) x1 y1 x2 y2 in the image's pixels.
+        boxes: (N, 4) x1 y1 x2 y2 in pixels of the image.
         labels: (N,) 0..K-1.
-        scores: (N,) 0..1, drawn highest on top, or None for ground truth.
-        class_names: K names.
-        side: pixels of the result's longer side; None: the image's own, times the whole number that brings it to 480 or more.
+        scores: (N,) 0..1, the highest drawn on top, or None for ground truth.
+        class_names: (K,) names.
+        side: pixels of the longer side of the result. None: the smallest whole multiple of the
+            image's own side that reaches 480, so that the names can be read.
     """
     longer = max(image.size)
     scale = side / longer if side else max(1, -(-480 // longer))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image = image.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX)
-    boxes = [[edge * scale for edge in box] for box in boxes]
-    order = (
-        range(len(boxes))
-        if scores is None
-        else sorted(range(len(boxes)), key=lambda index: scores[index])
-    )
     draw, font = ImageDraw.Draw(image), _font(max(11, round(max(size) / 48)))
+    order = list(range(len(boxes))) if scores is None else np.argsort(scores, kind="stable")
+    edges = [[edge * scale for edge in box] for box in boxes]
+    colors = [LIGHT.label(label) for label in labels]
     for index in order:
-        draw.rectangle(
-            boxes[index], outline=LIGHT.label(labels[index]), width=max(2, round(max(size) / 320))
-        )
-    taken: list[tuple[float, float, float, float]] = []
-    for index in reversed(order):  # the best one's name finds its place first
+        draw.rectangle(edges[index], outline=colors[index], width=max(2, round(max(size) / 320)))
+    tabs: list[Rectangle] = []
+    for index in reversed(order):  # the best detection chooses the place of its name first
         name = class_names[labels[index]] + ("" if scores is None else f" {scores[index]:.2f}")
-        place = _place(draw.textbbox((0, 0), name, font=font), boxes[index], taken, size)
-        taken.append(place)
-        color = LIGHT.label(labels[index])
-        draw.rectangle(place, fill=color)
-        draw.text((place[0] + 2, place[1] + 1), name, font=font, fill=on(color), anchor="la")
+        *_, width, height = draw.textbbox((0, 0), name, font=font)
+        tab = _place_tab(width + 4, height + 3, edges[index], tabs, size)
+        tabs.append(tab)
+        draw.rectangle(tab, fill=colors[index])
+        place = (tab[0] + 2, tab[1] + 1)
+        draw.text(place, name, font=font, fill=contrast_color(colors[index]), anchor="la")
     return image
 
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows Latin, Greek and Cyrillic."""
-    return ImageFont.truetype(
-        str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size
-    )
+    """Return DejaVu Sans, which matplotlib ships; it covers Latin, Greek and Cyrillic."""
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), size)
 
 
-def _place(text, box, taken, size) -> tuple[float, float, float, float]:
-    """The first free of: above the box, below it, inside it at the top, at the bottom; else above. Always inside the image."""
-    width, height = text[2] + 4, text[3] + 3
+def _place_tab(
+    width: float,
+    height: float,
+    box: Sequence[float],
+    taken: Sequence[Rectangle],
+    size: tuple[int, int],
+) -> Rectangle:
+    """Return the place of a box's name inside the image, clear of the `taken` places if it can be.
+
+    The candidates, in order: above the box, below it, inside it at the top, inside at the bottom.
+    """
     left = max(0, min(box[0], size[0] - width))
-    tops = [
-        max(0, min(top, size[1] - height))
-        for top in (box[1] - height, box[3], box[1], box[3] - height)
-    ]
-    places = [(left, top, left + width, top + height) for top in tops]
-    free = (
-        a
-        for a in places
-        if not any(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in taken)
-    )
-    return next(free, places[0])
+    candidates = []
+    for top in (box[1] - height, box[3], box[1], box[3] - height):
+        top = max(0, min(top, size[1] - height))
+        candidates.append((left, top, left + width, top + height))
+    for x1, y1, x2, y2 in candidates:
+        if all(x1 >= b[2] or b[0] >= x2 or y1 >= b[3] or b[1] >= y2 for b in taken):
+            return x1, y1, x2, y2
+    return candidates[0]
 
 
 def detections_beside_truth(pictures: Sequence[Mapping], class_names: Sequence[str]) -> Image.Image:
-    """One sheet: each image with its ground truth on the left and the surer detections on the right, two a row.
+    """Return one sheet, two images a row: ground truth on the left, detections on the right.
 
     Args:
-        pictures: of each image `file` (its path), `truth` ({boxes, labels}) and `found` ({boxes, labels, scores}), boxes in the
-            file's own pixels after its EXIF orientation.
-        class_names: K names.
+        pictures: for each image `file` (its path), `truth` ({boxes, labels}) and `found` ({boxes,
+            labels, scores}); boxes are in pixels of the file after its EXIF rotation.
+        class_names: (K,) names.
     """
     side, head, gap, font = 300, 22, 8, _font(13)
-    tiles = []  # of each image: truth, detections
+    tiles = []  # ground truth and detections of each image in turn
     for picture in pictures:
         image, truth, found = load_image(picture["file"]), picture["truth"], picture["found"]
-        keep = [index for index, score in enumerate(found["scores"]) if score >= SURE]
+        keep = [index for index, score in enumerate(found["scores"]) if score >= MIN_SCORE]
         boxes, labels, scores = (
             [found[name][index] for index in keep] for name in ("boxes", "labels", "scores")
         )
@@ -117,7 +124,7 @@ def detections_beside_truth(pictures: Sequence[Mapping], class_names: Sequence[s
     sheet = Image.new("RGB", (columns * (side + gap) + gap, head + sum(heights)), LIGHT.paper)
     draw, top = ImageDraw.Draw(sheet), head
     for column in range(columns):
-        title = f"detections, score ≥ {SURE:g}" if column % 2 else "ground truth"
+        title = f"detections, score ≥ {MIN_SCORE:g}" if column % 2 else "ground truth"
         draw.text((gap + column * (side + gap), 4), title, font=font, fill=LIGHT.ink)
     for row, height in zip(rows, heights, strict=True):
         for column, tile in enumerate(row):
@@ -127,160 +134,139 @@ def detections_beside_truth(pictures: Sequence[Mapping], class_names: Sequence[s
 
 
 def loss_curves(log: Sequence[Mapping]) -> Figure:
-    """Four charts of a training log: losses, validation AP, levels chosen, and what should stay small (dead outputs, waiting).
+    """Draw four charts of a training: losses, validation AP, selected levels, warning signs.
 
     Args:
-        log: lines of `log.jsonl`. A training line has `step`, the loss parts, their sum `loss`, `levels` ({"P3": instances, ..}),
-            `dead` and `waiting` (shares 0..1); a validation line has `step` and `validation` ({"AP": .., "AP50": ..}).
+        log: lines of `log.jsonl`. A training line has `step`, the loss terms, their sum `loss`,
+            `levels` ({"P3": instances, ...}), `dead` and `waiting` (shares, 0..1). A validation
+            line has `step` and `validation` ({"AP": ..., "AP50": ...}).
     """
     train = [line for line in log if "loss" in line]
-    figure, axes = _figure(2, 2, (11, 6.4))
+    figure, (losses, validation, levels, warnings) = _figure(2, 2, (11, 6.4))
+
     dashes = {"af_cls": "-", "af_box": "--", "ab_cls": "-.", "ab_box": ":", "loss": "-"}
     for index, (name, dash) in enumerate(dashes.items()):
         steps, values = _column(train, name)
         if steps:
             color = LIGHT.ink if name == "loss" else LIGHT.label(index)
-            axes[0].plot(steps, values, color=color, alpha=0.25, linewidth=1)
-            axes[0].plot(steps, _smooth(values), dash, color=color, label=name)
-    axes[0].set(title="losses (smoothed; raw behind)", yscale="log" if train else "linear")
-    axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes[0].yaxis.set_minor_formatter(
+            losses.plot(steps, values, color=color, alpha=0.25, linewidth=1)
+            losses.plot(steps, _smooth(values), dash, color=color, label=name)
+    losses.set(title="losses (smoothed; raw behind)", yscale="log" if train else "linear")
+    losses.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    losses.yaxis.set_minor_formatter(
         lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""
     )
-    validated = [
-        {"step": line["step"], **line["validation"]} for line in log if "validation" in line
-    ]
+
+    metrics = [{"step": line["step"], **line["validation"]} for line in log if "validation" in line]
     for name, color, mark in (("AP", LIGHT.label(0), "o-"), ("AP50", LIGHT.label(1), "s--")):
-        axes[1].plot(*_column(validated, name), mark, color=color, markersize=4, label=name)
-    axes[1].set(title="validation", ylim=(0, 1), ylabel="AP")
-    leveled = [{"step": line["step"], **line["levels"]} for line in train if line.get("levels")]
-    if leveled:
-        names = [name for name in leveled[0] if name != "step"]
-        counts = np.stack([_smooth(_column(leveled, name)[1]) for name in names])
-        colors = [LIGHT.level(int(name[1:])) for name in names]
+        validation.plot(*_column(metrics, name), mark, color=color, markersize=4, label=name)
+    validation.set(title="validation", ylim=(0, 1), ylabel="AP")
+
+    counted = [{"step": line["step"], **line["levels"]} for line in train if line.get("levels")]
+    if counted:
+        names = [name for name in counted[0] if name != "step"]
+        counts = np.stack([_smooth(_column(counted, name)[1]) for name in names])
         shares = counts / np.maximum(counts.sum(0), 1e-9)
-        axes[2].stackplot(
-            _column(leveled, "step")[0], shares, colors=colors, labels=names, edgecolor="white"
-        )
-    axes[2].set(title="levels chosen, share of the instances", ylim=(0, 1), xlabel="step")
+        colors = [LIGHT.level(int(name[1:])) for name in names]
+        steps = _column(counted, "step")[0]
+        levels.stackplot(steps, shares, colors=colors, labels=names, edgecolor="white")
+    levels.set(title="selected levels, share of the instances", ylim=(0, 1), xlabel="step")
+
     for name, text, color, dash in (
-        ("dead", "dead box outputs", LIGHT.label(1), "-"),
-        ("waiting", "waiting for data", LIGHT.ink, ":"),
+        ("dead", "dead ReLUs of the box output", LIGHT.label(1), "-"),
+        ("waiting", "time spent waiting for data", LIGHT.ink, ":"),
     ):
-        axes[3].plot(*_column(train, name), dash, color=color, label=text)
-    axes[3].set(title="shares that should stay small", ylim=(0, 1), xlabel="step")
-    for ax in axes:
+        warnings.plot(*_column(train, name), dash, color=color, label=text)
+    warnings.set(title="shares that should stay small", ylim=(0, 1), xlabel="step")
+
+    for ax in figure.axes:
         if ax.get_legend_handles_labels()[0]:
             ax.legend(fontsize=8, loc="best", framealpha=0.85)
     return figure
 
 
 def _column(lines: Sequence[Mapping], name: str) -> tuple[list[int], np.ndarray]:
-    """The steps and values of the lines that hold `name`."""
-    held = [line for line in lines if name in line]
-    return [line["step"] for line in held], np.array([line[name] for line in held], float)
+    """Return the steps and values of the lines that contain `name`."""
+    lines = [line for line in lines if name in line]
+    return [line["step"] for line in lines], np.array([line[name] for line in lines], float)
 
 
 def levels_against_size(
     sizes: Sequence[float], levels: Sequence[int], heuristic: Sequence[int]
 ) -> Figure:
-    """Which level the loss chose for objects of each size, with the size heuristic's line drawn in.
+    """Draw the selected level of each object against its size, and the FPN level heuristic.
 
     Args:
         sizes: (N,) sqrt(w * h) in pixels of the network's input.
-        levels: (N,) the pyramid level chosen, 3..7, or -1 where no level has a cell.
-        heuristic: (N,) the level that size alone would give.
+        levels: (N,) the selected pyramid level, 3..7, or -1 for none.
+        heuristic: (N,) the level of the FPN heuristic, 3..7.
     """
     figure, (ax,) = _figure(1, 1, (7.5, 4.2))
-    sizes, levels, heuristic = (
-        np.asarray(sizes, float),
-        np.asarray(levels, int),
-        np.asarray(heuristic, int),
-    )
-    spread = np.random.default_rng(0).uniform(
-        -0.28, 0.28, len(levels)
-    )  # dots of one level side by side
-    lowest = min(levels[levels > 0], default=3) - 1  # the row of instances without a level
-    rows = np.where(levels < 0, lowest, levels)
-    ax.scatter(
-        sizes,
-        rows + spread,
-        s=7,
-        c=[LIGHT.level(level) for level in levels.tolist()],
-        alpha=0.55,
-        linewidths=0,
-    )
-    order = np.argsort(sizes, kind="stable")
-    ax.step(
-        sizes[order],
-        heuristic[order],
-        where="post",
-        color=LIGHT.ink,
-        linewidth=2,
-        linestyle="--",
-        label="the size heuristic",
-    )
-    ticks = sorted({*rows.tolist(), *heuristic.tolist()})
+    size, level, by_size = np.array(sizes, float), np.array(levels, int), np.array(heuristic, int)
+    none = min(level[level > 0], default=3) - 1  # the row of objects without a level
+    rows = np.where(level < 0, none, level)
+    jitter = np.random.default_rng(0).uniform(-0.28, 0.28, len(rows))  # keeps the dots apart
+    colors = [LIGHT.level(one) for one in level.tolist()]
+    ax.scatter(size, rows + jitter, s=7, c=colors, alpha=0.55, linewidths=0)
+    order = np.argsort(size, kind="stable")
+    line = {"color": LIGHT.ink, "linewidth": 2, "linestyle": "--", "label": "FPN level heuristic"}
+    ax.step(size[order], by_size[order], where="post", **line)
+    ticks = sorted({*rows.tolist(), *by_size.tolist()})
+    ax.set_yticks(ticks, ["none" if tick == none else f"P{tick}" for tick in ticks])
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.set_yticks(ticks, ["none" if tick == lowest else f"P{tick}" for tick in ticks])
-    share = np.mean(levels == heuristic) if len(levels) else 0.0
+    share = np.mean(level == by_size) if len(level) else 0.0
     ax.set(
         xlabel="object size √(w·h), pixels",
-        ylabel="level chosen",
-        title=f"{len(levels)} objects; {share:.0%} as by the heuristic",
+        ylabel="selected level",
+        title=f"{len(level)} objects; {share:.0%} at the level of the heuristic",
     )
     ax.legend(fontsize=9, loc="upper left")
     return figure
 
 
 def precision_recall(metrics: Mapping) -> Figure:
-    """Precision against recall, mean over the classes, at IoU 0.5, 0.75 and over 0.5..0.95; `metrics` as in `metrics.json`."""
+    """Draw precision against recall, mean over the classes, at IoU 0.5, 0.75 and 0.5..0.95.
+
+    Args:
+        metrics: the content of `metrics.json`.
+    """
     figure, (ax,) = _figure(1, 1, (5.6, 4.4))
-    curves, names = metrics["precision_recall"], {"0.50": "AP50", "0.75": "AP75", "mean": "AP"}
-    for index, (curve, dash) in enumerate((("0.50", "-"), ("0.75", "--"), ("mean", ":"))):
-        title = "mean of 0.5 .. 0.95" if curve == "mean" else f"IoU {curve}"
-        ax.plot(
-            curves["recall"],
-            curves[curve],
-            dash,
-            color=LIGHT.label(index),
-            label=f"{title}: {metrics[names[curve]]:.3f}",
+    curves = metrics["precision_recall"]
+    for index, (curve, title, name, dash) in enumerate(
+        (
+            ("0.50", "IoU 0.50", "AP50", "-"),
+            ("0.75", "IoU 0.75", "AP75", "--"),
+            ("mean", "mean of 0.5 .. 0.95", "AP", ":"),
         )
-    ax.set(
-        xlim=(0, 1),
-        ylim=(0, 1.02),
-        xlabel="recall",
-        ylabel="precision",
-        title="mean over the classes",
-    )
+    ):
+        label, color = f"{title}: {metrics[name]:.3f}", LIGHT.label(index)
+        ax.plot(curves["recall"], curves[curve], dash, color=color, label=label)
+    ax.set(xlim=(0, 1), ylim=(0, 1.02), title="mean over the classes")
+    ax.set(xlabel="recall", ylabel="precision")
     ax.legend(fontsize=9)
     return figure
 
 
 def missed_by_size(missed: Mapping) -> Figure:
-    """Why objects were missed, as shares of all objects of each size octave; `missed` as in `metrics.json`."""
+    """Draw the share of missed objects by size bin and cause.
+
+    Args:
+        missed: the entry `missed` of `metrics.json`.
+    """
     figure, (ax,) = _figure(1, 1, (8, 4.2))
-    octaves, causes = list(missed["by_size"]), list(missed["causes"])
-    totals = [max(1, missed["by_size"][octave]["instances"]) for octave in octaves]
-    base = np.zeros(len(octaves))
-    for index, cause in enumerate(causes):
-        height = np.array([missed["by_size"][octave][cause] for octave in octaves], float) / totals
-        bars = {
-            "color": LIGHT.label(index),
-            "hatch": MISS_HATCHES[index % len(MISS_HATCHES)],
-            "edgecolor": "white",
-        }
-        ax.bar(octaves, height, bottom=base, label=f"{cause} ({missed['causes'][cause]})", **bars)
+    bins = missed["by_size"]
+    totals = [max(1, counts["instances"]) for counts in bins.values()]
+    base = np.zeros(len(bins))
+    for index, (cause, total) in enumerate(missed["causes"].items()):
+        height = np.array([counts[cause] for counts in bins.values()], float) / totals
+        hatch = CAUSE_HATCHES[index % len(CAUSE_HATCHES)]
+        style = {"color": LIGHT.label(index), "hatch": hatch, "edgecolor": "white"}
+        ax.bar(list(bins), height, bottom=base, label=f"{cause} ({total})", **style)
         base += height
-    for index, octave in enumerate(octaves):
-        ax.text(
-            index,
-            base[index] + 0.015,
-            f"of {missed['by_size'][octave]['instances']}",
-            ha="center",
-            fontsize=8,
-        )
+    for index, counts in enumerate(bins.values()):
+        text = f"of {counts['instances']}"
+        ax.text(index, base[index] + 0.015, text, ha="center", fontsize=8)
     total = missed["instances"] - missed["found"]
     ax.set(
         xlabel="object size √area, pixels",
@@ -293,9 +279,10 @@ def missed_by_size(missed: Mapping) -> Figure:
 
 
 def write_run_figures(run_dir: str | Path) -> list[Path]:
-    """Draws into `run_dir`/pictures what the numbers in `run_dir` allow, and returns the pictures' paths.
+    """Write the figures of a run into `run_dir`/pictures and return their paths.
 
-    Reads `log.jsonl` (training), `metrics.json`, `levels.json` and `pictures.json` (evaluation); what is missing is not drawn.
+    Reads `log.jsonl` (training), and `metrics.json`, `levels.json` and `pictures.json`
+    (evaluation). A missing file only leaves out its figure.
     """
     run_dir, written = Path(run_dir), []
     folder = run_dir / "pictures"
@@ -313,41 +300,28 @@ def write_run_figures(run_dir: str | Path) -> list[Path]:
             text.add_itxt("Description", alt)
             picture.save(folder / name, pnginfo=text)
 
-    if numbers := json.loads(read("pictures.json")):
-        sheet = detections_beside_truth(numbers["images"], numbers["class_names"])
-        save(
-            "detections.png",
-            sheet,
-            f"{len(numbers['images'])} validation images, ground truth beside detections.",
-        )
+    if pictures := json.loads(read("pictures.json")):
+        sheet = detections_beside_truth(pictures["images"], pictures["class_names"])
+        count = len(pictures["images"])
+        save("detections.png", sheet, f"{count} validation images, ground truth beside detections.")
     if (run_dir / "log.jsonl").exists():
         log = [json.loads(line) for line in read("log.jsonl").splitlines() if line.strip()]
         save("losses.png", loss_curves(log), "Losses, validation AP and levels by step.")
     levels = json.loads(read("levels.json"))
-    if levels and levels["size"]:  # anchors alone choose no level
+    if levels and levels["size"]:  # empty when there is no anchor-free branch
         figure = levels_against_size(levels["size"], levels["level"], levels["heuristic"])
-        save(
-            "levels.png",
-            figure,
-            "Level chosen for objects of each size, with the size heuristic's line.",
-        )
+        save("levels.png", figure, "Selected level of objects by size, and the FPN heuristic.")
     if metrics := json.loads(read("metrics.json")):
-        save(
-            "precision_recall.png",
-            precision_recall(metrics),
-            f"Precision against recall; AP {metrics['AP']:.3f}.",
-        )
+        alt = f"Precision against recall; AP {metrics['AP']:.3f}."
+        save("precision_recall.png", precision_recall(metrics), alt)
         if "missed" in metrics:
-            save(
-                "missed.png",
-                missed_by_size(metrics["missed"]),
-                "Why objects were missed, by size octave.",
-            )
+            figure = missed_by_size(metrics["missed"])
+            save("missed.png", figure, "Causes of missed objects, by size bin.")
     return written
 
 
 def _figure(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Figure, list]:
-    """A figure of its own, and its axes in reading order."""
+    """Return a new figure and its axes in reading order."""
     figure = Figure(figsize=inches, layout="constrained", dpi=90)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for ax in axes:
@@ -358,6 +332,6 @@ def _figure(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Figur
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """The mean over nine neighbours, over fewer at the ends."""
+    """Return the mean over nine neighbors, over fewer at the ends."""
     kernel = np.ones(min(9, len(values)))
     return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")

@@ -1,7 +1,9 @@
-"""A small SVG writer: the same bytes for the same input, on any machine. Notebooks store its drawings and tests compare them.
+"""A small SVG writer whose output is the same to the byte on every machine.
 
-Numbers have at most two decimals, images become PNG by the few lines at the end rather than by a compressor that differs from
-version to version, and hatches are plain lines: no pattern ids, which would collide on a page with two figures.
+Notebooks store its drawings and tests compare them byte for byte. Three choices make that work:
+numbers have at most two decimals, images are PNGs written here (compressors differ between
+versions of zlib), and hatches are plain lines (pattern ids would collide on a page with two
+figures).
 """
 
 from __future__ import annotations
@@ -16,34 +18,35 @@ from html import escape
 
 import numpy as np
 
-from .colors import LIGHT, on
+from .colors import LIGHT, contrast_color
 
-REGION_NAMES = ("negative", "ignoring", "effective", "lost")  # a cell's code 0..3
-HATCHES = {  # the lines over a cell: where each begins and how far it goes, in shares of the cell's side
+REGION_NAMES = ("negative", "ignoring", "effective", "lost")  # a cell's code is its index, 0..3
+HATCHES = {  # lines over a cell: x and y of the start, then dx and dy, as fractions of its side
     "diagonal": ((0.0, 0.5, 0.5, -0.5), (0.0, 1.0, 1.0, -1.0), (0.5, 1.0, 0.5, -0.5)),
     "cross": ((0.2, 0.2, 0.6, 0.6), (0.2, 0.8, 0.6, -0.6)),
 }
 
 
 def number(value: float) -> str:
-    """`value` with at most two decimals and nothing superfluous: 3.10 is "3.1", -0.001 is "0".
+    """Return `value` with at most two decimals: 3.10 gives "3.1" and -0.001 gives "0".
 
     Raises:
-        ValueError: "cannot draw nan": a figure of a value that is not finite would show nothing and compare equal.
+        ValueError: "cannot draw nan: every number of a drawing must be finite".
     """
-    if not math.isfinite(value):
-        raise ValueError(f"cannot draw {value}")
+    if not math.isfinite(value):  # a renderer would skip the element without a word
+        raise ValueError(f"cannot draw {value}: every number of a drawing must be finite")
     text = f"{value:.2f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
 class Svg:
-    """A drawing of `width` x `height` pixels; a notebook shows it, and `alt` is what a reader without eyes for it gets.
+    """A drawing of `width` x `height` pixels that a notebook displays.
 
-    Coordinates are pixels from the upper left corner. Every method returns nothing and draws over what is there.
+    Coordinates are pixels from the upper left corner. Each method draws on top of what is already
+    there. `alt` describes the drawing to a reader who cannot see it.
     """
 
-    theme = LIGHT  # what is stored cannot know the page that it is read on
+    theme = LIGHT  # a stored drawing cannot follow the theme of the page that shows it
 
     def __init__(self, width: float, height: float, alt: str) -> None:
         self.width, self.height, self.alt = width, height, alt
@@ -51,10 +54,10 @@ class Svg:
         self.rect(0, 0, width, height, fill=self.theme.paper)
 
     def __str__(self) -> str:
-        size = f'width="{number(self.width)}" height="{number(self.height)}"'
-        box = f'viewBox="0 0 {number(self.width)} {number(self.height)}"'
-        alt = escape(self.alt)
-        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {box} role="img" aria-label="{alt}" font-family="sans-serif">'
+        width, height, alt = number(self.width), number(self.height), escape(self.alt)
+        size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+        text = f'role="img" aria-label="{alt}" font-family="sans-serif"'
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {text}>'
         return "\n".join([head, f"<title>{alt}</title>", *self.parts, "</svg>"]) + "\n"
 
     def __repr__(self) -> str:
@@ -70,35 +73,41 @@ class Svg:
         title: str | None = None,
         **attributes: float | str | None,
     ) -> None:
-        """One element; `_` in an attribute's name stands for `-`, numbers are rounded, None is left out; `title`: on hover."""
-        pairs = (
-            f'{name.rstrip("_").replace("_", "-")}="{escape(value) if isinstance(value, str) else number(value)}"'
-            for name, value in attributes.items()
-            if value is not None
-        )
-        inside = (f"<title>{escape(title)}</title>" if title else "") + (
-            escape(text) if text else ""
-        )
-        head = " ".join([f"<{tag}", *pairs])
+        """Add one element.
+
+        Args:
+            tag: name of the element.
+            text: what it contains.
+            title: what a browser shows on hover.
+            attributes: `stroke_width` becomes `stroke-width`, and `class_` becomes `class`. Numbers
+                are rounded to two decimals. An attribute that is None is left out.
+        """
+        head = f"<{tag}"
+        for name, value in attributes.items():
+            if value is not None:
+                shown = escape(value) if isinstance(value, str) else number(value)
+                head += f' {name.rstrip("_").replace("_", "-")}="{shown}"'
+        inside = f"<title>{escape(title)}</title>" if title else ""
+        inside += escape(text) if text else ""
         self.parts.append(f"{head}>{inside}</{tag}>" if inside else f"{head}/>")
 
     def rect(
         self, x: float, y: float, width: float, height: float, fill: str = "none", **style
     ) -> None:
-        """A rectangle; `style` as in `add`: stroke, stroke_width, stroke_dasharray, fill_opacity, title ..."""
+        """Draw a rectangle; `style` is passed to `add` (stroke, stroke_width, title, ...)."""
         self.add("rect", x=x, y=y, width=width, height=height, fill=fill, **style)
 
     def line(self, x1: float, y1: float, x2: float, y2: float, stroke: str, **style) -> None:
-        """A straight line."""
+        """Draw a straight line."""
         self.add("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=stroke, **style)
 
     def polyline(self, points: Sequence[tuple[float, float]], stroke: str, **style) -> None:
-        """A line through `points`."""
+        """Draw a line through `points`."""
         text = " ".join(f"{number(x)},{number(y)}" for x, y in points)
         self.add("polyline", points=text, fill="none", stroke=stroke, **style)
 
     def circle(self, x: float, y: float, radius: float, fill: str = "none", **style) -> None:
-        """A circle."""
+        """Draw a circle around (x, y)."""
         self.add("circle", cx=x, cy=y, r=radius, fill=fill, **style)
 
     def text(
@@ -111,20 +120,12 @@ class Svg:
         fill: str | None = None,
         **style,
     ) -> None:
-        """`text` on the base line y; `anchor`: "start", "middle" or "end" of it lies at x."""
-        self.add(
-            "text",
-            text,
-            x=x,
-            y=y,
-            font_size=size,
-            text_anchor=anchor,
-            fill=fill or self.theme.ink,
-            **style,
-        )
+        """Write `text` on the base line y, with its start, middle or end (`anchor`) at x."""
+        style = {"font_size": size, "text_anchor": anchor, "fill": fill or self.theme.ink, **style}
+        self.add("text", text, x=x, y=y, **style)
 
     def image(self, pixels: np.ndarray, x: float, y: float, width: float, height: float) -> None:
-        """`pixels` (H,W,3) uint8, stretched over the rectangle; shown in at most 256 colours (a third of the bytes)."""
+        """Draw `pixels` (H, W, 3) uint8, stretched over the rectangle, in at most 256 colors."""
         uri = "data:image/png;base64," + base64.b64encode(png(pixels)).decode("ascii")
         self.add(
             "image",
@@ -138,11 +139,16 @@ class Svg:
         )
 
     def cells(self, codes: np.ndarray, x: float, y: float, cell: float) -> None:
-        """The grid of a level: `codes` (h,w) are indices into REGION_NAMES, `cell` is in pixels a side.
+        """Draw the cells of a level; one path for each kind of region keeps the drawing small.
 
-        One path for each kind, so that a level of 16 x 16 cells costs a few kilobytes.
+        Args:
+            codes: (rows, columns), indices into REGION_NAMES.
+            x: left edge of the grid, pixels.
+            y: upper edge of the grid, pixels.
+            cell: side of a cell, pixels.
         """
-        height, width = codes.shape
+        rows, columns = codes.shape
+        square = f"h{number(cell)}v{number(cell)}h{number(-cell)}z"
         for code, name in enumerate(REGION_NAMES):
             style = self.theme.regions[name]
             corners = [
@@ -151,24 +157,20 @@ class Svg:
             ]
             if not corners:
                 continue
-            square = f"h{number(cell)}v{number(cell)}h{number(-cell)}z"
             outline = "".join(f"M{number(left)} {number(top)}{square}" for left, top in corners)
             self.add("path", d=outline, fill=style.fill, fill_opacity=style.opacity, class_=name)
             hatch = "".join(
-                f"M{number(left + dx * cell)} {number(top + dy * cell)}l{number(to_x * cell)} {number(to_y * cell)}"
+                f"M{number(left + start_x * cell)} {number(top + start_y * cell)}"
+                f"l{number(dx * cell)} {number(dy * cell)}"
                 for left, top in corners
-                for dx, dy, to_x, to_y in HATCHES.get(style.hatch, ())
+                for start_x, start_y, dx, dy in HATCHES.get(style.hatch, ())
             )
             if hatch:
-                self.add(
-                    "path", d=hatch, fill="none", stroke=style.ink, stroke_width=min(1.5, cell / 8)
-                )
-        lines = [
-            f"M{number(x + i * cell)} {number(y)}v{number(height * cell)}" for i in range(width + 1)
-        ]
-        lines += [
-            f"M{number(x)} {number(y + i * cell)}h{number(width * cell)}" for i in range(height + 1)
-        ]
+                width = min(1.5, cell / 8)
+                self.add("path", d=hatch, fill="none", stroke=style.ink, stroke_width=width)
+        right, down = number(columns * cell), number(rows * cell)
+        lines = [f"M{number(x + i * cell)} {number(y)}v{down}" for i in range(columns + 1)]
+        lines += [f"M{number(x)} {number(y + i * cell)}h{right}" for i in range(rows + 1)]
         self.add("path", d="".join(lines), fill="none", stroke=self.theme.grid, stroke_width=0.5)
 
     def box(
@@ -181,13 +183,13 @@ class Svg:
         label: str = "",
         stroke_width: float = 2,
     ) -> None:
-        """A rectangle by its corners with its label on a filled tab above it, or inside where the drawing ends."""
+        """Draw a box, and its label on a filled tab: above the box where there is room."""
         self.rect(x1, y1, x2 - x1, y2 - y1, stroke=color, stroke_width=stroke_width)
         if label:
             width, height = 0.62 * 11 * len(label) + 6, 15
             left, top = max(0, min(x1 - 1, self.width - width)), y1 - height if y1 >= height else y1
             self.rect(left, top, width, height, fill=color)
-            self.text(left + 3, top + 11, label, size=11, fill=on(color))
+            self.text(left + 3, top + 11, label, size=11, fill=contrast_color(color))
 
     def bars(
         self,
@@ -201,7 +203,19 @@ class Svg:
         top_value: float | None = None,
         form: str = "{:.3f}",
     ) -> None:
-        """Horizontal bars, one a row, each with its name before and its value behind it; the largest, or `top_value`, is full."""
+        """Draw horizontal bars, each with its name on the left and its value on the right.
+
+        Args:
+            values: (V,), at least 0.
+            names: (V,) labels.
+            colors: (V,) of the bars.
+            x: where the bars start, pixels.
+            y: upper edge of the first row, pixels.
+            width: pixels of a bar of `top_value`.
+            row: height of a row, pixels.
+            top_value: value of a bar of full width; None: the largest value.
+            form: format of a value.
+        """
         top_value = top_value or max(values) or 1.0
         for index, (value, name, color) in enumerate(zip(values, names, colors, strict=True)):
             top = y + index * row
@@ -220,87 +234,82 @@ class Svg:
         ys: Sequence[float],
         **names,
     ) -> Axes:
-        """A chart in the rectangle; `xs` and `ys` are its ticks, the outer ones its ends; `names`: see `Axes`."""
+        """Draw an empty chart and return it; `names` are x_name, y_name and log_x of `Axes`."""
         return Axes(self, x, y, width, height, tuple(xs), tuple(ys), **names)
 
 
 @dataclass(frozen=True)
 class Axes:
-    """A chart's frame, ticks and grid, drawn when it is made; then `scatter` and `line` in the units of its ticks."""
+    """A chart. Creating it draws frame, ticks and grid; `scatter` and `line` take its units."""
 
     svg: Svg
     x: float
     y: float
     width: float
     height: float
-    xs: tuple[float, ...]
+    xs: tuple[float, ...]  # ticks; the first and the last are the ends of the axis
     ys: tuple[float, ...]
     x_name: str = ""
     y_name: str = ""
-    log_x: bool = False  # equal steps for equal ratios
+    log_x: bool = False
 
     def __post_init__(self) -> None:
         svg, muted = self.svg, self.svg.theme.muted
-        bottom = self.y + self.height
+        bottom, right = self.y + self.height, self.x + self.width
         for value in self.xs:
             at = self.at(value, self.ys[0])[0]
             svg.line(at, self.y, at, bottom, stroke=svg.theme.grid, stroke_width=0.5)
             svg.text(at, bottom + 14, number(value), size=11, anchor="middle", fill=muted)
         for value in self.ys:
             at = self.at(self.xs[0], value)[1]
-            svg.line(self.x, at, self.x + self.width, at, stroke=svg.theme.grid, stroke_width=0.5)
+            svg.line(self.x, at, right, at, stroke=svg.theme.grid, stroke_width=0.5)
             svg.text(self.x - 5, at + 4, number(value), size=11, anchor="end", fill=muted)
-        svg.polyline(
-            [(self.x, self.y), (self.x, bottom), (self.x + self.width, bottom)],
-            svg.theme.ink,
-            stroke_width=1,
-        )
+        corners = [(self.x, self.y), (self.x, bottom), (right, bottom)]
+        svg.polyline(corners, svg.theme.ink, stroke_width=1)
         svg.text(self.x + self.width / 2, bottom + 30, self.x_name, anchor="middle")
-        middle = f"rotate(-90 {number(self.x - 34)} {number(self.y + self.height / 2)})"
-        svg.text(
-            self.x - 34, self.y + self.height / 2, self.y_name, anchor="middle", transform=middle
-        )
+        left, middle = self.x - 34, self.y + self.height / 2
+        turn = f"rotate(-90 {number(left)} {number(middle)})"
+        svg.text(left, middle, self.y_name, anchor="middle", transform=turn)
 
     def at(self, value_x: float, value_y: float) -> tuple[float, float]:
-        """Where the point lies, in the drawing's pixels."""
+        """Return the pixel position of a point of the chart."""
         scale = math.log2 if self.log_x else float
         low, high = scale(self.xs[0]), scale(self.xs[-1])
-        share_x, share_y = (
-            (scale(value_x) - low) / (high - low),
-            (value_y - self.ys[0]) / (self.ys[-1] - self.ys[0]),
-        )
+        share_x = (scale(value_x) - low) / (high - low)
+        share_y = (value_y - self.ys[0]) / (self.ys[-1] - self.ys[0])
         return self.x + share_x * self.width, self.y + (1 - share_y) * self.height
 
     def scatter(self, xs: Sequence[float], ys: Sequence[float], colors: Sequence[str]) -> None:
-        """A dot for each point."""
+        """Draw a dot at each point."""
         for value_x, value_y, color in zip(xs, ys, colors, strict=True):
             self.svg.circle(*self.at(value_x, value_y), 3, fill=color)
 
     def line(self, xs: Sequence[float], ys: Sequence[float], color: str, **style) -> None:
-        """A line through the points."""
-        self.svg.polyline(
-            [self.at(*point) for point in zip(xs, ys, strict=True)], color, stroke_width=2, **style
-        )
+        """Draw a line through the points."""
+        points = [self.at(*point) for point in zip(xs, ys, strict=True)]
+        self.svg.polyline(points, color, stroke_width=2, **style)
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """A PNG file of `pixels` (H,W,3) uint8 in at most 256 colours, uncompressed: the same bytes with any zlib.
+    """Return an uncompressed PNG file of at most 256 colors: the same bytes with any zlib.
+
+    Args:
+        pixels: (H, W, 3) uint8.
 
     Raises:
-        ValueError: "png wants uint8 of (H,W,3)".
+        ValueError: "png needs pixels of shape (H, W, 3) and type uint8, not ...".
     """
     if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,) or not pixels.size:
-        raise ValueError(f"png wants uint8 of (H,W,3), not {pixels.dtype} of {pixels.shape}")
+        given = f"{pixels.shape} and {pixels.dtype}"
+        raise ValueError(f"png needs pixels of shape (H, W, 3) and type uint8, not {given}")
     height, width = pixels.shape[:2]
     colors, index = median_cut(pixels.reshape(-1, 3))
-    rows = b"".join(
-        b"\0" + row.tobytes() for row in index.reshape(height, width)
-    )  # each row after its filter's number: none
-    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    # Each row starts with the number of its filter; 0 is none.
+    rows = b"".join(b"\0" + row.tobytes() for row in index.reshape(height, width))
     chunks = (
-        (b"IHDR", header),
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
         (b"PLTE", colors.tobytes()),
-        (b"IDAT", stored(rows)),
+        (b"IDAT", zlib_stored(rows)),
         (b"IEND", b""),
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -309,26 +318,32 @@ def png(pixels: np.ndarray) -> bytes:
     )
 
 
-def stored(data: bytes) -> bytes:
-    """`data` as a zlib stream of stored blocks, written by hand (RFC 1950, 1951)."""
+def zlib_stored(data: bytes) -> bytes:
+    """Return `data` as a zlib stream of stored (uncompressed) blocks, after RFC 1950 and 1951."""
     blocks = [data[start : start + 65535] for start in range(0, len(data), 65535)]
-    body = b"".join(
+    stream = b"".join(
         struct.pack("<BHH", index == len(blocks) - 1, len(block), 65535 - len(block)) + block
         for index, block in enumerate(blocks)
     )
-    return b"\x78\x01" + body + struct.pack(">I", zlib.adler32(data))
+    return b"\x78\x01" + stream + struct.pack(">I", zlib.adler32(data))
 
 
 def median_cut(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most 256 colours for `pixels` (P,3) uint8: (colours (C,3) uint8, index (P,) uint8). Exact where there are fewer.
+    """Reduce `pixels` to at most 256 colors by Heckbert's median cut; fewer colors stay exact.
 
-    Heckbert's median cut: each group of pixels is cut at the median of the channel with the widest range, eight times.
+    Each of eight rounds cuts every group of pixels at the median of its widest channel.
+
+    Args:
+        pixels: (P, 3) uint8.
+
+    Returns:
+        The colors (C, 3) uint8, and the index (P,) uint8 of each pixel's color.
     """
     exact, index = np.unique(pixels, axis=0, return_inverse=True)
     if len(exact) <= 256:
         return exact, index.reshape(-1).astype(np.uint8)
     groups = [np.arange(len(pixels))]
-    for _ in range(8):  # 2, 4, .. 256 groups
+    for _ in range(8):
         halves: list[np.ndarray] = []
         for group in groups:
             span = np.ptp(pixels[group], axis=0)
@@ -338,6 +353,5 @@ def median_cut(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     index = np.empty(len(pixels), np.uint8)
     for nth, group in enumerate(groups):
         index[group] = nth
-    return np.stack(
-        [(pixels[group].sum(0, dtype=np.int64) // len(group)).astype(np.uint8) for group in groups]
-    ), index
+    colors = [pixels[group].sum(0, dtype=np.int64) // len(group) for group in groups]
+    return np.array(colors, np.uint8), index

@@ -1,1 +1,1 @@
-"""Weights in files: this package's own, MMDetection's, ONNX."""
+"""Files of weights: this package's own, MMDetection's, ONNX."""

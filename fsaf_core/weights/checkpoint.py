@@ -1,4 +1,7 @@
-"""A detector's weights and configuration in one safetensors file, which holds tensors and text and nothing that could run."""
+"""A detector's weights and configuration in one safetensors file.
+
+Such a file holds tensors and text, and nothing that could run.
+"""
 
 import json
 import math
@@ -18,7 +21,7 @@ from ..model.detector import Detector, build_detector
 from ..utils.files import excerpt, load_tensors, write_atomically
 
 HEADER = "fsaf"  # the key of our entry in a safetensors header
-# Names in files of the first edition: fields of `ModelConfig`, each with its name today.
+# Fields of `ModelConfig` in files of the first edition, each with its name today.
 OLD_FIELDS = {
     "body": "backbone",
     "body_norm": "backbone_norm",
@@ -26,20 +29,27 @@ OLD_FIELDS = {
     "other_levels": "ignore_levels",
     "same_class": "same_class_overlap",
 }
-CLASS_LAYERS = ("af_cls", "ab_cls")  # their filters are counted in classes
+CLASS_LAYERS = ("af_cls", "ab_cls")  # the number of their filters depends on the classes
 
 
 def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
-    """A `ModelConfig` from what JSON made of one; fields that are missing keep their defaults.
+    """Return the `ModelConfig` that was written as JSON; missing fields keep their defaults.
+
+    Args:
+        values: by field, also under names of the first edition.
+        where: the file, for messages.
 
     Raises:
-        FSAFError: "x.safetensors has a model field 'foo' that this version does not know: update fsaf-core."
+        FSAFError: "x.safetensors has a model field 'foo' that this version does not know: update
+            fsaf-core."; "x.safetensors: its model field 'channels' cannot be ...: take another
+            copy of the file."; as `ModelConfig`.
     """
     values = {OLD_FIELDS.get(name, name): value for name, value in values.items()}
     unknown = values.keys() - {field.name for field in fields(ModelConfig)}
     if unknown:
         raise FSAFError(
-            f"{where} has a model field {sorted(unknown)[0]!r} that this version does not know: update fsaf-core."
+            f"{where} has a model field {sorted(unknown)[0]!r} that this version does not know: "
+            "update fsaf-core."
         )
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
@@ -48,7 +58,8 @@ def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
     wrong = next((name for name, value in given.items() if not _is_a(value, hints[name])), None)
     if wrong:
         raise FSAFError(
-            f"{where}: its model field {wrong!r} cannot be {excerpt(given[wrong])}: take another copy of the file."
+            f"{where}: its model field {wrong!r} cannot be {excerpt(given[wrong])}: "
+            "take another copy of the file."
         )
     try:
         return ModelConfig(**given)
@@ -57,13 +68,13 @@ def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
 
 
 def _is_a(value: Any, hint: Any) -> bool:
-    """Whether a value is what a type of `ModelConfig` says; an int is a fine float."""
+    """Return whether a value has the type of a field; an int may stand for a float."""
     kind, parts = get_origin(hint), get_args(hint)
     if kind is Literal:
         return value in parts
     if kind is tuple:
-        whole = isinstance(value, tuple) and (parts[-1] is ... or len(value) == len(parts))
-        return whole and all(_is_a(one, parts[0]) for one in value)
+        fits = isinstance(value, tuple) and (parts[-1] is ... or len(value) == len(parts))
+        return fits and all(_is_a(one, parts[0]) for one in value)
     if parts:
         return any(_is_a(value, part) for part in parts)
     if hint is float:
@@ -72,20 +83,23 @@ def _is_a(value: Any, hint: Any) -> bool:
 
 
 def save(detector: Detector, path: str | Path, half: bool = False) -> None:
-    """Writes weights and configuration into one file: a safetensors with the `ModelConfig` as JSON in its header.
+    """Write weights and configuration into one safetensors file.
+
+    The header holds the `ModelConfig` as JSON.
 
     Args:
-        detector: what `build_detector` made, with `detector.config`.
-        path: the file, named .safetensors; replaced whole if it exists.
-        half: floating weights in half precision, half the size.
+        detector: of `build_detector`.
+        path: of the file, named .safetensors. An existing file is replaced as a whole.
+        half: whether to write floating-point weights in half precision, which halves the size.
 
     Raises:
-        FSAFError: "mine.pth: a detector's file is named .safetensors"; as `write_atomically`: the disk is full, the folder cannot
-            be written; the file that was there survives.
+        FSAFError: "mine.pth: a detector's file is named .safetensors, ..."; as `write_atomically`
+            if the disk is full or the folder cannot be written. An existing file survives.
     """
     if Path(path).suffix != ".safetensors":
         raise FSAFError(
-            f"{path}: a detector's file is named .safetensors, by which `load` and the commands know it: name it so."
+            f"{path}: a detector's file is named .safetensors, by which `load` and the commands "
+            "know it: name it so."
         )
     state = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor)
@@ -99,17 +113,22 @@ def save(detector: Detector, path: str | Path, half: bool = False) -> None:
 
 
 def load(path: str | Path) -> Detector:
-    """The detector that `save` wrote, in inference mode, on the CPU.
+    """Return the detector that `save` wrote, in evaluation mode, on the CPU.
+
+    Args:
+        path: of the file.
 
     Raises:
-        FSAFError: one sentence for a missing, damaged or foreign file, or for tensors that do not fit the configuration.
+        FSAFError: "x.safetensors does not fit its own configuration: ..., take another copy."; as
+            `read_weights`.
     """
     tensors, config = read_weights(path)
     with torch.device("meta"):  # takes no memory, however much the configuration asks for
         wrong = find_mismatches(build_detector(config).state_dict(), tensors)
     if wrong:
         raise FSAFError(
-            f"{path} does not fit its own configuration: {named(wrong)}; it was changed since, take another copy."
+            f"{path} does not fit its own configuration: {list_mismatches(wrong)}; "
+            "it was changed since, take another copy."
         )
     detector = build_detector(config)
     detector.load_state_dict(tensors)
@@ -117,12 +136,15 @@ def load(path: str | Path) -> Detector:
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig]:
-    """The tensors of a safetensors file, or of a training's checkpoint (.pt), and the configuration saved with them.
+    """Return the tensors of a file and the configuration that was saved with them.
+
+    Args:
+        path: of a file that `save` wrote, or of a training's checkpoint (.pt).
 
     Raises:
-        FSAFError: "x.safetensors does not exist: ..."; "... is a folder: ..."; "... is no readable safetensors file (...): ...";
-            "... holds weights but no FSAF configuration: ..."; "... has a damaged FSAF header (...): ..."; as `model_config` and
-            `read_training`.
+        FSAFError: "x.safetensors does not exist: ..."; "... is a folder: ..."; "... is no readable
+            safetensors file (...): ..."; "... holds weights but no FSAF configuration: ..."; "...
+            has a damaged FSAF header (...): ..."; as `model_config` and `read_training`.
     """
     path = Path(path)
     if path.is_dir():
@@ -139,15 +161,18 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig]:
             ) from error
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            names = file.keys()  # the file itself is not iterable
+            tensors = {name: file.get_tensor(name) for name in names}
             header = (file.metadata() or {}).get(HEADER)
-    except Exception as error:  # a broken file breaks its reader in many ways
+    except Exception as error:  # the reader raises many kinds of errors for damaged files
         raise FSAFError(
-            f"{path} is no readable safetensors file ({excerpt(error)}): take another copy, or a .pth."
+            f"{path} is no readable safetensors file ({excerpt(error)}): "
+            "take another copy, or a .pth."
         ) from error
     if header is None:
         raise FSAFError(
-            f"{path} holds weights but no FSAF configuration: give a file that fsaf.save or fsaf train wrote."
+            f"{path} holds weights but no FSAF configuration: "
+            "give a file that fsaf.save or fsaf train wrote."
         )
     try:
         return tensors, model_config(json.loads(header)["model"], str(path))
@@ -158,7 +183,12 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig]:
 
 
 def find_mismatches(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Names of tensors that cannot take the places of `own`, each with what is wrong."""
+    """Return the names of tensors that do not fit, each with what is wrong.
+
+    Args:
+        own: the tensors of the model.
+        tensors: those of the file.
+    """
     wrong = dict.fromkeys(own.keys() - tensors.keys(), "missing")
     wrong |= dict.fromkeys(tensors.keys() - own.keys(), "not of this model")
     for name in own.keys() & tensors.keys():
@@ -172,61 +202,67 @@ def find_mismatches(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) ->
 
 
 def tensor_problem(tensor: Tensor, own: Tensor) -> str:
-    """Why a file's tensor cannot be taken for `own`, whose shape it has; "" if it can."""
+    """Return why a file's tensor cannot replace `own`, which has the same shape; "" if it can."""
     if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
-        return "is sparse, quantised or empty"
+        return "is sparse, quantized or without data"
     if tensor.is_complex() or own.is_floating_point() > tensor.is_floating_point():
         return f"is of type {tensor.dtype}, not {own.dtype}"
-    return "" if tensor.float().isfinite().all() else "holds values that are no numbers"
+    return "" if tensor.float().isfinite().all() else "holds non-finite values"
 
 
-def named(wrong: Mapping[str, str]) -> str:
-    """The first four find_mismatches as part of a sentence."""
+def list_mismatches(wrong: Mapping[str, str]) -> str:
+    """Return the first four mismatches as part of a sentence."""
     shown = [f"{name} ({what})" for name, what in list(wrong.items())[:4]]
     return ", ".join(shown) + (f" and {len(wrong) - 4} more tensors" if len(wrong) > 4 else "")
 
 
 def load_weights(detector: Detector, path: str | Path) -> list[str]:
-    """Loads weights for a new training; those of another number of classes into all but the class layer.
+    """Load weights into a detector for a new training.
+
+    If the number of classes differs, the class layers keep their initial weights.
 
     Args:
         detector: takes the weights, in place.
-        path: a file of `save`, or a training's checkpoint.
+        path: of a file that `save` wrote, or of a training's checkpoint.
 
     Returns:
-        Names of the class layer's tensors that were left as they were; empty when all fitted.
+        The names of the class layers' tensors that kept their weights; empty when all fit.
 
     Raises:
-        FSAFError: "x.safetensors does not fit this model: ...", naming the tensors, whatever else differs; as `read_weights`.
+        FSAFError: "x.safetensors does not fit this model: ...", with the tensors' names, if
+            anything else differs; as `read_weights`.
     """
     tensors, _ = read_weights(path)
     wrong = find_mismatches(detector.state_dict(), tensors)
-    fresh = [
+    unloaded = [
         name
-        for name in wrong
-        if not {*CLASS_LAYERS}.isdisjoint(name.split(".")) and "in the file" in wrong[name]
+        for name, what in wrong.items()
+        if not {*CLASS_LAYERS}.isdisjoint(name.split(".")) and "in the file" in what
     ]
-    if len(fresh) < len(wrong):
-        others = {name: what for name, what in wrong.items() if name not in fresh}
+    others = {name: what for name, what in wrong.items() if name not in unloaded}
+    if others:
         raise FSAFError(
-            f"{path} does not fit this model: {named(others)}; take the model fields it was trained with."
+            f"{path} does not fit this model: {list_mismatches(others)}; "
+            "take the model fields it was trained with."
         )
-    detector.load_state_dict(
-        {name: tensor for name, tensor in tensors.items() if name not in fresh}, strict=False
-    )
-    return fresh
+    fitting = {name: tensor for name, tensor in tensors.items() if name not in unloaded}
+    detector.load_state_dict(fitting, strict=False)
+    return unloaded
 
 
 def versions() -> dict[str, str]:
-    """Versions that a result may depend on."""
+    """Return the versions of the libraries that results depend on."""
     return {"torch": str(torch.__version__), "numpy": str(np.__version__)}
 
 
 def read_training(path: Path) -> dict[str, Any]:
-    """The state that `save_training` wrote, on the CPU, read with `weights_only=True`.
+    """Return the state that `save_training` wrote, on the CPU, without running code of the file.
+
+    Args:
+        path: of the checkpoint.
 
     Raises:
-        FSAFError: "x.pt is no readable checkpoint ...: delete it, and the one before it is used."
+        FSAFError: "x.pt is no readable checkpoint (...): delete it, and the one before it is used."
     """
     try:
         with open(path, "rb") as file:
@@ -235,9 +271,9 @@ def read_training(path: Path) -> dict[str, Any]:
             raise ValueError("it is of another kind")
         if not all(isinstance(tensor, Tensor) for tensor in state["model"].values()):
             raise ValueError("its weights are of another kind")
-    except Exception as error:  # the reader raises whatever a strange byte leads it to
-        why = excerpt(error)
+    except Exception as error:  # the reader raises many kinds of errors for damaged files
         raise FSAFError(
-            f"{path} is no readable checkpoint ({why}): delete it, and the one before it is used."
+            f"{path} is no readable checkpoint ({excerpt(error)}): "
+            "delete it, and the one before it is used."
         ) from error
     return state

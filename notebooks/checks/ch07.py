@@ -14,20 +14,20 @@ from .runs import DETACHED, numbers, with_slopes
 
 
 def means(
-    kind: str = "mean", none: float = math.inf, shift: int = 1, share: str = "own"
+    kind: str = "mean", none: float = math.inf, shift: int = 0, share: str = "own"
 ) -> Callable[..., Tensor]:
     """The solution with one thing otherwise: a source of slips."""
 
     def function(
-        cell_loss: Tensor, owner: Tensor, level: Tensor, num_instances: int, num_levels: int
+        cell_loss: Tensor, assigned: Tensor, level: Tensor, num_instances: int, num_levels: int
     ) -> Tensor:
         result = torch.full((num_instances, num_levels), none)
         for n in range(num_instances):
             for at in range(num_levels):
-                mine = cell_loss[(owner == n + shift) & (level == at)]
+                mine = cell_loss[(assigned == n + shift) & (level == at)]
                 count = {
                     "level": (level == at).sum(),
-                    "instance": (owner == n + shift).sum(),
+                    "instance": (assigned == n + shift).sum(),
                     "all": len(level),
                 }.get(share, len(mine))
                 if len(mine):
@@ -38,31 +38,39 @@ def means(
     return function
 
 
-_OWNER = torch.tensor([0, 1, 1, 2, 2, 0, 1, 2, 2, 2, 0, 3])
+def background_last(
+    cell_loss: Tensor, assigned: Tensor, level: Tensor, num_instances: int, num_levels: int
+) -> Tensor:
+    """Return the means as if cells without an instance belonged to the last one."""
+    instance = assigned.where(assigned >= 0, num_instances - 1)
+    return level_means(cell_loss, instance, level, num_instances, num_levels)
+
+
+_ASSIGNED = torch.tensor([-1, 0, 0, 1, 1, -1, 0, 1, 1, 1, -1, 2])
 _LEVEL = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
 _LOSS = torch.tensor([9.0, 1.0, 3.0, 0.5, 0.7, 9.0, 1.5, 0.25, 0.35, 0.9, 9.0, 2.0])
 NONE = "an instance without a cell at a level: its loss is inf there, so that it is never the least"
 _MEAN = "the mean over the cells that the instance owns at that level"
 
 
-_MANY = torch.randint(0, 5, (60,), generator=numbers(0))
+_MANY = torch.randint(-1, 4, (60,), generator=numbers(0))
 MEANS_CASES = (
     Case(
         "one instance, two cells at P3 and one at P4",
-        (_LOSS[[1, 2, 6]], torch.tensor([1, 1, 1]), torch.tensor([0, 0, 1]), 1, 2),
+        (_LOSS[[1, 2, 6]], torch.tensor([0, 0, 0]), torch.tensor([0, 0, 1]), 1, 2),
         _MEAN,
         expected=torch.tensor([[2.0, 1.5]]),
     ),
     Case(
         "cells of nobody in between",
-        (_LOSS[:6], _OWNER[:6], _LEVEL[:6], 2, 1),
-        "owner: 0 is nobody, instance n is n + 1",
+        (_LOSS[:6], _ASSIGNED[:6], _LEVEL[:6], 2, 1),
+        "the numbers: −1 is none, instance n is n",
     ),
-    Case("three instances at three levels", (_LOSS, _OWNER, _LEVEL, 3, 3), _MEAN),
-    Case("an instance that owns nothing", (_LOSS, _OWNER, _LEVEL, 4, 3), NONE),
+    Case("three instances at three levels", (_LOSS, _ASSIGNED, _LEVEL, 3, 3), _MEAN),
+    Case("an instance that owns nothing", (_LOSS, _ASSIGNED, _LEVEL, 4, 3), NONE),
     Case(
         "losses of zero",
-        (_LOSS * 0, _OWNER, _LEVEL, 3, 3),
+        (_LOSS * 0, _ASSIGNED, _LEVEL, 3, 3),
         "a mean of 0 is the best loss there is, and no sign of an empty region",
     ),
     Case(
@@ -72,7 +80,7 @@ MEANS_CASES = (
     ),
     Case(
         "no instance",
-        (_LOSS, _OWNER * 0, _LEVEL, 0, 3),
+        (_LOSS, _ASSIGNED * 0 - 1, _LEVEL, 0, 3),
         "an image without objects: a table of 0 rows",
     ),
 )
@@ -101,7 +109,11 @@ MEANS_SLIPS = (
     Slip(means(none=-1.0), f"{NONE}; yours is −1, which is less than any loss"),
     Slip(means(none=1e6), f"{NONE}; the reference has 1e6 here, this core has inf"),
     Slip(means(none=1e5), f"{NONE}; a large number is not inf"),
-    Slip(means(shift=0), "owner: 0 is nobody, and instance n is n + 1; yours is one off"),
+    Slip(means(shift=1), "the numbers: −1 is none, and instance n is n; yours is one off"),
+    Slip(
+        background_last,
+        "a cell without an instance: index −1 means the last instance in PyTorch; leave it out",
+    ),
 )
 _AXES = Slip(lambda *args: level_means(*args).T, "the axes: instances are rows, levels are columns")
 check_level_means = Checker(level_means, MEANS_CASES, (*MEANS_SLIPS, _AXES))

@@ -483,8 +483,8 @@ REGION = Step(own.region, REGION_CASES, REGION_SLIPS, result)
 def _owned(
     size: Callable[[Tensor], Tensor] = lambda b: (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]),
     descending: bool = True,
-    first: int = 1,
-    nobody: int = 0,
+    first: int = 0,
+    nobody: int = -1,
     flip: bool = False,
     shared: bool = True,
 ) -> Callable[[Tensor, Tensor], Tensor]:
@@ -507,7 +507,7 @@ def _owned(
 
 def _ranks(effective: Tensor, boxes: Tensor) -> Tensor:
     order = (boxes[:, 2:] - boxes[:, :2]).prod(1).argsort(descending=True, stable=True)
-    return torch.cat([order.new_zeros(1), order.argsort() + 1])[own.owners(effective, boxes)]
+    return torch.cat([order.argsort(), order.new_tensor([-1])])[own.owners(effective, boxes)]
 
 
 def _cells(count: int, *told: Sequence[int]) -> Tensor:
@@ -529,12 +529,12 @@ OWNERS_CASES = (
     Case(
         "one instance",
         (_cells(6, [1, 2]), torch.tensor([_LARGE])),
-        "the numbers: 0 is nobody, instance n is n + 1",
+        "the numbers: −1 is nobody, instance n is n",
     ),
     Case(
         "two that share no cell",
         (_cells(6, [0, 1], [4]), torch.tensor([_LARGE, _SMALL])),
-        "the numbers: instance n is n + 1",
+        "the numbers: instance n is n",
     ),
     Case(
         "a shared cell, the large one first",
@@ -579,7 +579,7 @@ OWNERS_CASES = (
     Case(
         "no instance",
         (torch.zeros(0, 5, dtype=torch.bool), torch.zeros(0, 4)),
-        "no instances: every cell is nobody's, 0",
+        "no instances: every cell is nobody's, −1",
     ),
 )
 OWNERS_SLIPS = (
@@ -593,12 +593,12 @@ OWNERS_SLIPS = (
         f"{_SMALLER}; you give it to the first in the list",
     ),
     Slip(
-        _owned(first=0),
-        "the numbers: 0 is nobody, so instance n is n + 1; yours is n, and instance 0 looks like nobody",
+        _owned(nobody=0),
+        "the numbers: −1 is nobody; yours is 0, and looks like instance 0",
     ),
     Slip(
-        _owned(first=0, nobody=-1),
-        "the numbers: 0 is nobody and instance n is n + 1; yours are −1 and n",
+        _owned(first=1, nobody=0),
+        "the numbers: −1 is nobody and instance n is n; yours are 0 and n + 1",
     ),
     Slip(_owned(lambda b: b[:, 2] + b[:, 3] - b[:, 0] - b[:, 1]), "the area: w · h, not w + h"),
     Slip(_owned(lambda b: (b[:, 2:] - b[:, :2]).amax(1)), "the area: w · h, not the longer side"),
@@ -612,14 +612,12 @@ OWNERS_SLIPS = (
         lambda e, b: _owned(lambda _: e.sum(1))(e, b),
         "the area: w · h of the box, not the number of its cells",
     ),
-    Slip(_ranks, "the numbers: n + 1 with n the place in the list, not in the sorted order"),
+    Slip(_ranks, "the numbers: n is the place in the list, not in the sorted order"),
     Slip(_owned(flip=True), "equal areas: the later one in the list gets the cell"),
     Slip(_owned(shared=False), f"{_SMALLER}; yours is nobody's"),
     Slip(
-        lambda e, b: (
-            e.long().argmax(0) + 1 if len(e) else torch.zeros(e.shape[1], dtype=torch.long)
-        ),
-        "a cell of nobody: 0; argmax of nothing but False says the first",
+        lambda e, b: e.long().argmax(0) if len(e) else torch.full((e.shape[1],), -1),
+        "a cell of nobody: −1; argmax of nothing but False says the first",
     ),
     Slip(
         lambda e, b: own.owners(e, b).float(),

@@ -110,7 +110,7 @@ def _scene(
     low = 60 * torch.rand(num, 2, generator=random)
     gt = torch.cat([low, low + 20 + 40 * torch.rand(num, 2, generator=random)], 1)
     owner, level = torch.tensor(owner), torch.tensor(level)
-    boxes = torch.cat([torch.zeros(1, 4), gt])[owner] + torch.tensor([-4.0, -4, 4, 4]) * torch.rand(
+    boxes = torch.cat([gt, torch.zeros(1, 4)])[owner] + torch.tensor([-4.0, -4, 4, 4]) * torch.rand(
         len(owner), 4, generator=random
     )
     logits = torch.randn(len(owner), classes, generator=random) - 1
@@ -119,7 +119,7 @@ def _scene(
 
 
 _PART = "the loss of instance n at level l: the mean, over the cells it owns there, of focal loss (summed over classes) + −ln IoU"
-_ONE_EACH = _scene(0, [1, 1], [0, 1], 1, 2)
+_ONE_EACH = _scene(0, [0, 0], [0, 1], 1, 2)
 
 
 def _anybodys(
@@ -133,7 +133,7 @@ def _anybodys(
 ) -> Tensor:
     one_by_one = zip(gt_boxes[:, None], gt_labels[:, None])
     rows = [
-        own.level_losses(logits, boxes, *one, owner.clamp(max=1), level, num_levels)
+        own.level_losses(logits, boxes, *one, owner.clamp(max=0), level, num_levels)
         for one in one_by_one
     ]
     return torch.cat([torch.zeros(0, num_levels), *rows])
@@ -143,23 +143,23 @@ TABLE_CASES = (
     Case("one instance, one cell at each of two levels", _ONE_EACH, _PART),
     Case(
         "three cells at one level, one at the next",
-        _scene(1, [1, 1, 1, 1], [0, 0, 0, 1], 1, 2),
+        _scene(1, [0, 0, 0, 0], [0, 0, 0, 1], 1, 2),
         _PART,
     ),
     Case(
         "cells of nobody in between",
-        _scene(2, [0, 1, 0, 1, 0, 1], [0, 0, 0, 0, 1, 1], 1, 2),
-        "owner: 0 is nobody, instance n is n + 1",
+        _scene(2, [-1, 0, -1, 0, -1, 0], [0, 0, 0, 0, 1, 1], 1, 2),
+        "owner: −1 is nobody, instance n is n",
     ),
     Case(
         "three instances",
-        _scene(3, [1, 1, 2, 3, 3, 0, 1, 2, 3, 2], [0, 0, 0, 0, 0, 0, 1, 1, 1, 2], 3, 3, 4),
+        _scene(3, [0, 0, 1, 2, 2, -1, 0, 1, 2, 1], [0, 0, 0, 0, 0, 0, 1, 1, 1, 2], 3, 3, 4),
         ch07.NONE,
     ),
-    Case("an instance that owns nothing", _scene(4, [1, 1, 3, 0], [0, 1, 1, 1], 3, 2), ch07.NONE),
+    Case("an instance that owns nothing", _scene(4, [0, 0, 2, -1], [0, 1, 1, 1], 3, 2), ch07.NONE),
     Case(
         "no instance",
-        _scene(5, [0, 0, 0], [0, 0, 1], 0, 2),
+        _scene(5, [-1, -1, -1], [0, 0, 1], 0, 2),
         "an image without objects: a table of 0 rows, (0, L)",
     ),
 )
@@ -177,7 +177,7 @@ TABLE_SLIPS = (
     ),
     Slip(
         _anybodys,
-        "owner: only the cells of instance n, owner == n + 1; yours takes all that somebody owns",
+        "owner: only the cells of instance n, owner == n; yours takes all that somebody owns",
     ),
     Slip(
         lambda *args: own.level_losses(*args).T, "the axes: instances are rows, levels are columns"
@@ -228,21 +228,21 @@ def _assigned(
         selected = table.shape[1] - 1 - order.flip(1).argmin(1) if last else order.argmin(1)
         empty = table.isinf().all(1)
         selected[empty] = nowhere
-        chosen = torch.cat([torch.tensor([-1]), selected])[owner]
+        chosen = torch.cat([selected, torch.tensor([-1])])[owner]
         learns = {
             "own": chosen == level,
-            "owned": owner > 0,
-            "near": (owner > 0) & ((chosen - level).abs() <= 1),
-            "other": (owner > 0) & (chosen != level),
-            "nobody too": (chosen == level) | (owner == 0),
-            "last's": (selected[owner - 1] if len(selected) else chosen) == level,
+            "owned": owner >= 0,
+            "near": (owner >= 0) & ((chosen - level).abs() <= 1),
+            "other": (owner >= 0) & (chosen != level),
+            "nobody too": (chosen == level) | (owner < 0),
+            "last's": (selected[owner] if len(selected) else chosen) == level,
         }[positive]
         ignored = torch.zeros(len(level), num_classes, dtype=torch.bool)
         for n in range(len(selected)):
             if not empty[n] or ghosts:
                 where = ignoring[n] & near(int(selected[n]), level)
                 if belt == "belt":
-                    where = where & (owner != n + 1)
+                    where = where & (owner != n)
                 if belt == "positive":
                     where = where & ~learns
                 if classes == "over":
@@ -270,9 +270,9 @@ def _belts(seed: int, count: int, *levels: int) -> tuple[Tensor, Tensor, Tensor]
     level = torch.cat([torch.full((cells,), index) for index, cells in enumerate(levels)])
     random = numbers(seed)
     ignoring = torch.rand(count, len(level), generator=random) < 0.5
-    owner = torch.zeros(len(level), dtype=torch.long)
+    owner = torch.full((len(level),), -1)
     for n in range(count):
-        owner[ignoring[n] & (torch.rand(len(level), generator=random) < 0.5)] = n + 1
+        owner[ignoring[n] & (torch.rand(len(level), generator=random) < 0.5)] = n
     return owner, ignoring, level
 
 
@@ -363,7 +363,7 @@ ASSIGN_SLIPS = (
     Slip(_assigned(positive="nobody too"), "positive: cells of nobody never learn an object"),
     Slip(
         _assigned(positive="last's"),
-        "positive: cells of nobody; selected[owner − 1] gives them the last instance's level",
+        "positive: cells of nobody; selected[owner] reads −1 as the last instance and gives them its level",
     ),
     Slip(
         _assigned(classes="over"),

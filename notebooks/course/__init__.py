@@ -1,7 +1,8 @@
-"""Plumbing of the course, not taught: the running example, and what the course's own training left behind.
+"""Plumbing that the course does not teach: the running example and the files of the course's model.
 
-One scene and one instance go through all notebooks: the star of validation scene 238. `make course-model` trains the model again
-and rewrites all files beside this one but the scene and what `fsaf ablation` wrote (ablation, peer, detail).
+All notebooks use one scene and one instance: the star of validation scene 238. `make course-model`
+trains the model again and rewrites the files in this folder, except those that `fsaf ablation`
+wrote (ablation.json, peer.json, detail.json).
 """
 
 import io
@@ -38,45 +39,45 @@ class Scene:
 
     @property
     def tensor(self) -> Tensor:
-        """(3, 128, 128) uint8: as the detector takes it."""
+        """Return the image as the detector takes it: (3, 128, 128) uint8."""
         return torch.from_numpy(self.image).permute(2, 0, 1)
 
     @property
     def targets(self) -> list[dict[str, Tensor]]:
-        """A batch of this one image's targets."""
+        """Return the targets of a batch of this one image."""
         return [{"boxes": self.boxes, "labels": self.labels}]
 
 
 def scene() -> Scene:
-    """The running example: six objects on 128 x 128 pixels."""
-    told = json.loads((FOLDER / "scene.json").read_text())
+    """Return the running example: six objects on 128 x 128 pixels."""
+    entry = json.loads((FOLDER / "scene.json").read_text())
     image = np.array(Image.open(FOLDER / "scene.png").convert("RGB"))
-    boxes, labels = torch.tensor(told["boxes"]), torch.tensor(told["labels"])
-    return Scene(image, boxes, labels, tuple(told["class_names"]), told["star"])
+    boxes, labels = torch.tensor(entry["boxes"]), torch.tensor(entry["labels"])
+    return Scene(image, boxes, labels, tuple(entry["class_names"]), entry["star"])
 
 
 def model(path: str | Path = FOLDER / "model.safetensors") -> fsaf.Detector:
-    """The course's trained detector, in evaluation mode; give the path of your own run's model to look at that instead."""
+    """Return a trained detector in evaluation mode; give `path` to look at your own run's model."""
     return fsaf.load(path).eval()
 
 
 def snapshots() -> Snapshots:
-    """What the network said of the running example after each of a dozen training steps."""
+    """Return the network's outputs for the running example at a dozen training steps."""
     return Snapshots.load(FOLDER / "snapshots.npz")
 
 
 def training_log() -> list[dict]:
-    """The log of the course's training, a dict for each line."""
+    """Return the log of the course's training, a dict for each line."""
     return [json.loads(line) for line in (FOLDER / "log.jsonl").read_text().splitlines()]
 
 
 def metrics() -> dict:
-    """COCO's figures of the course's model on the 500 validation scenes."""
+    """Return the COCO metrics of the course's model on the 500 validation scenes."""
     return json.loads((FOLDER / "metrics.json").read_text())
 
 
 def ablation(name: str = "ablation") -> dict:
-    """What `fsaf ablation` wrote: `steps`, `seeds`, and of each row its AP and AP50, seed by seed."""
+    """Return what `fsaf ablation` wrote: `steps`, `seeds`, and AP and AP50 of each row by seed."""
     return json.loads((FOLDER / f"{name}.json").read_text())
 
 
@@ -88,9 +89,15 @@ def picture(
     scale: float = 3,
     colors: Sequence[str] | None = None,
 ) -> Svg:
-    """The image enlarged, with boxes (x1 y1 x2 y2 in its pixels) and their names over it; draw on with `.rect`, `.text`, ...
+    """Return a drawing of the image, enlarged, with boxes; add to it with `.rect`, `.text`, ...
 
-    Where no colours are given, a class's name gives a box the colour that the class has in the explorer too.
+    Args:
+        image: (H, W, 3) uint8.
+        boxes: x1 y1 x2 y2 each, in pixels of the image.
+        names: text of each box.
+        alt: alt text.
+        scale: pixels of the drawing for each pixel of the image.
+        colors: of each box. None: the class name in a box's text gives the class's color.
     """
     height, width = image.shape[:2]
     drawing = Svg(width * scale, height * scale, alt)
@@ -112,13 +119,17 @@ def levels_picture(
     boxes: Iterable = (),
     cell_center: float = 0.5,
 ) -> Svg:
-    """A panel for each level: its cells by kind, over the image if given, with the boxes' outlines.
+    """Return a drawing with a panel for each level: its regions, the image and the boxes.
 
     Args:
-        codes: (rows, columns) of each level: 0 negative, 1 ignoring, 2 effective, 3 lost to a smaller instance.
-        strides: pixels between the cells of each level.
+        codes: (rows, columns) of each level: 0 negative, 1 ignoring, 2 effective, 3 lost to a
+            smaller instance.
+        strides: of each level, pixels.
+        alt: alt text.
+        image: (H, W, 3) uint8, drawn below the cells; None: no image.
         boxes: x1 y1 x2 y2 in pixels of the image.
-        cell_center: where in its square a cell stands; at 0 the squares begin half a cell outside the image.
+        cell_center: center of a location, in cells from the corner; with 0 the first cells begin
+            half a cell outside the image.
     """
     gap, head = 14, 22
     height, width = (side * strides[0] for side in codes[0].shape)
@@ -135,16 +146,17 @@ def levels_picture(
         shift = (cell_center - 0.5) * stride * scale
         drawing.cells(level.numpy(), x + shift, y + shift, stride * scale)
         for x1, y1, x2, y2 in ([float(side) * scale for side in box] for box in boxes):
-            for color, thick in (
-                (drawing.theme.paper, 3.5),
-                (drawing.theme.ink, 1.5),
-            ):  # to be seen on any cell
-                drawing.rect(x + x1, y + y1, x2 - x1, y2 - y1, stroke=color, stroke_width=thick)
+            # A dark line on a wider light one is visible on cells of any color.
+            for color, line in ((drawing.theme.paper, 3.5), (drawing.theme.ink, 1.5)):
+                drawing.rect(x + x1, y + y1, x2 - x1, y2 - y1, stroke=color, stroke_width=line)
     return drawing
 
 
 def show(figure: Figure | Image.Image, alt: str) -> None:
-    """Shows a photograph or a chart as PNG with its alt text. nbval does not compare PNGs: print a fact beside it."""
+    """Show a photograph or a chart as PNG with its alt text.
+
+    nbval does not compare PNGs, so print a fact next to it.
+    """
     file = io.BytesIO()
     if isinstance(figure, Figure):
         figure.savefig(file, format="png", dpi=80, bbox_inches="tight")

@@ -28,19 +28,19 @@ def iou_loss(offsets: Tensor, targets: Tensor) -> Tensor:
 
 
 def level_means(
-    cell_loss: Tensor, owner: Tensor, level: Tensor, num_instances: int, num_levels: int
+    cell_loss: Tensor, assigned: Tensor, level: Tensor, num_instances: int, num_levels: int
 ) -> Tensor:
-    """(N, L): the mean of `cell_loss` over the cells that each instance owns at each level; inf where it owns none.
+    """Return (N, L): the mean of `cell_loss` over each instance's cells at each level; inf without one.
 
     Args:
         cell_loss: (R,) loss of each cell.
-        owner: (R,) 1 + index of the instance, 0 for none.
+        assigned: (R,) index of the instance, -1 for none.
         level: (R,) index of each cell's level.
     """
     result = torch.full((num_instances, num_levels), torch.inf)
     for n in range(num_instances):
         for at in range(num_levels):
-            mine = cell_loss[(owner == n + 1) & (level == at)]
+            mine = cell_loss[(assigned == n) & (level == at)]
             if len(mine):
                 result[n, at] = mine.mean()
     return result

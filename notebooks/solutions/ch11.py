@@ -48,13 +48,17 @@ def region(boxes: Tensor, stride: int, rows: int, columns: int, scale: float) ->
 
 
 def owners(effective: Tensor, boxes: Tensor) -> Tensor:
-    """(R,): 1 + the smallest instance that has the cell in its effective region (N, R), of equal areas the later; 0 for none."""
+    """Return (R,): the smallest instance with the cell in its effective region; -1 for none.
+
+    Args:
+        effective: (N, R) bool.
+        boxes: (N, 4) pixels; of equal areas the later instance wins.
+    """
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    result = torch.zeros(effective.shape[1], dtype=torch.long)
-    for n in area.argsort(
-        descending=True, stable=True
-    ).tolist():  # the large ones first, the smaller ones over them
-        result[effective[n]] = n + 1
+    result = torch.full((effective.shape[1],), -1)
+    # The large ones first, the smaller ones over them.
+    for n in area.argsort(descending=True, stable=True).tolist():
+        result[effective[n]] = n
     return result
 
 
@@ -82,13 +86,13 @@ def level_losses(
         logits: (R, K).
         boxes: (R, 4), what the cells say, pixels.
         gt_boxes, gt_labels: (N, 4), (N,) the instances.
-        owner: (R,) 1 + instance, 0 for none.
+        owner: (R,) instance, -1 for none.
         level: (R,) 0..L-1.
     """
     table = torch.full((len(gt_boxes), num_levels), torch.inf)
     for n in range(len(gt_boxes)):
         for at in range(num_levels):
-            mine = (owner == n + 1) & (level == at)
+            mine = (owner == n) & (level == at)
             if mine.any():
                 answers = torch.zeros_like(logits[mine])
                 answers[:, gt_labels[n]] = 1
@@ -116,7 +120,7 @@ def assign(
     """
     selected = table.argmin(1)
     selected[table.isinf().all(1)] = -1
-    positive = torch.cat([torch.tensor([-1]), selected])[owner] == level
+    positive = torch.cat([selected, torch.tensor([-1])])[owner] == level
     ignored = torch.zeros(len(level), num_classes, dtype=torch.bool)
     for n in range(len(selected)):
         if selected[n] >= 0:

@@ -1,4 +1,4 @@
-"""A JupyterLab of the tests' own, in a folder of their own, and a Chromium to look at it."""
+"""A JupyterLab for the tests, in a folder of its own, and a Chromium that opens it."""
 
 import json
 import os
@@ -18,7 +18,7 @@ FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
     "--disable-sync --disable-dev-shm-usage"
 ).split()
-SETTINGS = {  # what would ask other hosts, or change files behind the test's back
+SETTINGS = {  # turn off what asks other hosts, or changes files during a test
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "docmanager-extension/plugin": {"autosave": False},
     "extensionmanager-extension/plugin": {"enabled": False},
@@ -27,22 +27,22 @@ PREPARE = """
 import json, sys, time, anywidget, traitlets
 import fsaf_core as fsaf
 from fsaf_core.config import SceneConfig
-from fsaf_core.data.synthetic.dataset import render_scene
-from fsaf_core.viz import explorer as module
+from fsaf_core.data.synthetic.renderer import render_scene
+from fsaf_core.viz.widgets import explorer as module
 from fsaf_core.viz.widgets.explorer import Explorer, PopulationItem
 from fsaf_core.viz.widgets.assignment_view import explore as quick
 
 sys.path.insert(0, {folder!r})
 import course
 
-def sample(index):
+def item(index):
     picture, objects = render_scene(SceneConfig(), index, "val")
     return PopulationItem(picture, [one.box for one in objects], [one.label for one in objects])
 
 module.explore = quick
 scene, snapshots = course.scene(), course.snapshots()
 explorer = Explorer(scene.image, scene.boxes, scene.labels, snapshots, selected=scene.star,
-                    detectors={{snapshots.steps[-1]: course.model()}}, population=[sample(index) for index in range(20)])
+                    detectors={{snapshots.steps[-1]: course.model()}}, population=[item(index) for index in range(20)])
 """.format(folder=str(Path(__file__).parents[2] / "notebooks"))
 TELL = """
 from dataclasses import replace
@@ -85,7 +85,7 @@ class Echo(anywidget.AnyWidget):
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[tuple[str, Path]]:
-    """Address and folder of a running JupyterLab. It listens on the loopback only; it has no token, which only a test may do."""
+    """Address and folder of a running JupyterLab; it listens on the loopback only, so it needs no token."""
     home, folder = tmp_path_factory.mktemp("jupyter"), tmp_path_factory.mktemp("notebooks")
     for name, values in SETTINGS.items():
         file = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
@@ -132,7 +132,7 @@ def answers(address: str) -> object:
 
 
 def until(test, seconds: float, complaint: str):
-    """What `test` returns as soon as it is true."""
+    """Wait until `test` returns something true, and return that."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = test()
@@ -152,7 +152,7 @@ def browser(chromium: str) -> Iterator:
 
 
 class Notebook:
-    """An open notebook in JupyterLab, used as a person does."""
+    """An open notebook in JupyterLab, driven by mouse and keyboard."""
 
     def __init__(self, lab: tuple[str, Path], browser, name: str, *cells: str) -> None:
         self.address, folder = lab
@@ -176,7 +176,7 @@ class Notebook:
             self.complaints.append(f"a request to another host: {url}")
 
     def wait_for_kernel(self) -> None:
-        """Idle and connected: before that, running a cell would ask for a kernel."""
+        """Wait until the kernel is idle and connected; before that, running a cell opens a dialog."""
 
         def ready():
             kernels = [
@@ -190,7 +190,7 @@ class Notebook:
         self.page.wait_for_timeout(300)
 
     def run(self, index: int, seconds: float = 120) -> str:
-        """Runs a cell; returns the text of its output."""
+        """Run a cell and return the text of its output."""
         cell = self.page.locator(".jp-CodeCell").nth(index)
         prompt = cell.locator(".jp-InputPrompt")
         cell.locator(".jp-InputArea-editor").click()
@@ -206,7 +206,7 @@ class Notebook:
 
 @pytest.fixture(scope="module")
 def notebook(lab, browser) -> Iterator[Notebook]:
-    """One notebook for the tests of a file, which fail together for what the console complained of."""
+    """One notebook for all tests of a file; any error on its console fails them."""
     opened = Notebook(
         lab, browser, "explorer.ipynb", PREPARE, "explorer", TELL, SLOW, ECHO, "Echo()"
     )

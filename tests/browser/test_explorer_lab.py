@@ -1,4 +1,4 @@
-"""The explorer in JupyterLab, used with mouse and keyboard: the screen, Python's traits and the pure function say the same."""
+"""The explorer in JupyterLab, with mouse and keyboard: the screen, the widget's traits and `explore` agree."""
 
 import json
 import statistics
@@ -10,7 +10,7 @@ TELL, SLOWER, ECHO_CLASS, ECHO = 2, 3, 4, 5  # cells of the notebook
 
 
 def settled(notebook: Notebook) -> None:
-    """Waits until the screen shows the answer to what was asked last."""
+    """Wait until the screen shows the answer to the last question."""
     quiet = "() => [window.seen, window.seen = document.querySelector('.fx').dataset.stamp]"
     page = notebook.page
     until(
@@ -23,7 +23,7 @@ def settled(notebook: Notebook) -> None:
 def drag(
     notebook: Notebook, target, by: tuple[float, float], moves: int = 20, pause: int = 20
 ) -> None:
-    """From the middle of an element, by as many pixels of the screen."""
+    """Drag the middle of an element by a distance in pixels of the screen."""
     target.scroll_into_view_if_needed()
     at = target.bounding_box()
     x, y = at["x"] + at["width"] / 2, at["y"] + at["height"] / 2
@@ -36,7 +36,7 @@ def drag(
 
 
 def agreed(notebook: Notebook) -> dict:
-    """The state, after the screen, the traits and `explore` were found to agree on it."""
+    """Return the state, after checking that the screen, the traits and `explore` agree on it."""
     settled(notebook)
     told = json.loads(notebook.run(TELL).splitlines()[-1])
     assert told["answer"] == told["pure"]

@@ -1,4 +1,4 @@
-"""The page of `Explorer.save_html`: no Python, no internet, the same levels and losses; the teaching aids are tried on it."""
+"""The page of `Explorer.save_html`: no Python, no internet, the same levels and losses, and the teaching aids."""
 
 import dataclasses
 import random
@@ -58,7 +58,7 @@ def any_state(explorer: Explorer, seed: int) -> dict:
     }
     if seed % 5 == 0:
         options = {
-            "cells": ["floor_ceil", "overlap"],
+            "region_rounding": ["floor_ceil", "overlap"],
             "cell_center": [0.0, 0.5],
             "ignore_levels": ["adjacent", "all"],
         }
@@ -92,7 +92,7 @@ def is_tie(explorer: Explorer, state: dict, own: dict, truth: dict) -> bool:
 
 
 def test_the_twin_says_what_python_says(explorer, page) -> None:
-    """1,000 random situations: regions, levels and sentences equal, losses within 1e-5."""
+    """1,000 random states: regions, levels and sentences are equal, losses within 1e-5."""
     states, ties = [any_state(explorer, seed) for seed in range(1000)], 0
     for state, own in zip(
         states, page.evaluate("states => states.map(fsafExplorer.explore)", states)
@@ -112,9 +112,23 @@ def test_the_twin_says_what_python_says(explorer, page) -> None:
                     None if true[name] is None else pytest.approx(true[name], abs=1e-5)
                 ), (name, state)
             assert {int(cell) for cell in level["cells"]} == true["cells"].keys()
-            for cell, told in true["cells"].items():
-                assert level["cells"][str(cell)] == pytest.approx(told, abs=2e-5), (cell, state)
+            for cell, entry in true["cells"].items():
+                assert level["cells"][str(cell)] == pytest.approx(entry, abs=2e-5), (cell, state)
     assert ties <= 3
+
+
+def test_the_twin_reads_the_focal_loss_s_parameters(explorer, browser, tmp_path) -> None:
+    config = dataclasses.replace(explorer.snapshots.config, focal_alpha=0.4, focal_gamma=1.5)
+    snapshots = dataclasses.replace(explorer.snapshots, config=config)
+    scene = course.scene()
+    own = Explorer(scene.image, scene.boxes, scene.labels, snapshots)
+    own.save_html(tmp_path / "focal.html")
+    opened = browser.new_page()
+    opened.goto((tmp_path / "focal.html").as_uri())
+    answer = opened.evaluate("state => fsafExplorer.explore(state)", own.state)
+    opened.close()
+    for level, true in zip(answer["levels"], own.answer["levels"], strict=True):
+        assert level["focal"] == pytest.approx(true["focal"], abs=1e-5)
 
 
 def test_the_twin_too_takes_a_hundred_boxes_and_says_so(explorer, page) -> None:
@@ -211,7 +225,7 @@ def test_situations_tell_what_they_say(page) -> None:
 
 def test_hovering_a_cell_tells_its_losses(page, explorer) -> None:
     level = explorer.answer["levels"][3]
-    cell, (owner, focal, iou) = next(item for item in level["cells"].items() if len(item[1]) == 3)
+    cell, (box, focal, iou) = next(item for item in level["cells"].items() if len(item[1]) == 3)
     panel = page.locator(".fx-card").nth(3).locator("svg").bounding_box()
     side = panel["width"] / level["columns"]
     page.mouse.move(panel["x"] + (cell % 2 + 0.5) * side, panel["y"] + (cell // 2 + 0.5) * side)
@@ -220,7 +234,7 @@ def test_hovering_a_cell_tells_its_losses(page, explorer) -> None:
         f"P6, row {cell // 2}, column {cell % 2}, at ({cell % 2 * 64 + 32}, {cell // 2 * 64 + 32}) px: effective"
         in said
     )
-    assert f"box {owner + 1}: focal {focal:.3f} + −ln IoU {iou:.3f} = {focal + iou:.3f}" in said
+    assert f"box {box + 1}: focal {focal:.3f} + −ln IoU {iou:.3f} = {focal + iou:.3f}" in said
 
 
 def test_copied_python_gives_what_is_on_the_screen(page, explorer) -> None:

@@ -1,4 +1,4 @@
-"""The command line: help for every field, one sentence and code 2 for a fault, nothing overwritten."""
+"""The command line: help for every field, one sentence and exit code 2 for a mistake, no run overwritten."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from fsaf_core.evaluation.coco_metrics import COCO_METRICS
 
 
 def run(capsys, *args):
-    """Exit code, standard output, standard error."""
+    """Run a command, and return its exit code, standard output and standard error."""
     try:
         code = main([str(arg) for arg in args])
     except SystemExit as stop:  # the parser's own
@@ -45,7 +45,7 @@ def test_help_names_every_command_and_preset(capsys):
 
 
 def options(config, start=""):
-    """The option of each field, as a dataclass has it."""
+    """Yield the option of each field of a dataclass."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         yield from (
@@ -67,11 +67,11 @@ def test_every_field_of_the_configuration_is_an_option(capsys):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["fly"], "no command 'fly'"),
-        (["train"], "no preset given"),
-        (["train", "huge"], "no preset 'huge': there are r50"),
-        (["data"], "no command 'data': there are train, "),
-        (["data", "fly"], "no command 'data fly'"),
+        (["fly"], "There is no command 'fly'"),
+        (["train"], "The preset is missing"),
+        (["train", "huge"], "There is no preset 'huge': take one of r50"),
+        (["data"], "There is no command 'data': take one of train, "),
+        (["data", "fly"], "There is no command 'data fly'"),
         (
             ["predict", "--weights", "nothing.safetensors", "nowhere.jpg"],
             "nowhere.jpg: no such file or folder",
@@ -82,7 +82,7 @@ def test_every_field_of_the_configuration_is_an_option(capsys):
         (["train", "tiny", "--model.effective-scale", "0.7"], "ignoring_scale is 0.5"),
     ],
 )
-def test_a_fault_is_one_sentence_with_code_2_and_no_traceback(
+def test_a_mistake_is_one_sentence_with_code_2_and_no_traceback(
     args, words, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -99,7 +99,7 @@ def test_an_unknown_field_is_refused_with_code_2(capsys):
     assert "--train.lrr" in out + err
 
 
-def test_debug_shows_where_the_fault_came_from(tmp_path):
+def test_debug_shows_the_traceback(tmp_path):
     with pytest.raises(FSAFError):
         main(["--debug", "train", "huge"])
 
@@ -132,18 +132,18 @@ def test_predict_draws_and_writes_coco_results_and_survives_one_bad_file(weights
     assert {one["image_id"] for one in results} == {1, 2, 3}
     for one in results:
         x, y, w, h = one["bbox"]
-        assert min(x, y) >= 0  # the file's own pixels
+        assert min(x, y) >= 0  # in pixels of the file
         assert x + w <= 140.01
         assert y + h <= 90.01
         assert one["category"] == fsaf.presets.get("tiny").model.class_names[one["category_id"] - 1]
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_of_several_processes_the_first_alone_prints_and_draws(rank, capsys, monkeypatch, tmp_path):
+def test_of_several_processes_only_the_first_prints_and_draws(rank, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("RANK", rank)
     drawn, metrics = [], dict.fromkeys(COCO_METRICS, 0.5) | {"by_class": {}, "by_size": {}}
     monkeypatch.setattr(
-        "fsaf_core.engine.train.train", lambda *_: TrainResult(tmp_path, 1, metrics)
+        "fsaf_core.cli.commands.train", lambda *_: TrainResult(tmp_path, 1, metrics)
     )
     monkeypatch.setattr("fsaf_core.viz.plots.write_run_figures", drawn.append)
     code, out, _ = run(capsys, "train", "tiny", "--out", tmp_path)

@@ -1,4 +1,4 @@
-"""Examples of the command line's help work when they are pasted."""
+"""The examples in the help of the commands and in the README can be pasted."""
 
 import re
 import shlex
@@ -20,19 +20,21 @@ EXAMPLES = [
     if line
 ]
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-SHOWN = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith("fsaf ")]
-SHOWN += [
-    " ".join(told.split()) for told in re.findall(r"`(fsaf [^`]+ --[^`]+)`", README)
+README_COMMANDS = [
+    line.split("#")[0].strip() for line in README.splitlines() if line.startswith("fsaf ")
+]
+README_COMMANDS += [
+    " ".join(command.split()) for command in re.findall(r"`(fsaf [^`]+ --[^`]+)`", README)
 ]  # in a sentence, with its options
 
 
 @pytest.fixture
 def parsed(monkeypatch):
-    """What commands were made of the arguments; none is run."""
-    made = []
+    """Collect the commands that arguments are parsed into, and run none."""
+    instances = []
     for command in COMMANDS:
-        monkeypatch.setattr(command, "__call__", lambda self: made.append(self))
-    return made
+        monkeypatch.setattr(command, "__call__", lambda self: instances.append(self))
+    return instances
 
 
 def arguments(line: str) -> list[str]:
@@ -45,18 +47,18 @@ def test_every_command_has_examples():
     assert (
         {command for command, _ in EXAMPLES} == set(COMMANDS)
         and len(EXAMPLES) >= 18
-        and len(SHOWN) >= 16
+        and len(README_COMMANDS) >= 16
     )
 
 
 @pytest.mark.parametrize(("command", "line"), EXAMPLES, ids=[line for _, line in EXAMPLES])
-def test_an_example_is_understood_whole(command, line, parsed, capsys):
+def test_an_example_is_parsed(command, line, parsed, capsys):
     assert cli.main(arguments(line)) == 0, capsys.readouterr().err
-    assert [type(made) for made in parsed] == [command]
+    assert [type(instance) for instance in parsed] == [command]
 
 
-@pytest.mark.parametrize("line", SHOWN)
-def test_a_command_in_the_readme_is_understood_whole(line, parsed, capsys):
+@pytest.mark.parametrize("line", README_COMMANDS)
+def test_a_command_in_the_readme_is_parsed(line, parsed, capsys):
     assert cli.main(arguments(line)) == 0, capsys.readouterr().err
     assert len(parsed) == 1
 
@@ -71,7 +73,7 @@ def test_help_ends_with_the_examples_as_they_stand_in_the_docstring(what, capsys
     assert tail.strip() == cli.examples(command).strip() != ""
 
 
-def test_the_quick_ones_run_one_after_the_other_on_little_data(tmp_path, monkeypatch, capsys):
+def test_the_quick_examples_run_one_after_another_on_little_data(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     little = "--scenes.num-train 16 --scenes.num-val 4 --scenes.image-size 64"
     of_training = (
@@ -86,13 +88,13 @@ def test_the_quick_ones_run_one_after_the_other_on_little_data(tmp_path, monkeyp
     ):
         assert line in [example for _, example in EXAMPLES]
         code = cli.main(arguments(f"{line} {more}"))
-        said = capsys.readouterr()
-        assert code == 0, said.err
-    assert "20 images" in said.out and len(list(Path("found").glob("*.png"))) == 20
+        printed = capsys.readouterr()
+        assert code == 0, printed.err
+    assert "20 images" in printed.out and len(list(Path("found").glob("*.png"))) == 20
 
 
 @pytest.mark.parametrize("subset", [None, 25])
-def test_data_coco_ends_with_the_command_that_trains_on_what_it_brought(
+def test_data_coco_prints_the_command_that_trains_on_its_images(
     subset, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(download, "download_coco", lambda root, subset: Path(root) / "coco")
@@ -104,25 +106,25 @@ def test_data_coco_ends_with_the_command_that_trains_on_what_it_brought(
         == 0
     )
     line = capsys.readouterr().out.strip().splitlines()[-1]
-    made = []
-    monkeypatch.setattr(commands.Train, "__call__", lambda self: made.append(self))
+    parsed = []
+    monkeypatch.setattr(commands.Train, "__call__", lambda self: parsed.append(self))
     assert cli.main(arguments(line)) == 0
-    data = made[0].config.data
+    data = parsed[0].config.data
     if subset:
-        where = root / "coco"
+        folder = root / "coco"
         assert (data.source, data.train_images, data.val_images) == (
             "files",
-            str(where / "val2017"),
-            str(where / "val2017"),
+            str(folder / "val2017"),
+            str(folder / "val2017"),
         )
-        assert data.train_json == str(where / "annotations" / "subset25_train.json")
-        assert data.val_json == str(where / "annotations" / "subset25_val.json")
+        assert data.train_json == str(folder / "annotations" / "subset25_train.json")
+        assert data.val_json == str(folder / "annotations" / "subset25_val.json")
     else:
         assert (data.source, data.root) == ("coco", str(root))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of a POSIX shell")
-def test_a_reader_that_goes_early_is_no_traceback():
+def test_a_reader_that_closes_the_pipe_early_causes_no_traceback():
     shell = f"{shlex.quote(sys.executable)} -m fsaf_core train tiny --help | head -c 1"
     ended = subprocess.run(["sh", "-c", shell], capture_output=True, text=True)
     assert len(ended.stdout) == 1 and ended.stderr == ""

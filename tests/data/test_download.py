@@ -138,7 +138,7 @@ def test_a_server_that_never_brings_anything_is_given_up(server, tmp_path):
     server.limits = [1000] + [0] * 100
     with pytest.raises(
         FSAFError,
-        match=r"the connection broke 5 times without bringing anything: .* what came is kept",
+        match=r"The connection to .* broke 5 times without delivering anything: .* is kept",
     ):
         fetch(f"{server.url}/file", tmp_path / "file", size=300_000)
     assert (tmp_path / "file.part").stat().st_size == 1000 and not (tmp_path / "file").exists()
@@ -147,14 +147,14 @@ def test_a_server_that_never_brings_anything_is_given_up(server, tmp_path):
 def test_an_error_of_the_server_is_waited_for_and_a_refusal_is_not(server, tmp_path):
     server.failures = [503, 500]
     assert fetch(f"{server.url}/file", tmp_path / "file").read_bytes() == CONTENT
-    with pytest.raises(FSAFError, match="/none: the server says 404"):
+    with pytest.raises(FSAFError, match=r"The server answers 404 .*/none"):
         fetch(f"{server.url}/none", tmp_path / "none")
     assert len(server.asked) == 4
 
 
 @pytest.mark.parametrize("wrong", [{"size": 299_999}, {"md5": "0" * 32}, {"sha256": "0" * 8}])
 def test_what_is_not_what_it_should_be_is_removed(server, tmp_path, wrong):
-    with pytest.raises(FSAFError, match="is not what it should be: what came was removed"):
+    with pytest.raises(FSAFError, match="with a wrong size or checksum and removed"):
         fetch(f"{server.url}/file", tmp_path / "file", **wrong)
     assert not os.listdir(tmp_path)
 
@@ -164,7 +164,9 @@ def test_offline_is_said_at_once(server, tmp_path, monkeypatch):
     with socket.socket() as free:  # a port where nobody listens
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-        with pytest.raises(FSAFError, match=f"cannot reach 127.0.0.1:{port} .*: are you offline"):
+        with pytest.raises(
+            FSAFError, match=f"127.0.0.1:{port} cannot be reached .*: check your connection"
+        ):
             fetch(f"http://127.0.0.1:{port}/file", tmp_path / "file")
 
 
@@ -176,11 +178,11 @@ def test_the_disk_is_asked_before_the_start(server, tmp_path, monkeypatch):
         fetch(f"{server.url}/file", tmp_path / "file")
     assert not (tmp_path / "file.part").exists()
     with pytest.raises(
-        FSAFError, match=r"COCO 2017 needs 40\.0 GB in .*coco, but 0\.0 GB are free"
+        FSAFError, match=r"COCO 2017 needs 40\.0 GB in .*coco, but only 0\.0 GB are free"
     ):
         download_coco(tmp_path)
     (tmp_path / "x.zip").write_bytes(zipped({"a": bytes(300_000)}))
-    with pytest.raises(FSAFError, match=r"x\.zip.*out: cannot be made"):
+    with pytest.raises(FSAFError, match=r"x\.zip.*out cannot be created"):
         unpack(tmp_path / "x.zip", tmp_path / "x.zip" / "out")
     with pytest.raises(FSAFError, match=r"unpacking x\.zip needs"):
         unpack(tmp_path / "x.zip", tmp_path / "out")
@@ -189,7 +191,7 @@ def test_the_disk_is_asked_before_the_start(server, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "C:/x", "..\\x"])
 def test_a_zip_that_leads_outside_is_refused_whole(tmp_path, name):
     (tmp_path / "x.zip").write_bytes(zipped({"fine": b"1", name: b"2"}))
-    with pytest.raises(FSAFError, match=r"leads outside .*: nothing was unpacked"):
+    with pytest.raises(FSAFError, match=r"leads outside .*nothing was unpacked"):
         unpack(tmp_path / "x.zip", tmp_path / "out" / "put")
     assert os.listdir(tmp_path) == ["x.zip"]
 
@@ -225,7 +227,7 @@ def test_unpacking_goes_on_where_it_stopped_and_damage_is_named(tmp_path):
     strange[strange.index(b"PK\1\2") + 10] = 200  # a compression that nobody knows
     for broken in (content, deflated, strange, b"no zip"):
         (tmp_path / "x.zip").write_bytes(broken)
-        with pytest.raises(FSAFError, match=r"x\.zip: damaged: "):
+        with pytest.raises(FSAFError, match=r"x\.zip is damaged \("):
             unpack(tmp_path / "x.zip", tmp_path)
 
 
@@ -309,5 +311,5 @@ def test_a_subset_is_made_of_val2017_alone(server, coco, tmp_path):
         and not set(train.index.image_ids) & set(val.index.image_ids)
     )
     assert train.class_names == ("dog",)
-    with pytest.raises(FSAFError, match=r"subset is 0: it must lie in 1\.\.4000"):
+    with pytest.raises(FSAFError, match=r"subset is 0, but it must lie in 1\.\.4000"):
         download_coco(tmp_path, subset=0)

@@ -165,7 +165,7 @@ def test_the_batch_is_shared_by_processes_and_micro_batches(config):
     assert Loader(dataset, two, training=True, rank=1, world=2).batch_size == 1
     assert [len(batch.images) for batch in Loader(dataset, two, training=True).epoch(0)] == [2] * 11
     with pytest.raises(
-        FSAFError, match="a batch of 4 cannot be shared by 3 processes x 1 micro-batches"
+        FSAFError, match="A batch of 4 cannot be divided among 3 processes x 1 micro-batches"
     ):
         Loader(dataset, config, training=True, world=3)
     with pytest.raises(
@@ -188,7 +188,7 @@ def test_an_image_that_cannot_be_read_is_named_counted_and_replaced(
         assert 17 not in {i for batch in batches for i in batch.ids}
     assert list(loader.faulty) == [17]
     said = capsys.readouterr().err
-    assert said.count("skipped: ") == 1 and "17.png: not a readable image" in said
+    assert said.count("skipped: ") == 1 and "17.png is not a readable image" in said
 
 
 def test_in_an_evaluation_it_is_left_out(config, broken):
@@ -201,7 +201,7 @@ def test_more_than_one_percent_stops(config, broken):
     loader = Loader(broken(120, [17, 63]), config, training=True)
     with pytest.raises(
         FSAFError,
-        match=r"2 of 120 images cannot be read, more than 1 %: mend or remove them\. The last: .*png",
+        match=r"2 of 120 images cannot be read, more than 1 %: repair or remove them\. The last: .*png",
     ):
         list(loader.epoch(0))
 
@@ -219,7 +219,7 @@ def test_a_worker_that_dies_is_one_sentence(config, broken):
     dataset = broken(40, [])
     dataset.__class__ = Dies
     loader = Loader(dataset, replace(config, data=replace(config.data, workers=1)), training=True)
-    with pytest.raises(FSAFError, match=r"a loading process died .*try fewer --data\.workers"):
+    with pytest.raises(FSAFError, match=r"A loading process died .*try fewer --data\.workers"):
         list(loader.epoch(0))
 
 
@@ -236,7 +236,7 @@ def test_a_validation_set_without_any_box_is_refused_before_anything_is_trained(
     data = DataConfig(
         source="files", val_json=str(tmp_path / "bare.json"), val_images=str(tmp_path)
     )
-    with pytest.raises(FSAFError, match=r"bare\.json: no box to measure with \(4 images, 0 boxes"):
+    with pytest.raises(FSAFError, match=r"bare\.json has no usable box \(4 images, 0 boxes"):
         open_dataset(data, "val")
 
 
@@ -249,7 +249,7 @@ def test_each_source_is_found_or_its_lack_explained(config, broken, tmp_path):
     with pytest.raises(FSAFError, match=r"give --data\.val_json and --data.val_images"):
         open_dataset(files, "val")
     with pytest.raises(
-        FSAFError, match=r"instances_val2017\.json: not there: get COCO with `fsaf data coco`"
+        FSAFError, match=r"instances_val2017\.json does not exist: get COCO with `fsaf data coco`"
     ):
         open_dataset(DataConfig(root=str(tmp_path)), "val")
     coco = tmp_path / "coco"

@@ -57,12 +57,12 @@ def sample(
 
 
 def seen_box(image, channel):
-    """The tight box of a colour."""
+    """The tight box of a color."""
     ys, xs = torch.nonzero(image[channel] >= 100, as_tuple=True)
     return [xs.min().item(), ys.min().item(), xs.max().item() + 1, ys.max().item() + 1]
 
 
-def test_sizes_are_the_reference_s():
+def test_sizes_are_those_of_mmdetection():
     # factor = min(1333 / long, 800 / short), then int(x * factor + 0.5)
     assert resized_size(480, 640, 800, 1333) == (800, 1067)  # 800 / 480 = 1.6667: 640 -> 1066.67
     assert resized_size(427, 640, 800, 1333) == (800, 1199)  # 1.8735: 640 -> 1199.06
@@ -83,7 +83,7 @@ def test_bilinear_is_opencv_s_to_the_bit(before, after):
     assert torch.equal(bilinear(image, *after), opencv(image, *after))
 
 
-def test_a_large_photo_made_smaller_is_within_one_grey_level_of_floats_and_not_antialiased():
+def test_a_large_photo_made_smaller_is_within_one_gray_level_of_floats_and_not_antialiased():
     image = noise(1500, 2000)
     ours, size = resize(image), (800, 1067)
     plain = F.interpolate(image[None].float(), size, mode="bilinear", antialias=False)[0]

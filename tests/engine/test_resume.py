@@ -1,4 +1,4 @@
-"""A run that was stopped at any moment ends with the log and the weights of one that was not, bit by bit."""
+"""A run that was stopped at any moment and resumed ends bit by bit like one that was not stopped."""
 
 import json
 import os
@@ -13,15 +13,14 @@ import torch
 from tiny_config import tiny_config
 
 import fsaf_core as fsaf
-from fsaf_core.engine import train
-from fsaf_core.engine import trainer as loop
+from fsaf_core.engine import train, trainer
 from fsaf_core.engine.training_state import training_files
 
-TIMES = ("seconds", "images_per_s", "waiting")  # what may differ between two runs
+TIMES = ("seconds", "images_per_s", "waiting")  # may differ between two runs
 
 
 def everything(root: Path, **recipe) -> fsaf.Config:
-    """Two epochs of six steps, everything on: augmentation, snapshots, accumulation, AdamW with its moments."""
+    """Return two epochs of six steps with augmentation, snapshots, accumulation and AdamW."""
     return tiny_config(
         root,
         **{"accumulate": 2, "log_every": 4, "snapshots": 4, "checkpoint_every": 5, "crop": 0.5}
@@ -29,26 +28,26 @@ def everything(root: Path, **recipe) -> fsaf.Config:
     )
 
 
-def leavings(run_dir: Path) -> dict[str, object]:
-    """All that a run leaves, times aside."""
+def results(run_dir: Path) -> dict[str, object]:
+    """Return all that a run leaves, except times."""
     log = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
-    found: dict[str, object] = {
+    kept: dict[str, object] = {
         "log": [{name: value for name, value in line.items() if name not in TIMES} for line in log]
     }
     for path in [*run_dir.rglob("*.safetensors"), *run_dir.glob("*.json")]:
-        found[str(path.relative_to(run_dir))] = path.read_bytes()
+        kept[str(path.relative_to(run_dir))] = path.read_bytes()
     state = torch.load(training_files(run_dir / "checkpoints")[-1], weights_only=True)
     for part in ("model", "optimizer"):
-        found[part] = (
+        kept[part] = (
             repr(state[part])
             if part == "optimizer"
             else {name: t.tolist() for name, t in state[part].items()}
         )
-    return found
+    return kept
 
 
-def same(a: Path, b: Path) -> None:
-    first, second = leavings(a), leavings(b)
+def assert_same(a: Path, b: Path) -> None:
+    first, second = results(a), results(b)
     assert first.keys() == second.keys()
     for name in first:
         assert first[name] == second[name], name
@@ -62,7 +61,7 @@ def undisturbed(root, tmp_path_factory) -> Path:
 
 
 def in_a_child(work) -> int:
-    """Runs `work` in a forked process; its number."""
+    """Run `work` in a forked process, and return the process's number."""
     child = os.fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -78,43 +77,43 @@ def in_a_child(work) -> int:
 
 def test_two_undisturbed_runs_are_equal(undisturbed, root, tmp_path):
     train.train(everything(root), tmp_path / "run", "cpu")
-    same(undisturbed, tmp_path / "run")
+    assert_same(undisturbed, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
     "seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 20))]
 )
 def test_kill_at_any_moment_then_the_same_command(seed, undisturbed, root, tmp_path):
-    """Killed by the kernel after a random CPU time, twice, also in the middle of a write; then the same call to the end."""
+    """The kernel kills the run twice, after a random CPU time, even inside a write; then the same call finishes."""
     chance, kills = random.Random(seed), 0
 
     def dying():
         signal.setitimer(
             signal.ITIMER_PROF, chance.uniform(0.01, 0.5)
-        )  # SIGPROF is not caught: the process is gone at once
+        )  # SIGPROF is not caught: it ends the process at once
         train.train(everything(root), tmp_path / "run", "cpu")
 
     for _ in range(2):
         kills += os.waitstatus_to_exitcode(os.waitpid(in_a_child(dying), 0)[1]) == -signal.SIGPROF
-        chance.random()  # the child's draw is not ours
+        chance.random()  # the child's draw does not advance this generator
         for path in tmp_path.rglob("step_*.pt"):
-            torch.load(path, weights_only=True)  # never an unreadable file
+            torch.load(path, weights_only=True)  # a checkpoint is never unreadable
     assert kills or seed
     if not (tmp_path / "run" / "model.safetensors").exists():
         train.train(everything(root), tmp_path / "run", "cpu")
-    same(undisturbed, tmp_path / "run")
+    assert_same(undisturbed, tmp_path / "run")
 
 
 class Killed(BaseException):
-    """Stands for the end of the process at this very line."""
+    """Stands for a process that ends at this line."""
 
 
 @pytest.mark.parametrize("write", [1, 5, 10, 15])
 def test_kill_inside_each_write(write, undisturbed, root, tmp_path, monkeypatch):
-    """The n-th of the 15 files that are written is left torn beside its place, and the process ends."""
+    """The n-th of the 15 files is left half written beside its place, and the process ends."""
     replaced, count = os.replace, []
 
-    def torn(source, target):
+    def half_written(source, target):
         count.append(target)
         if len(count) == write:
             Path(source).write_bytes(Path(source).read_bytes()[:50])
@@ -122,18 +121,18 @@ def test_kill_inside_each_write(write, undisturbed, root, tmp_path, monkeypatch)
         replaced(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", torn)
+        patch.setattr(os, "replace", half_written)
         with pytest.raises(Killed):
             train.train(everything(root), tmp_path / "run", "cpu")
     train.train(everything(root), tmp_path / "run", "cpu")
-    same(undisturbed, tmp_path / "run")
+    assert_same(undisturbed, tmp_path / "run")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_the_step_and_says_how_to_go_on(
+def test_ctrl_c_saves_the_step_and_says_how_to_resume(
     number, undisturbed, root, tmp_path, monkeypatch
 ):
-    forward, calls = loop.TrainingStep.forward, []
+    forward, calls = trainer.TrainingStep.forward, []
 
     def interrupted(self, images, targets):
         calls.append(1)
@@ -142,15 +141,15 @@ def test_ctrl_c_saves_the_step_and_says_how_to_go_on(
         return forward(self, images, targets)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.TrainingStep, "forward", interrupted)
+        patch.setattr(trainer.TrainingStep, "forward", interrupted)
         with pytest.raises(
             KeyboardInterrupt,
-            match=r"Stopped at step 8 of 12; .*run is safe: the same command goes on",
+            match=r"Stopped at step 8 of 12; .*run is safe: the same command resumes the run",
         ):
             train.train(everything(root), tmp_path / "run", "cpu")
     assert training_files(tmp_path / "run" / "checkpoints")[-1].stem == "step_000000008"
     train.train(everything(root), tmp_path / "run", "cpu", resume=True)
-    same(undisturbed, tmp_path / "run")
+    assert_same(undisturbed, tmp_path / "run")
 
 
 def test_ctrl_c_in_a_validation_stops_at_once_and_validates_later(
@@ -160,17 +159,17 @@ def test_ctrl_c_in_a_validation_stops_at_once_and_validates_later(
         signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "evaluate", interrupted)
+        patch.setattr(trainer, "evaluate", interrupted)
         with pytest.raises(KeyboardInterrupt, match="Stopped at step 6 of 12"):
             train.train(everything(root), tmp_path / "run", "cpu")
     train.train(everything(root), tmp_path / "run", "cpu")
-    same(undisturbed, tmp_path / "run")
+    assert_same(undisturbed, tmp_path / "run")
 
 
 def test_a_second_ctrl_c_in_a_step_saves_nothing_half_done(
     undisturbed, root, tmp_path, monkeypatch
 ):
-    forward, calls = loop.TrainingStep.forward, []
+    forward, calls = trainer.TrainingStep.forward, []
 
     def interrupted(self, images, targets):
         calls.append(1)
@@ -180,22 +179,22 @@ def test_a_second_ctrl_c_in_a_step_saves_nothing_half_done(
         return forward(self, images, targets)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.TrainingStep, "forward", interrupted)
+        patch.setattr(trainer.TrainingStep, "forward", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train.train(everything(root), tmp_path / "run", "cpu")
     assert training_files(tmp_path / "run" / "checkpoints")[-1].stem == "step_000000006"
     train.train(everything(root), tmp_path / "run", "cpu")
-    same(undisturbed, tmp_path / "run")
+    assert_same(undisturbed, tmp_path / "run")
 
 
-def test_a_damaged_last_checkpoint_is_named_and_the_one_before_serves(
+def test_a_damaged_last_checkpoint_is_named_and_the_one_before_it_is_used(
     undisturbed, root, tmp_path, monkeypatch
 ):
     def stop(*_, **__):
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Trainer, "validate", stop)
+        patch.setattr(trainer.Trainer, "validate", stop)
         with pytest.raises(Killed):
             train.train(everything(root, checkpoint_every=2), tmp_path / "run", "cpu")
     last = training_files(tmp_path / "run" / "checkpoints")[-1]
@@ -215,17 +214,17 @@ def test_another_training_set_is_refused(root, tmp_path, monkeypatch):
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Trainer, "validate", stop)
+        patch.setattr(trainer.Trainer, "validate", stop)
         with pytest.raises(Killed):
             train.train(everything(root), tmp_path / "run", "cpu")
-    monkeypatch.setattr(loop.Loader, "__len__", lambda self: 4)
+    monkeypatch.setattr(trainer.Loader, "__len__", lambda self: 4)
     with pytest.raises(fsaf.FSAFError, match="training set of 6 steps an epoch, this one has 2"):
         train.train(everything(root), tmp_path / "run", "cpu")
 
 
 @pytest.mark.slow
 def test_two_processes_of_which_one_is_killed_ten_times_end_as_undisturbed(root, tmp_path):
-    """Under torchrun, which starts both again: in each of their first ten lives one is gone after a random CPU time."""
+    """torchrun restarts both. In each of the first ten lives one is killed after a random CPU time."""
     script = tmp_path / "script.py"
     script.write_text(f"""
 import os, random, signal, sys
@@ -252,18 +251,18 @@ if rank == 0:
         "--max-restarts",
         "10",
     ]
-    own_store = {
+    environment = {
         **os.environ,
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
-    }  # or a restart finds the addresses of the dead
+    }  # otherwise a restart finds the addresses of ended processes
     for name in ("whole", "killed"):
         done = subprocess.run(
             [*command, script, tmp_path / name],
             capture_output=True,
             text=True,
             timeout=1800,
-            env=own_store,
+            env=environment,
         )
         assert done.returncode == 0, done.stderr[-3000:]
     assert int(done.stdout.split("lives:")[1]) == 11
-    same(tmp_path / "whole", tmp_path / "killed")
+    assert_same(tmp_path / "whole", tmp_path / "killed")

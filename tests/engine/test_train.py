@@ -1,4 +1,4 @@
-"""Training: the rate, the losses' way through processes and micro-batches, the run's folder and its faults."""
+"""Training: learning rate, processes and micro-batches, the run directory, and what can go wrong."""
 
 import json
 import math
@@ -21,13 +21,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import fsaf_core as fsaf
 from fsaf_core.config import TrainConfig
 from fsaf_core.data.loader import Loader, open_dataset
-from fsaf_core.engine import train
-from fsaf_core.engine import trainer as loop
-from fsaf_core.engine.callbacks import Meters
+from fsaf_core.engine import train, trainer
+from fsaf_core.engine.callbacks import Interrupt, Meters
 from fsaf_core.engine.optim import build_optimizer, clip_gradients, learning_rate, snapshot_steps
 from fsaf_core.engine.run_dir import Log, differences, validate_run_dir
-from fsaf_core.engine.trainer import Trainer, TrainingStep
+from fsaf_core.engine.trainer import Trainer
 from fsaf_core.engine.training_state import training_files
+from fsaf_core.engine.training_step import TrainingStep
 from fsaf_core.utils.distributed import DistributedContext, destroy, device_of, init
 
 
@@ -35,10 +35,10 @@ def lines(run_dir: Path) -> list[dict]:
     return [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
 
 
-# The rate and the weights
+# Learning rate, optimizer and gradients
 
 
-def test_the_rate_of_the_reference_recipe():
+def test_the_learning_rate_of_mmdetections_recipe():
     recipe, total = TrainConfig(), 12 * 7330
     rates = [learning_rate(recipe, step, total) for step in range(total)]
     assert rates[0] == pytest.approx(0.01 * 0.001)
@@ -48,7 +48,7 @@ def test_the_rate_of_the_reference_recipe():
     assert rates[11 * 7330] == pytest.approx(0.0001) == rates[-1]
 
 
-def test_the_rate_follows_the_batch_and_the_cosine():
+def test_the_learning_rate_is_scaled_by_the_batch_and_follows_the_cosine():
     recipe = TrainConfig(batch_size=8, schedule="cosine", warmup_steps=0)
     assert learning_rate(recipe, 0, 100) == pytest.approx(0.005)
     assert learning_rate(recipe, 50, 100) == pytest.approx(0.0025)
@@ -56,7 +56,7 @@ def test_the_rate_follows_the_batch_and_the_cosine():
 
 
 @pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
-def test_the_optimiser_holds_what_is_trained_and_decays_all_of_it(name, kind):
+def test_the_optimizer_holds_the_trained_parameters_and_decays_all_of_them(name, kind):
     detector = fsaf.build_detector(replace(TINY.model, backbone="resnet18", frozen_stages=1))
     optimizer = build_optimizer(TrainConfig(optimizer=name), detector)
     assert isinstance(optimizer, kind)
@@ -66,7 +66,7 @@ def test_the_optimiser_holds_what_is_trained_and_decays_all_of_it(name, kind):
     assert {group["weight_decay"] for group in optimizer.param_groups} == {1e-4}
 
 
-def test_gradients_are_scaled_to_the_norm_and_the_norm_before_is_given():
+def test_gradients_are_scaled_to_the_norm_and_the_norm_before_is_returned():
     weight = torch.nn.Parameter(torch.zeros(2))
     optimizer = torch.optim.SGD([weight], lr=1)
     weight.grad = torch.tensor([3.0, 4.0])
@@ -131,7 +131,7 @@ def test_the_log_adds_up(finished):
     )
 
 
-def test_the_log_counts_outputs_that_are_dead(root):
+def test_the_log_counts_dead_relus(root):
     detector = fsaf.build_detector(tiny_config(root).model).train()
     torch.nn.init.constant_(detector.network.head.af_box.bias, -100.0)
     loader = Loader(open_dataset(tiny_config(root).data, "train"), tiny_config(root), training=True)
@@ -173,7 +173,7 @@ def test_other_branches_run(branches, root, tmp_path):
     assert ("levels" in line) == (branches == "joint")
 
 
-def test_fp16_steps_that_overflow_are_left_out_and_the_run_goes_on(root, tmp_path, monkeypatch):
+def test_fp16_steps_that_overflow_are_skipped_and_the_run_continues(root, tmp_path, monkeypatch):
     high = partial(torch.amp.GradScaler, init_scale=2.0**40)
     monkeypatch.setattr(torch.amp, "GradScaler", high)
     train.train(
@@ -212,13 +212,13 @@ def test_class_names_are_those_of_the_training_set(root, tmp_path):
     )
 
 
-def test_weights_of_a_file_are_the_start(root, tmp_path, finished, capsys):
+def test_a_run_starts_from_the_weights_of_a_file(root, tmp_path, finished, capsys):
     other = fsaf.build_detector(replace(tiny_config(root).model, class_names=("one",)))
     fsaf.save(other, tmp_path / "other.safetensors")
     config = tiny_config(root, steps=1, snapshots=3, validate_every=100)
     train.train(config, tmp_path / "run", "cpu", weights=tmp_path / "other.safetensors")
     assert (
-        "all of it is taken but the class layer (network.head.af_cls.bias"
+        "everything is loaded except the class layer (network.head.af_cls.bias"
         in capsys.readouterr().out
     )
     start = fsaf.load(tmp_path / "run" / "snapshots" / "step_000000000.safetensors").state_dict()
@@ -226,15 +226,15 @@ def test_weights_of_a_file_are_the_start(root, tmp_path, finished, capsys):
         assert "af_cls" in name or torch.allclose(start[name], tensor, atol=1e-3), name
 
 
-def test_the_start_says_what_differs_from_the_preset_and_where_things_go(root, tmp_path, capsys):
+def test_the_summary_names_the_changed_fields_and_the_folders(root, tmp_path, capsys):
     train.train(tiny_config(root, steps=1, lr=0.5, validate_every=100), tmp_path / "run", "cpu")
-    said = capsys.readouterr().out
-    assert "train.lr: 0.004 -> 0.5" in said
-    assert str(tmp_path / "run") in said and str(root) in said
-    assert "M parameters" in said and "cpu" in said
+    printed = capsys.readouterr().out
+    assert "train.lr: 0.004 -> 0.5" in printed
+    assert str(tmp_path / "run") in printed and str(root) in printed
+    assert "M parameters" in printed and "cpu" in printed
 
 
-# Faults
+# What can go wrong
 
 
 def test_a_finished_run_is_never_replaced(finished, root):
@@ -247,7 +247,7 @@ def test_a_finished_run_is_never_replaced(finished, root):
     }
 
 
-def test_folders_that_are_no_run_are_left_alone(root, tmp_path):
+def test_folders_that_are_not_runs_are_not_changed(root, tmp_path):
     config = tiny_config(root)
     (tmp_path / "file").write_text("x")
     with pytest.raises(fsaf.FSAFError, match="is a file"):
@@ -257,17 +257,17 @@ def test_folders_that_are_no_run_are_left_alone(root, tmp_path):
     for content in (None, "{", "[]", '{"architectures": []}'):
         if content:
             (tmp_path / "photos" / "config.json").write_text(content)
-        with pytest.raises(fsaf.FSAFError, match="is no run of fsaf train: take another --out"):
+        with pytest.raises(fsaf.FSAFError, match="is not a run of fsaf train: take another --out"):
             train.train(config, tmp_path / "photos", "cpu")
     assert not (tmp_path / "photos" / ".lock").exists()
-    with pytest.raises(fsaf.FSAFError, match="holds no run to go on with"):
+    with pytest.raises(fsaf.FSAFError, match="holds no run to resume"):
         train.train(config, tmp_path / "new", "cpu", resume=True)
     assert not (tmp_path / "new").exists()
 
 
 def test_a_preset_s_name_is_no_configuration(unchecked, tmp_path):
     with pytest.raises(
-        fsaf.FSAFError, match=r"give a Config, such as presets\.get\('tiny'\), not a str"
+        fsaf.FSAFError, match=r"config is a str: give a Config, such as presets\.get\('tiny'\)"
     ):
         train.train("tiny", tmp_path / "run")
 
@@ -289,7 +289,7 @@ def test_a_run_of_another_configuration_names_the_fields(root, tmp_path):
 def test_two_processes_do_not_train_into_one_folder(root, tmp_path):
     child = os.fork()
     if child == 0:
-        with train.own(tmp_path / "run"):
+        with train.lock_run_dir(tmp_path / "run"):
             (tmp_path / "held").write_text("")
             signal.pause()
     while not (tmp_path / "held").exists():
@@ -302,10 +302,10 @@ def test_two_processes_do_not_train_into_one_folder(root, tmp_path):
         os.waitpid(child, 0)
     train.train(
         tiny_config(root, epochs=2), tmp_path / "run", "cpu"
-    )  # the lock went with its process
+    )  # the lock ended with its process
 
 
-def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_last_good_checkpoint(
+def test_a_non_finite_loss_stops_at_once_and_keeps_the_last_good_checkpoint(
     root, tmp_path, monkeypatch
 ):
     forward, seen = TrainingStep.forward, []
@@ -321,7 +321,7 @@ def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_last_good_checkpoi
     config = tiny_config(root, validate_every=100)
     with pytest.raises(
         fsaf.FSAFError,
-        match=r"Step 6: the loss .* no number any more \(images \d+, \d+, \d+, \d+\)",
+        match=r"Step 6: the loss .* is not finite \(images \d+, \d+, \d+, \d+\)",
     ) as caught:
         train.train(config, tmp_path / "run", "cpu")
     assert len(seen) == 7
@@ -339,12 +339,12 @@ def test_no_loading_process_outlives_its_training_though_the_traceback_is_kept(
 ):
     children = []
 
-    def look(self, finite, step, ids):
+    def check(self, finite, step, ids):
         children.append(len(multiprocessing.active_children()))
         if step == 7 and fault:  # after a validation, so that both sets have their process
             raise fault
 
-    monkeypatch.setattr(loop.NonFiniteGuard, "look", look)
+    monkeypatch.setattr(trainer.NonFiniteGuard, "check", check)
     config = tiny_config(root)
     config = replace(config, data=replace(config.data, workers=1))
     before = len(multiprocessing.active_children())
@@ -355,8 +355,8 @@ def test_no_loading_process_outlives_its_training_though_the_traceback_is_kept(
     assert fault is None or kept.value.__traceback__
 
 
-def test_a_gradient_that_is_no_number_stops_too(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "clip_gradients", lambda *_: torch.tensor(math.inf))
+def test_a_non_finite_gradient_stops_too(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "clip_gradients", lambda *_: torch.tensor(math.inf))
     with pytest.raises(fsaf.FSAFError, match="Step 0: the loss or its gradient"):
         train.train(tiny_config(root), tmp_path / "run", "cpu")
 
@@ -386,11 +386,11 @@ def test_pretrained_weights_that_cannot_be_fetched_say_the_way_out(root, tmp_pat
     monkeypatch.undo()
     train.train(
         tiny_config(root, steps=1, validate_every=100), tmp_path / "run", "cpu"
-    )  # the same folder, as nothing was begun there
+    )  # the same folder, as no run was begun there
 
 
 def test_a_step_needs_all_its_micro_batches(root, tmp_path):
-    with pytest.raises(fsaf.FSAFError, match="24 micro-batches make no step of 48"):
+    with pytest.raises(fsaf.FSAFError, match="24 micro-batches are less than one step of 48"):
         train.train(tiny_config(root, batch_size=48, accumulate=48), tmp_path / "run", "cpu")
 
 
@@ -405,9 +405,7 @@ def test_devices_are_named_or_refused():
 # Accumulation and several processes
 
 
-def gradients(
-    config: fsaf.Config, images: list, targets: list, context: int = 1
-) -> dict[str, torch.Tensor]:
+def gradients(config: fsaf.Config, images: list, targets: list) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     detector = fsaf.build_detector(config.model).train()
     step = TrainingStep(detector, config.train)
@@ -421,7 +419,7 @@ def gradients(
 
 
 def test_accumulated_steps_take_the_mean_of_their_micro_batches(root, tmp_path):
-    """The normaliser is per micro-batch: a step of two is the mean of two steps' gradients."""
+    """The normalizer is per micro-batch: a step of two has the mean of two steps' gradients."""
     plain = {
         "optimizer": "sgd",
         "lr": 16 / 4,
@@ -442,7 +440,7 @@ def test_accumulated_steps_take_the_mean_of_their_micro_batches(root, tmp_path):
     before = {name: parameter.detach().clone() for name, parameter in detector.named_parameters()}
     run = Trainer(config, tmp_path, detector, loader, loader, DistributedContext())
     run.validated = 1  # no validation
-    run.steps(None, train.tqdm(disable=True))
+    run.fit(None, train.tqdm(disable=True))
     for name, parameter in detector.named_parameters():
         assert torch.allclose(before[name] - parameter, expected[name], atol=2e-6), name
 
@@ -450,7 +448,7 @@ def test_accumulated_steps_take_the_mean_of_their_micro_batches(root, tmp_path):
 def one_of_two(
     rank: int, port: int, config: fsaf.Config, images: list, targets: list, out: Path
 ) -> None:
-    """One process of two: the losses and the gradients that DDP leaves it."""
+    """Run one process of two, and save its losses and the gradients that DDP leaves."""
     os.environ |= {
         "RANK": str(rank),
         "WORLD_SIZE": "2",
@@ -468,7 +466,9 @@ def one_of_two(
     mean = {name: context.sum(loss.detach().clone()) / 2 for name, loss in losses.items()}
     if context.is_main:
         torch.save((mean, {name: p.grad for name, p in detector.named_parameters()}), out)
-    del network  # before its process group: DDP, were it the last to hold that, waits for its threads with Python's lock in hand
+    del (
+        network
+    )  # before its process group, or DDP waits for its threads while it holds Python's lock
     destroy()
 
 
@@ -484,7 +484,7 @@ ANCHOR_FREE = [("paper", 0), ("paper", 4), ("paper", 8), ("reference", 0), ("ref
         ("joint", "paper", 8),
     ],
 )
-def test_two_processes_with_one_normaliser_are_one_with_the_doubled_batch(
+def test_two_processes_with_one_normalizer_equal_one_process_with_the_doubled_batch(
     branches, convention, empty, root, tmp_path
 ):
     config = tiny_config(root, batch_size=8, sync_normalizer=True)
@@ -539,7 +539,7 @@ def test_differences_name_the_fields():
     assert differences(old, new) == ["train.lr: 0.1 -> 0.2"]
 
 
-def test_a_log_is_cut_at_the_checkpoint_and_a_torn_line_goes(tmp_path):
+def test_a_log_is_cut_at_the_checkpoint_and_an_incomplete_line_is_removed(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"ste')
     log = Log(path, 4)
@@ -547,7 +547,7 @@ def test_a_log_is_cut_at_the_checkpoint_and_a_torn_line_goes(tmp_path):
     assert path.read_text() == '{"step": 2}\n{"step": 4}\n{"step": 5}\n'
 
 
-def test_meters_sum_over_a_window_and_begin_anew():
+def test_meters_sum_over_a_window_and_then_begin_another():
     meters = Meters()
     meters.add({"a": torch.tensor(1.0), "n": torch.tensor(2)})
     meters.add({"a": torch.tensor(2.5), "n": torch.tensor(3)})
@@ -558,24 +558,24 @@ def test_meters_sum_over_a_window_and_begin_anew():
 def test_the_first_interrupt_waits_for_the_step_and_the_second_does_not():
     assert threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGINT)
-    with loop.Interrupt() as interrupt:
+    with Interrupt() as interrupt:
         signal.raise_signal(signal.SIGINT)
-        assert interrupt.asked
+        assert interrupt.requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
-    with loop.Interrupt(alone=False) as interrupt:  # torchrun sends it once more
+    with Interrupt(single_process=False) as interrupt:  # torchrun repeats the signal
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
-        assert interrupt.asked
+        assert interrupt.requested
 
 
-class Questions(TorchDispatchMode):
-    """Counts operations for whose answer Python would wait on a GPU."""
+class SyncCounter(TorchDispatchMode):
+    """Counts the operations that make Python wait for a GPU."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[str] = []
+        self.syncs: list[str] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func.overloadpacket in (
@@ -583,11 +583,11 @@ class Questions(TorchDispatchMode):
             torch.ops.aten.nonzero,
             torch.ops.aten.masked_select,
         ):
-            self.asked.append(str(func))
+            self.syncs.append(str(func))
         return func(*args, **kwargs or {})
 
 
-def test_no_step_asks_the_device_for_a_value(root):
+def test_no_step_waits_for_the_device(root):
     config = tiny_config(root)
     images, targets, _ = next(
         Loader(open_dataset(config.data, "train"), config, training=True).epoch()
@@ -598,10 +598,10 @@ def test_no_step_asks_the_device_for_a_value(root):
         build_optimizer(config.train, detector),
         Meters(),
     )
-    with Questions() as questions:
+    with SyncCounter() as counter:
         losses, counts = step(images, targets)
         torch.stack([*losses.values()]).sum().backward()
         meters.add({**losses, **counts, "grad_norm": clip_gradients(optimizer, 10.0)})
-        assert questions.asked == []
-    with Questions() as questions:
-        assert torch.ones(()).item() == 1 and questions.asked  # the counter counts
+        assert counter.syncs == []
+    with SyncCounter() as counter:
+        assert torch.ones(()).item() == 1 and counter.syncs  # it does count

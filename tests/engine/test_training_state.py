@@ -1,4 +1,4 @@
-"""The state of a training: the last ones are kept, random generators go on, and a file runs no code."""
+"""The state of a training: the last checkpoints are kept, random generators continue, no code is run."""
 
 import random
 
@@ -26,7 +26,7 @@ def state(step: int) -> dict:
     }
 
 
-def test_the_last_checkpoints_are_kept_and_the_older_go(tmp_path):
+def test_the_last_checkpoints_are_kept_and_the_older_ones_removed(tmp_path):
     for step in (5, 10, 200, 1500):
         save_training(tmp_path, state(step), keep=2)
     assert [path.name for path in training_files(tmp_path)] == [
@@ -38,7 +38,7 @@ def test_the_last_checkpoints_are_kept_and_the_older_go(tmp_path):
     )
 
 
-def test_random_generators_go_on_where_they_were(tmp_path):
+def test_random_generators_continue_where_they_were(tmp_path):
     drawn = []
     path = save_training(tmp_path, state(1), keep=1)
     states = read_training(path)["random"]

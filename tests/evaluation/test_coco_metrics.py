@@ -1,4 +1,4 @@
-"""COCO's figures: the libraries' own, for any set and any detections, and none at all."""
+"""COCO metrics: equal to the libraries' for any set and any detections, and for none at all."""
 
 import contextlib
 import io
@@ -61,34 +61,34 @@ def random_set(tmp_path):
     return write_set(tmp_path, annotations), results
 
 
-def figures(metrics):
+def values(metrics):
     return np.array([metrics[name] for name in COCO_METRICS])
 
 
-def test_the_twelve_figures_are_pycocotools_own(random_set):
+def test_the_twelve_metrics_are_those_of_pycocotools(random_set):
     path, results = random_set
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(path))
-        judge = COCOeval(truth, truth.loadRes([dict(row) for row in results]), "bbox")
-        judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
+        evaluation = COCOeval(truth, truth.loadRes([dict(row) for row in results]), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
     metrics = coco_metrics(path, results, library="pycocotools")
     assert 0.05 < metrics["AP"] < 0.9
-    np.testing.assert_allclose(figures(metrics), judge.stats, atol=1e-12)
+    np.testing.assert_allclose(values(metrics), evaluation.stats, atol=1e-12)
     by_class = [row["AP"] for row in metrics["by_class"].values()]
     assert np.mean(by_class) == pytest.approx(metrics["AP"])
     assert np.mean(metrics["precision_recall"]["mean"]) == pytest.approx(metrics["AP"], abs=1e-4)
 
 
-def test_faster_coco_eval_gives_the_same_figures(random_set):
+def test_faster_coco_eval_gives_the_same_metrics(random_set):
     pytest.importorskip("faster_coco_eval")
     path, results = random_set
     slow, fast = coco_metrics(path, results, library="pycocotools"), coco_metrics(path, results)
-    np.testing.assert_allclose(figures(fast), figures(slow), atol=1e-12)
+    np.testing.assert_allclose(values(fast), values(slow), atol=1e-12)
     for part in ("by_class", "by_size"):
         for name, row in slow[part].items():
             assert fast[part][name] == pytest.approx(row), name
@@ -115,7 +115,7 @@ def test_perfect_detections_give_one_and_a_size_that_is_not_there_minus_one(tmp_
     assert metrics["precision_recall"]["0.75"] == [1.0] * 101
 
 
-def test_an_octave_holds_its_lower_end_and_not_its_upper(tmp_path):
+def test_a_size_bin_includes_its_lower_end_and_not_its_upper(tmp_path):
     assert [size_bin(side**2) for side in (0, 7.9, 8, 15.9, 16, 640)] == [
         "0-8",
         "0-8",
@@ -133,7 +133,7 @@ def test_an_octave_holds_its_lower_end_and_not_its_upper(tmp_path):
     }
 
 
-def test_only_the_images_that_were_looked_at_count(random_set):
+def test_only_the_evaluated_images_count(random_set):
     path, results = random_set
     results = [row for row in results if row["image_id"] in (2, 3)]
     some = coco_metrics(path, results, image_ids=[2, 3])
@@ -165,7 +165,7 @@ def test_faults_of_the_files_are_said_in_a_sentence(tmp_path):
         coco_metrics(tmp_path / "absent.json", [])
     broken = tmp_path / "broken.json"
     broken.write_text('{"images": []')
-    with pytest.raises(FSAFError, match=r"broken.json is no COCO json"):
+    with pytest.raises(FSAFError, match=r"broken\.json is malformed"):
         coco_metrics(broken, [])
     stranger = {"image_id": 99, "category_id": 3, "bbox": [0, 0, 5, 5], "score": 1.0}
     with pytest.raises(FSAFError, match="names image 99"):

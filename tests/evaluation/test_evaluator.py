@@ -1,4 +1,4 @@
-"""A detector on a validation set: boxes in the files' pixels, each image once, every number in a file."""
+"""A detector on a validation set: boxes in the files' pixels, each image once, all results in files."""
 
 import json
 from dataclasses import replace
@@ -138,7 +138,7 @@ def test_the_detector_stays_in_its_mode_and_unchanged(config):
 
 
 @pytest.mark.parametrize("branches", ["anchor_free", "anchor_based", "joint"])
-def test_every_object_has_a_level_and_a_fate(config, branches):
+def test_every_object_has_a_level_and_an_outcome(config, branches):
     record = evaluate(seeded(replace(MODEL, branches=branches)), loader_of(config))
     missed = record.metrics["missed"]
     assert missed["instances"] == 12 == missed["found"] + sum(missed["causes"].values())
@@ -169,7 +169,7 @@ def test_numbers_are_written_and_pictures_drawn_from_them(config, tmp_path):
 
 
 class TestTta:
-    def test_three_scales_and_their_mirror_images_are_looked_at(self, monkeypatch):
+    def test_three_scales_and_their_mirror_images_are_detected_on(self, monkeypatch):
         detector, sizes = build_detector(replace(MODEL, short_side=800, long_side=1333)).eval(), []
 
         def postprocess(outputs, size, scales):

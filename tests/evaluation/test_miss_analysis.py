@@ -98,7 +98,7 @@ def test_no_cell_at_any_level(box):
         (PAPER, [([20, 20, 32, 32], 0), ([22, 22, 30, 30], 1)], [LOST, POOR]),
         (REFERENCE, [([40, 40, 140, 100], 0), ([60, 50, 120, 90], 0)], [POOR, LOST]),
     ],
-    ids=["twins", "one cell for two", "nested in one class, the reference's erasure"],
+    ids=["twins", "one cell for two", "nested in one class, erased by MMDetection's rule"],
 )
 def test_lost_to_a_smaller_one(config, objects, expected):
     assert causes(config, objects) == expected
@@ -177,7 +177,7 @@ def test_a_detection_of_a_neighbour_is_no_confusion():
     assert causes(PAPER, [([48, 48, 104, 104], 0), (A, 1)], (A, 1, 0.9, 16))[0] == SCORE
 
 
-def test_where_anchors_teach_no_object_is_without_a_teacher():
+def test_with_anchors_no_object_goes_unlearned():
     detector = build_detector(replace(REFERENCE, branches="joint")).eval()
     targets = [{"boxes": torch.tensor([[1.0, 1, 5, 5]]), "labels": torch.tensor([0])}]
     with torch.no_grad():
@@ -186,7 +186,7 @@ def test_where_anchors_teach_no_object_is_without_a_teacher():
 
 
 def test_counts_sum_exactly_and_found_are_pycocotools_matches():
-    """Sixteen crowded images with boxes of every quality, so that all causes but the untaught occur."""
+    """Sixteen crowded images with boxes of every quality, so that all causes occur but those of objects that no location learns."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -226,10 +226,10 @@ def test_counts_sum_exactly_and_found_are_pycocotools_matches():
     detector, outputs = plant(config, *predictions, images=16)
     sizes = [(SIDE, SIDE)] * 16
     why = [cause for row in diagnose_misses(detector, outputs, sizes, targets) for cause in row]
-    octaves = [
+    bins = [
         size_bin(float((box[2:] - box[:2]).prod())) for target in targets for box in target["boxes"]
     ]
-    table = miss_table([*zip(octaves, why)])
+    table = miss_table([*zip(bins, why)])
     assert table["instances"] == 144 == table["found"] + sum(table["causes"].values())
     for name in ("instances", *CAUSES):
         total = table["instances"] if name == "instances" else table["causes"][name]

@@ -1,4 +1,4 @@
-"""`fsaf predict` with a reference-format checkpoint on the files that people have: 40 good ones, and bad ones among them."""
+"""`fsaf predict` with a checkpoint in MMDetection's format on 40 unusual but good files, and bad ones among them."""
 
 import io
 import json
@@ -122,7 +122,7 @@ def write(folder: Path) -> tuple[dict[str, tuple[int, int]], set[str]]:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
-    """Weights in the reference's format whose scores lie far apart."""
+    """Weights in MMDetection's format whose scores lie far apart."""
     torch.manual_seed(0)
     detector = fsaf.build_detector(
         ModelConfig(class_names=("a", "b"), backbone="resnet18", channels=8, tower_depth=1)
@@ -143,7 +143,7 @@ def predicted(checkpoint, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         load, said = commands.load_any, io.StringIO()
 
-        def small(*args):  # the reference's 800 x 1333 would take minutes
+        def small(*args):  # MMDetection's 800 x 1333 would take minutes
             detector = load(*args)
             detector.config = replace(detector.config, short_side=96, long_side=192)
             return detector
@@ -210,7 +210,7 @@ def test_a_picture_turned_by_exif_gives_what_the_upright_one_gives(predicted):
         assert boxes(results[name]) == upright, name
 
 
-def test_other_coats_of_the_same_picture_give_the_same_detections(predicted):
+def test_other_formats_of_the_same_picture_give_the_same_detections(predicted):
     results = predicted[2]
     same = [
         "upper.BMP",

@@ -1,4 +1,4 @@
-"""Images as they arrive: cut off, flipped, spliced, bombs. The reader gives a picture or one sentence; never a traceback."""
+"""Damaged image files (cut off, flipped bits, spliced, bombs) give an image or one sentence, never a traceback."""
 
 import io
 import random
@@ -17,7 +17,7 @@ from fsaf_core.data.synthetic.renderer import render_scene
 
 
 def encoded(kind: str) -> bytes:
-    """A scene as the project writes it, and in other coats."""
+    """A scene as the project writes it, and in other formats."""
     picture, _ = render_scene(SceneConfig(image_size=96), 3, "train")
     exif = Image.Exif()
     exif[0x0112], exif[0x010F], exif[0x8769] = (
@@ -74,7 +74,7 @@ def test_30_ways_to_break_an_image_each_give_a_picture_or_one_sentence(kind, way
             refused += 1
             text = str(fault)
             assert (
-                text.startswith(f"{path}: ")
+                text.startswith(f"{path} ")
                 and text.endswith(".")
                 and "\n" not in text
                 and len(text) < 300 + len(str(path))
@@ -107,7 +107,7 @@ def png(
 
 
 def zeros(megabytes: int) -> bytes:
-    """So many, packed a thousand times smaller."""
+    """So many megabytes of zeros, compressed a thousandfold."""
     packer = zlib.compressobj(9)
     return b"".join(packer.compress(bytes(2**20)) for _ in range(megabytes)) + packer.flush()
 

@@ -1,4 +1,4 @@
-"""A disk that is really full, a small tmpfs: what was there survives, and one sentence says what is needed. Root only."""
+"""A disk that is really full (a small tmpfs): old files survive, and one sentence says what is needed. Root only."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from fsaf_core.weights.checkpoint import read_training
 
 @pytest.fixture
 def disk(tmp_path):
-    """A folder that holds 4 MB."""
+    """Return a folder that holds 4 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]
@@ -65,6 +65,6 @@ def test_predictions_that_do_not_fit_are_one_sentence(disk, tmp_path, capsys):
         str(disk / "out"),
     ]
     assert cli.main(command) == 2
-    said = capsys.readouterr().err
-    assert "No space left on device: check" in said and len(said.splitlines()) == 1
+    message = capsys.readouterr().err
+    assert "No space left on device: check" in message and len(message.splitlines()) == 1
     assert Path(disk / "ballast").exists()

@@ -1,4 +1,4 @@
-"""Weights and checkpoints from strangers: refused in one sentence, nothing in them is run, and memory stays small."""
+"""Weights and checkpoints from strangers: refused in one sentence, without running their code or taking memory."""
 
 import io
 import json
@@ -39,7 +39,7 @@ def good(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def published() -> dict:
-    """A narrow ResNet-18's weights under the reference's names."""
+    """A narrow ResNet-18's weights under MMDetection's names."""
     torch.manual_seed(0)
     return fsaf.to_mmdet(
         fsaf.build_detector(
@@ -215,7 +215,7 @@ def test_what_is_no_tensor_of_numbers_is_refused_by_name(kind, published, tmp_pa
 
 
 @pytest.mark.parametrize("number", [NAN, INF, -INF])
-def test_weights_that_are_no_numbers_are_refused_from_our_own_file_too(number, good, tmp_path):
+def test_non_finite_weights_are_refused_from_our_own_file_too(number, good, tmp_path):
     detector = fsaf.load(good)
     with torch.no_grad():
         detector.network.head.af_cls.weight[0, 0, 0, 0] = number
@@ -223,7 +223,7 @@ def test_weights_that_are_no_numbers_are_refused_from_our_own_file_too(number, g
     refused(
         fsaf.load,
         tmp_path / "x.safetensors",
-        "network.head.af_cls.weight (holds values that are no numbers)",
+        "network.head.af_cls.weight (holds non-finite values)",
     )
 
 

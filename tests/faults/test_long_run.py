@@ -1,4 +1,4 @@
-"""An hour of `fsaf train tiny` in a loop of stops and resumes: memory flat, no handle left open, the log whole."""
+"""An hour of `fsaf train tiny`, stopped and resumed again and again: memory stays flat, handles are closed, the log is complete."""
 
 import json
 import os
@@ -14,20 +14,22 @@ import pytest
 
 MINUTES = float(os.environ.get("FSAF_LONG_MINUTES", "60"))
 LIFE = min(5.0, MINUTES / 4)  # minutes from one stop to the next, on average
-SETTLED = 0.4  # of a life: the first validation is over, memory has found its size
+SETTLED = (
+    0.4  # share of a life after which the first validation is over and memory has its final size
+)
 
 
 def watch(process: subprocess.Popen, seconds: float) -> np.ndarray:
-    """(T, 3) minute, resident MB and open handles of a process, once a second."""
-    seen, start = [], time.monotonic()
+    """Return (T, 3): minute, resident MB and open handles of a process, once a second."""
+    samples, start = [], time.monotonic()
     while time.monotonic() < start + seconds and process.poll() is None:
         status = Path(f"/proc/{process.pid}/status").read_text()
         resident = int(status.split("VmRSS:")[1].split()[0]) / 1024
-        seen.append(
+        samples.append(
             ((time.monotonic() - start) / 60, resident, len(os.listdir(f"/proc/{process.pid}/fd")))
         )
         time.sleep(1)
-    return np.array(seen)
+    return np.array(samples)
 
 
 @pytest.mark.slow
@@ -58,12 +60,12 @@ def test_an_hour_of_stops_and_resumes_leaks_nothing(tmp_path, capsys):
     command += ["--data.scenes.num-train", "400", "--data.scenes.num-val", "50"]
     end = time.monotonic() + 60 * MINUTES
     while time.monotonic() < end:
-        with open(tmp_path / "said.txt", "w") as said:
-            process = subprocess.Popen(command, stdout=said, stderr=said)
+        with open(tmp_path / "output.txt", "w") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output)
             lives.append(
                 watch(process, min(60 * LIFE * chance.uniform(0.7, 1.3), end - time.monotonic()))
             )
-            assert process.poll() is None, (tmp_path / "said.txt").read_text()[-2000:]
+            assert process.poll() is None, (tmp_path / "output.txt").read_text()[-2000:]
             process.send_signal(signal.SIGKILL if len(lives) % 2 else signal.SIGINT)
             assert process.wait(120) == (-signal.SIGKILL if len(lives) % 2 else 130)
 
@@ -83,8 +85,10 @@ def test_an_hour_of_stops_and_resumes_leaks_nothing(tmp_path, capsys):
             handles.append(np.median(settled[half:, 2]) - np.median(settled[:half, 2]))
     slope, resident = float(np.median(slopes)), float(np.median([life[-1, 1] for life in lives]))
     with capsys.disabled():
-        said = f"{len(lives)} lives, {windows[-1]:,} steps: {resident:.0f} MB resident, {slope:+.1f} MB an hour within a life"
-        print(f"\n{said} ({np.round(slopes, 1).tolist()}), handles {np.round(handles, 1).tolist()}")
+        summary = f"{len(lives)} lives, {windows[-1]:,} steps: {resident:.0f} MB resident, {slope:+.1f} MB an hour within a life"
+        print(
+            f"\n{summary} ({np.round(slopes, 1).tolist()}), handles {np.round(handles, 1).tolist()}"
+        )
     assert abs(slope) < 0.05 * resident  # an hour adds less than a twentieth
     assert max(handles) <= 0
     assert lives[-1][-1, 1] < 1.1 * lives[0][-1, 1]

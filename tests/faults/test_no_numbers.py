@@ -1,4 +1,4 @@
-"""NaN and infinity: a sentence or a defined result, never a NaN in a json and never a loop without end."""
+"""NaN and infinity: one sentence or a defined result, never a NaN in a json and never an endless loop."""
 
 import json
 from dataclasses import replace
@@ -23,30 +23,30 @@ def detector():
     return fsaf.build_detector(SMALL).eval()
 
 
-def sound(found, width=96, height=64):
-    """Detections that a json can hold and a picture can show."""
-    boxes, scores = found["boxes"], found["scores"]
+def assert_valid(detections, width=96, height=64):
+    """Check that a json can hold the detections and a picture can show them."""
+    boxes, scores = detections["boxes"], detections["scores"]
     assert (
         boxes.isfinite().all() and scores.isfinite().all() and ((scores >= 0) & (scores <= 1)).all()
     )
     assert (boxes >= 0).all() and (
         boxes <= boxes.new_tensor([width, height, width, height]) + 1e-3
     ).all()
-    json.dumps(to_coco_results([1], [found], [1, 2, 3]), allow_nan=False)
+    json.dumps(to_coco_results([1], [detections], [1, 2, 3]), allow_nan=False)
 
 
 @NUMBERS
 @pytest.mark.parametrize("layer", ["af_cls", "af_box", "cls_tower", "all"])
-def test_detections_of_weights_that_are_no_numbers_are_numbers_or_none(number, layer, detector):
+def test_detections_of_non_finite_weights_are_finite(number, layer, detector):
     with torch.no_grad():
         for name, value in detector.named_parameters():
             if layer == "all" or layer in name:
                 value.fill_(number)
-    sound(detector.predict(PICTURE))
+    assert_valid(detector.predict(PICTURE))
 
 
 @NUMBERS
-def test_a_float_image_that_is_no_number_is_refused_and_behind_that_door_it_gives_no_detection_outside(
+def test_a_non_finite_image_is_refused_and_if_it_were_not_no_detection_would_be_outside(
     number, detector
 ):
     image = torch.from_numpy(PICTURE).permute(2, 0, 1) / 255
@@ -55,11 +55,11 @@ def test_a_float_image_that_is_no_number_is_refused_and_behind_that_door_it_give
     with pytest.raises(FSAFError, match=r"images\[0\] holds .*: give a list of tensors"):
         detector([image])
     outputs, targets = detector.train().head_outputs(batch.tensor), [target([[8, 8, 40, 40]], [1])]
-    sound(detector.postprocess(outputs, batch.sizes)[0])
+    assert_valid(detector.postprocess(outputs, batch.sizes)[0])
     losses = detector.losses(outputs, detector.assign(outputs, targets), targets)
     assert all(
         loss.shape == () for loss in losses.values()
-    )  # the training loop stops at the first that is no number
+    )  # the training loop stops at the first one that is not finite
 
 
 @pytest.mark.parametrize("branches", ["anchor_free", "anchor_based", "joint"])
@@ -74,7 +74,7 @@ def test_a_float_image_that_is_no_number_is_refused_and_behind_that_door_it_give
     ],
     ids=str,
 )
-def test_a_box_far_outside_or_hardly_there_gives_losses_that_are_numbers(box, branches):
+def test_a_box_far_outside_or_very_small_gives_finite_losses(box, branches):
     torch.manual_seed(0)
     detector = fsaf.build_detector(replace(SMALL, branches=branches)).train()
     image = torch.from_numpy(PICTURE).permute(2, 0, 1)
@@ -105,21 +105,21 @@ def test_a_box_far_outside_or_hardly_there_gives_losses_that_are_numbers(box, br
     ids=str,
 )
 @pytest.mark.parametrize("branches", ["anchor_free", "joint"])
-def test_a_box_that_is_none_is_named_with_its_image_before_any_loss_is_made(branches, box, name):
-    """In a json such boxes are dropped; here they come from Python."""
+def test_an_impossible_box_is_named_with_its_image_before_any_loss_is_computed(branches, box, name):
+    """Such boxes of a json are dropped; these come from Python."""
     detector = fsaf.build_detector(replace(SMALL, branches=branches)).train()
     images, good = [torch.from_numpy(PICTURE).permute(2, 0, 1)] * 2, [8, 8, 40, 40]
     targets = [target([good], [1]), target([good, good], [0, 1], ignored=[good, good])]
     targets[1][name][1] = torch.tensor(box)
-    said = rf"targets\[1\]\['{name}'\]\[1\] is \[.*\]: give x1 y1 x2 y2 in pixels, finite, with x1 < x2 and y1 < y2\."
-    with pytest.raises(FSAFError, match=said):
+    message = rf"targets\[1\]\['{name}'\]\[1\] is \[.*\]: give x1 y1 x2 y2 in pixels, finite, with x1 < x2 and y1 < y2\."
+    with pytest.raises(FSAFError, match=message):
         detector(images, targets)
-    with pytest.raises(FSAFError, match=said):
+    with pytest.raises(FSAFError, match=message):
         detector.assign(detector.head_outputs(detector.preprocess(images).tensor), targets)
 
 
 @pytest.mark.parametrize("label", [-1, 3, 91])
-def test_a_label_that_is_no_class_is_named_with_its_image(label, detector):
+def test_a_label_out_of_range_is_named_with_its_image(label, detector):
     targets = [target([[8, 8, 40, 40]] * 2, [1, 2]), target([[8, 8, 40, 40]] * 2, [0, label])]
     with pytest.raises(
         FSAFError, match=rf"targets\[1\]\['labels'\]\[1\] is {label}: .* so give 0\.\.2\."
@@ -127,7 +127,7 @@ def test_a_label_that_is_no_class_is_named_with_its_image(label, detector):
         detector.train()([torch.from_numpy(PICTURE).permute(2, 0, 1)] * 2, targets)
 
 
-def test_an_image_without_its_targets_is_said(detector):
+def test_images_without_targets_are_refused(detector):
     with pytest.raises(FSAFError, match="2 images came with 1 targets: give a dict for each image"):
         detector.train()([torch.from_numpy(PICTURE).permute(2, 0, 1)] * 2, [target([], [])])
 
@@ -140,13 +140,13 @@ def test_an_array_that_is_no_picture_is_one_sentence(kind, detector):
     }[kind]  # fmt: skip
     with pytest.raises(
         FSAFError,
-        match=r"no picture was given .*: give a path, a PIL image or an array, uint8 \(H, W, 3\)\.",
+        match=r"no image was given .*: give a path, a PIL image or a uint8 array \(H, W, 3\)\.",
     ):
         detector.predict(array)
 
 
 @pytest.mark.parametrize("number", [NAN, INF])
-def test_results_that_are_no_numbers_do_not_reach_the_figures(number, tmp_path):
+def test_non_finite_results_do_not_reach_the_metrics(number, tmp_path):
     path = tmp_path / "x.json"
     truth = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 20, 20]}
     path.write_text(

@@ -1,6 +1,6 @@
-"""Run by test_device.py in a process of its own, where nothing wraps the functions: what assignment and losses ask of a device.
+"""Measure what assignment and losses ask of a device, and print one JSON object.
 
-Prints one JSON object.
+test_device.py runs this file in a process of its own, in which no function is wrapped to check shapes.
 """
 
 import json
@@ -23,49 +23,53 @@ CONVENTIONS = ("paper", "reference")
 
 
 def batch(count, crowds):
-    """Two images with `count` boxes each, and a crowd in one of them."""
+    """Return the targets of two images with `count` boxes each; with `crowds`, the second has one."""
     targets = [random_target(count, 64, 96, seed) for seed in (1, 2)]
     if crowds:
         targets[1]["ignored"] = torch.tensor([[0.0, 0, 40, 40]])
     return targets
 
 
-def train(detector, outputs, targets, sizes=None):
+def losses_of(detector, outputs, targets, sizes=None):
     return detector.losses(outputs, detector.assign(outputs, targets, sizes), targets)
 
 
 def operations(detector, count, crowds=False, sizes=None):
-    """The operations, by name, of assignment and losses, forward, once the constants of the input size are there."""
-    targets = batch(count, crowds)
-    train(detector, random_outputs(0), targets, sizes)
-    outputs = random_outputs(0)
-    with OpCounter() as tally:
-        train(detector, outputs, targets, sizes)
-    return tally.operations
+    """Return how often assignment and losses call each operation in a forward pass."""
+    targets, outputs = batch(count, crowds), random_outputs(0)
+    with OpCounter() as counter:
+        losses_of(detector, outputs, targets, sizes)
+    return counter.operations
 
 
 def compiled(detector):
-    """How often a whole trace is made over these numbers of boxes, and how far its losses are from those of plain calls."""
+    """Compile assignment and losses whole, and call them with five numbers of boxes an image.
+
+    Returns the compilations after each call, and the largest difference of a loss from that of the plain code.
+    """
 
     def whole(cls, box, boxes, labels):
         targets = [{"boxes": some, "labels": label} for some, label in zip(boxes, labels)]
-        return train(detector, HeadOutputs(list(cls), list(box)), targets)
+        return losses_of(detector, HeadOutputs(list(cls), list(box)), targets)
 
-    counter, seen, furthest = CompileCounter(), [], 0.0
+    counter, compilations, difference = CompileCounter(), [], 0.0
     traced = torch.compile(whole, fullgraph=True, dynamic=True, backend=counter)
     for count in (0, 1, 8, 50, 3):
         outputs, targets = random_outputs(0), batch(count, False)
         boxes, labels = ([one[key] for one in targets] for key in ("boxes", "labels"))
-        ours = traced(outputs.cls_logits, outputs.box_offsets, boxes, labels)
-        theirs = train(detector, outputs, targets)
-        furthest = max(furthest, *(abs(ours[name] - theirs[name]).item() for name in theirs))
-        seen.append(counter.frame_count)
+        found = traced(outputs.cls_logits, outputs.box_offsets, boxes, labels)
+        plain = losses_of(detector, outputs, targets)
+        difference = max(difference, *(abs(found[name] - plain[name]).item() for name in plain))
+        compilations.append(counter.frame_count)
     torch._dynamo.reset()
-    return {"compilations": seen, "furthest": furthest}
+    return {"compilations": compilations, "difference": difference}
 
 
 def fake(device, config, backward):
-    """Forward, assignment and losses on fake tensors of a device: every reading of a value and every stray tensor is an error."""
+    """Run network, assignment and losses on fake tensors of a device.
+
+    A fake tensor has no values and stays on its device: reading a value, or mixing devices, raises.
+    """
     sizes = [(64, 96), (50, 61)]
     with FakeTensorMode():
         with torch.device(device):
@@ -79,7 +83,7 @@ def fake(device, config, backward):
                 }
                 for count in (5, 0)
             ]
-        losses = train(detector, detector.head_outputs(images), targets, sizes)
+        losses = losses_of(detector, detector.head_outputs(images), targets, sizes)
         if backward:
             sum(losses.values()).backward()
     gradients = [
@@ -92,7 +96,7 @@ def fake(device, config, backward):
 
 
 def has_fakes_of(device):
-    """Whether this PyTorch makes fake tensors of a device that is not there; before 2.9 it asks for a driver."""
+    """Return whether this PyTorch makes fake tensors of an absent device; before 2.9 it needs a driver."""
     try:
         with FakeTensorMode(), torch.device(device):
             torch.nn.Conv2d(1, 1, 1)
@@ -114,7 +118,7 @@ def main():
         out[convention] = {
             "operations": {count: sum(names.values()) for count, names in named.items()},
             "operations_mixed": {count: sum(names.values()) for count, names in mixed.items()},
-            "waits": [
+            "syncs": [
                 name
                 for names in (*named.values(), *mixed.values())
                 for name in names

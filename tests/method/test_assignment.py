@@ -6,14 +6,23 @@ from dataclasses import replace
 import pytest
 import reference_loops
 import torch
-from helpers import CLASSES, SHAPES, SMALL, left_out, random_outputs, random_target, target
+from helpers import (
+    CLASSES,
+    SHAPES,
+    SMALL,
+    labels_of,
+    left_out,
+    random_outputs,
+    random_target,
+    target,
+)
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import fsaf_core as fsaf
-from fsaf_core.method.assignment import loss_normalizer
-from fsaf_core.method.losses import focal_loss
-from fsaf_core.model.structures import box_loss
+from fsaf_core.method.assignment import assign, look_up
+from fsaf_core.method.losses import focal_loss, iou_loss
+from fsaf_core.model.structures import pack_ground_truth
 
 EXAMPLES = int(os.environ.get("FSAF_EXAMPLES", 500))  # random layouts; `make check` takes fewer
 SIZES = [(60, 96), (50, 61)]  # the second image is smaller than the tensor of the batch, 64 x 96
@@ -90,10 +99,10 @@ def compare(detector, config, layout, seed):
         for j in range(columns)
     ]
     first = (0, len(layout[0][0]))
-    masked = left_out(ours)
+    masked = left_out(ours, targets)
     for index, one in enumerate(theirs):
-        owner = [one.owner[cell] + 1 + first[index] if cell in one.owner else 0 for cell in cells]
-        assert ours.owner[index].tolist() == owner, "owners of cells"
+        assigned = [one.owner[cell] + first[index] if cell in one.owner else -1 for cell in cells]
+        assert ours.all_levels[index].tolist() == assigned, "assigned instances"
         mine = ours.level_losses[first[index] :][: len(one.selected)]
         want = [[losses.get(level, torch.inf) for level in range(5)] for losses in one.level_losses]
         torch.testing.assert_close(
@@ -159,7 +168,7 @@ def test_the_batched_code_says_what_plain_loops_say(detector, convention, layout
 @given(
     layout=layouts,
     seed=st.integers(0, 999),
-    cells=st.sampled_from(["floor_ceil", "overlap"]),
+    region_rounding=st.sampled_from(["floor_ceil", "overlap"]),
     ignore_levels=st.sampled_from(["adjacent", "all"]),
     same_class_overlap=st.sampled_from(["smaller_wins", "erase"]),
     cell_center=st.sampled_from([0.0, 0.5]),
@@ -189,7 +198,7 @@ def figures(detector, config):
         *assignment.level_losses.flatten().tolist(),
         *(loss.item() for loss in losses.values()),
     ]
-    return [*numbers, *assignment.selected_level.tolist(), left_out(assignment).sum().item()]
+    return [*numbers, *assignment.selected_level.tolist(), left_out(assignment, SCENE).sum().item()]
 
 
 @pytest.mark.parametrize("convention", ["paper", "reference"])
@@ -230,6 +239,18 @@ def test_a_switch_set_to_what_the_convention_says_changes_nothing(detector):
     assert figures(detector, plain) == figures(detector, replace(plain, **spelled))
 
 
+@pytest.mark.parametrize("change", [{"focal_alpha": 0.5}, {"focal_gamma": 1.0}], ids=str)
+def test_alpha_and_gamma_count_in_the_selection_and_in_the_losses(detector, change):
+    outputs = random_outputs(5)
+    detector.config = SMALL
+    assignment = detector.assign(outputs, SCENE)
+    loss = detector.losses(outputs, assignment, SCENE)["af_cls"]
+    detector.config = replace(SMALL, **change)
+    level_losses = detector.assign(outputs, SCENE).level_losses
+    assert (level_losses != assignment.level_losses)[assignment.level_losses.isfinite()].all()
+    assert detector.losses(outputs, assignment, SCENE)["af_cls"] != loss
+
+
 # ----------------------------------------------------------------------------------------------------------------- gradients
 
 
@@ -254,8 +275,8 @@ def test_a_level_that_was_not_selected_gets_exactly_no_box_gradient(detector, co
     assignment, _, _, box = trained(
         detector, replace(SMALL, convention=convention), SCENE, random_outputs(1)
     )
-    owned_elsewhere = (assignment.owner > 0) & ~assignment.positive
-    assert owned_elsewhere.any() and assignment.positive.any()
+    unselected = (assignment.all_levels >= 0) & ~assignment.positive
+    assert unselected.any() and assignment.positive.any()
     assert (box == 0).all(1)[~assignment.positive].all()
     assert (box != 0).any(1)[assignment.positive].all()
 
@@ -264,7 +285,7 @@ def test_a_level_that_was_not_selected_gets_exactly_no_box_gradient(detector, co
 def test_ignored_entries_get_exactly_no_gradient_and_all_others_some(detector, convention):
     config = replace(SMALL, convention=convention, ignoring_scale=0.5)
     assignment, _, cls, _ = trained(detector, config, SCENE, random_outputs(2), SIZES)
-    masked = left_out(assignment)
+    masked = left_out(assignment, SCENE)
     assert masked.any() and not masked.all()
     assert (cls[masked] == 0).all() and (cls[~masked] != 0).all()
 
@@ -279,12 +300,16 @@ def test_the_selection_carries_no_gradient(detector, convention, selection):
     assert tensors and not any(tensor.requires_grad for tensor in tensors)
     losses = detector.losses(outputs, assignment, SCENE)
     assert all(loss.requires_grad for loss in losses.values())
+    predictions = detector.predictions(outputs)
+    packed = pack_ground_truth(SCENE, torch.device("cpu"), CLASSES)
+    alone = assign(predictions, packed, detector.locations(outputs), None, None, detector.config)
+    assert predictions.boxes.requires_grad and not alone.level_losses.requires_grad
 
 
 def test_the_positive_entries_alone_pull_logits_up(detector):
     assignment, _, cls, _ = trained(detector, SMALL, SCENE, random_outputs(4))
-    own = torch.arange(CLASSES)[:, None] == assignment.label[:, None]
-    assert torch.equal(cls < 0, own & assignment.positive[:, None])
+    label = look_up(labels_of(SCENE), assignment.assigned, -1)
+    assert torch.equal(cls < 0, torch.arange(CLASSES)[:, None] == label[:, None])
 
 
 # ------------------------------------------------------------------------------------------------- what training may meet
@@ -363,11 +388,11 @@ def test_a_larger_box_gives_way_and_a_later_one_of_equal_area_wins(detector):
     outputs = random_outputs(8, batch=1)
     nested = detector.assign(outputs, [target([[0, 0, 96, 64], [40, 24, 56, 40]], [0, 1])])
     assert (
-        nested.owner[0, 3 * 12 + 5] == 2
+        nested.all_levels[0, 3 * 12 + 5] == 1
     )  # the smaller one, though it comes later and the larger one holds the cell as well
-    assert nested.owner[0, 3 * 12 + 4] == 1
+    assert nested.all_levels[0, 3 * 12 + 4] == 0
     equal = detector.assign(outputs, [target([[40, 24, 56, 40], [40, 24, 56, 40]], [0, 1])])
-    assert set(equal.owner.unique().tolist()) == {0, 2}
+    assert set(equal.all_levels.unique().tolist()) == {-1, 1}
     assert equal.selected_level.tolist()[0] == -1, "a box that owns no cell is learnt at no level"
 
 
@@ -383,7 +408,7 @@ def test_the_reference_erases_cells_where_regions_of_one_class_overlap(detector)
         ("paper", one, True),
     ):
         detector.config = replace(SMALL, convention=convention)
-        assert (detector.assign(outputs, targets).owner == 2).any() == owns
+        assert (detector.assign(outputs, targets).all_levels == 1).any() == owns
 
 
 def nested_pair(detector, config, labels):
@@ -423,26 +448,21 @@ def test_both_losses_have_a_say_in_the_selection(detector):
 
 
 def test_the_ignored_entries_of_a_level_are_the_ignoring_region(detector):
-    _, _, assignment = nested_pair(detector, SMALL, [0, 1])
-    ignored, (effective, ignoring) = (
-        torch.cat(tuple(assignment.ignored), 2)[0],
-        assignment.regions.maps(),
-    )
+    outputs, _, assignment = nested_pair(detector, SMALL, [0, 1])
+    ignored, effective, ignoring = assignment.ignore[0], assignment.effective, assignment.ignoring
     for n in (0, 1):
-        here = assignment.regions.grid.level == assignment.selected_level[n]
+        here = detector.locations(outputs).level == assignment.selected_level[n]
         assert torch.equal(ignored[n, here], ignoring[n, here]) and not torch.equal(
             effective[n, here], ignoring[n, here]
         )
 
 
 def test_the_paper_ignores_an_instance_at_its_selected_level_and_those_beside_it(detector):
-    _, _, assignment = nested_pair(detector, SMALL, [0, 1])
-    ignored = torch.cat(tuple(assignment.ignored), 2)[0]
+    outputs, _, assignment = nested_pair(detector, SMALL, [0, 1])
+    ignored, level_of = assignment.ignore[0], detector.locations(outputs).level
     for n in (0, 1):
         chosen = assignment.selected_level[n].item()
-        levels = {
-            level for level in range(5) if ignored[n, assignment.regions.grid.level == level].any()
-        }
+        levels = {level for level in range(5) if ignored[n, level_of == level].any()}
         assert levels == {level for level in (chosen - 1, chosen, chosen + 1) if 0 <= level < 5}
 
 
@@ -451,18 +471,16 @@ def test_the_paper_ignores_nothing_for_an_instance_that_owns_no_cell(detector):
     detector.config = SMALL
     assignment = detector.assign(random_outputs(9, batch=1), [target([[8, 8, 40, 40]] * 2, [0, 1])])
     assert assignment.selected_level.tolist()[0] == -1
-    ignored = torch.cat(tuple(assignment.ignored), 2)[0]
+    ignored = assignment.ignore[0]
     assert not ignored[0].any() and ignored[1].any()
 
 
 def test_equal_classes_of_different_images_do_not_meet(detector):
     detector.config = replace(SMALL, convention="reference")
     both = detector.assign(random_outputs(10), [target([[8, 8, 60, 60]], [0])] * 2)
-    assert ((both.owner == 1).sum(), (both.owner == 2).sum()) == (
-        (both.owner[0] > 0).sum(),
-        (both.owner[1] > 0).sum(),
-    )
-    assert torch.equal(both.owner[0] > 0, both.owner[1] > 0) and (both.owner > 0).any()
+    first, second = both.all_levels
+    assert set(first.tolist()) == {-1, 0} and set(second.tolist()) == {-1, 1}
+    assert torch.equal(first >= 0, second >= 0)
 
 
 def test_a_crowds_inner_half_is_neither_positive_nor_negative(detector):
@@ -472,10 +490,12 @@ def test_a_crowds_inner_half_is_neither_positive_nor_negative(detector):
         random_outputs(11, batch=1), [target([[16, 16, 80, 56]], [0], ignored=[[0, 0, 96, 64]])]
     )
     assert without.valid is None
-    x, y = crowded.regions.grid.centers.unbind(1)
+    x, y = detector.locations(random_outputs(11)).centers.unbind(1)
     inner = (x > 24) & (x < 72) & (y > 16) & (y < 48)
     assert torch.equal(crowded.valid[0], ~inner)
-    assert not (crowded.owner[0, inner] > 0).any() and (without.owner[0, inner] > 0).any()
+    assert (
+        not (crowded.all_levels[0, inner] >= 0).any() and (without.all_levels[0, inner] >= 0).any()
+    )
 
 
 def test_a_crowd_in_one_image_leaves_the_padding_of_another_invalid(detector):
@@ -495,7 +515,7 @@ def test_positives_divide_both_losses_and_without_any_each_convention_has_its_ow
         detector.config = replace(SMALL, convention=convention, cell_center=0.5)
         assignment = detector.assign(outputs, none)
         whole[convention] = detector.losses(outputs, assignment, none)["af_cls"]
-    cells = 2 * assignment.regions.grid.num_cells - (~assignment.valid).sum()
+    cells = assignment.assigned.numel() - (~assignment.valid).sum()
     assert (~assignment.valid).any()
     torch.testing.assert_close(whole["paper"], whole["reference"] * cells)
 
@@ -510,10 +530,13 @@ def test_the_losses_are_sums_over_valid_cells_and_over_positive_cells_divided_by
     )
     assignment = detector.assign(outputs, grounded)
     losses = detector.losses(outputs, assignment, grounded)
-    focal = focal_loss(outputs.blocks, assignment.positive, assignment.label, assignment.ignored)
-    box = box_loss(outputs.offsets, assignment.target_edges, assignment.regions.grid, SMALL)
+    predictions = detector.predictions(outputs)
+    label = look_up(labels_of(grounded), assignment.assigned, -1)
+    focal = focal_loss(predictions.logits, label, assignment.ignore)
+    boxes = torch.cat([one["boxes"] for one in grounded])
+    box = iou_loss(predictions.boxes, look_up(boxes, assignment.assigned, 0))
     positives = assignment.positive.sum()
-    assert not assignment.valid.all() and 0 < positives < (assignment.owner > 0).sum()
+    assert not assignment.valid.all() and 0 < positives < (assignment.all_levels >= 0).sum()
     torch.testing.assert_close(losses["af_cls"], focal[assignment.valid].sum() / positives)
     torch.testing.assert_close(losses["af_box"], box[assignment.positive].sum() / positives)
 
@@ -526,7 +549,7 @@ def test_the_reference_divides_by_the_valid_cells_and_at_least_one_an_image_wher
     valid = torch.zeros_like(assignment.positive)
     valid[0, :7] = True
     for now, divisor in ((None, assignment.positive.numel()), (valid, 7 + 1)):
-        assert loss_normalizer(replace(assignment, valid=now), detector.config).item() == divisor
+        assert detector.normalizer(replace(assignment, valid=now)).item() == divisor
 
 
 def test_lambda_scales_the_anchor_free_losses(detector):
@@ -571,4 +594,6 @@ def test_targets_without_crowds_need_not_say_so(detector):
         [{key: one[key] for key in ("boxes", "labels")} for one in (SCENE[0], SCENE[0])],
     )
     said = [SCENE[0], SCENE[0]]
-    assert torch.equal(detector.assign(outputs, bare).owner, detector.assign(outputs, said).owner)
+    assert torch.equal(
+        detector.assign(outputs, bare).assigned, detector.assign(outputs, said).assigned
+    )

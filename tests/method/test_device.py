@@ -1,4 +1,4 @@
-"""Assignment and losses on a device: few operations, as many for any number of boxes, and nothing that makes the host wait."""
+"""Assignment and losses on a device: the operations do not grow with the boxes, and none makes the host wait."""
 
 import json
 import os
@@ -8,16 +8,12 @@ from pathlib import Path
 
 import pytest
 
-# Of assignment and losses, forward, on two images that fill the tensor, packing of the targets included and views, which compute
-# nothing, aside. torchvision's FCOS takes 192, counted the same way.
-MOST_OPERATIONS = 150
-
 conventions = pytest.mark.parametrize("convention", ["paper", "reference"])
 
 
 @pytest.fixture(scope="module")
 def measured():
-    """What device_child.py measures, in a process where no function is wrapped to check shapes."""
+    """Return what device_child.py prints; it runs in a process in which no function is wrapped to check shapes."""
     child = Path(__file__).with_name("device_child.py")
     done = subprocess.run(
         [sys.executable, child],
@@ -39,28 +35,24 @@ def test_8_and_300_boxes_an_image_take_equally_many_operations(measured, convent
 
 
 @conventions
-def test_assignment_and_losses_take_few_operations(measured, convention):
-    assert measured[convention]["operations"]["8"] <= MOST_OPERATIONS
-
-
-@conventions
 def test_no_operation_makes_the_host_wait_for_the_device(measured, convention):
-    assert measured[convention]["waits"] == []
+    assert measured[convention]["syncs"] == []
 
 
 @conventions
 def test_assignment_and_losses_trace_whole_and_compile_at_most_three_times(measured, convention):
-    """Boxes an image: 0, 1, 8, 50, 3."""
-    counts = measured[convention]["compiled"]["compilations"]
+    """Images with 0, 1, 8, 50 and 3 boxes: 0 and 1 are special to the compiler, all larger numbers share one trace."""
+    compiled = measured[convention]["compiled"]
+    counts = compiled["compilations"]
     assert counts[2] <= 3 and counts[2:] == counts[2:3] * 3
-    assert measured[convention]["compiled"]["furthest"] < 1e-5
+    assert compiled["difference"] < 1e-5
 
 
 @conventions
 def test_forward_assignment_and_losses_stay_on_their_device(measured, convention):
-    """On fake CUDA tensors a value that is read, or a tensor left on the CPU, is an error."""
+    """On fake CUDA tensors, reading a value or leaving a tensor on the CPU raises."""
     if measured[convention]["cuda"] is None:
-        pytest.skip("this PyTorch makes fake CUDA tensors only where a driver is")
+        pytest.skip("this PyTorch makes fake CUDA tensors only where a driver is installed")
     assert measured[convention]["cuda"]["losses"] == {"af_cls": "cuda:0", "af_box": "cuda:0"}
 
 

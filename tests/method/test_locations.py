@@ -1,9 +1,8 @@
-"""The cells of a pyramid, the l t r b coding, and the IoU of boxes given by their edges."""
+"""The cells of a pyramid, the l t r b coding, and the IoU."""
 
 import pytest
 import torch
 from helpers import shapes_of
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torchvision.ops import box_iou
 
 from fsaf_core.method.locations import (
@@ -12,7 +11,6 @@ from fsaf_core.method.locations import (
     decode,
     encode,
     pyramid_locations,
-    to_edges,
 )
 
 STRIDES = (8, 16, 32, 64, 128)
@@ -27,41 +25,24 @@ def random_boxes(count, seed=0):
 @pytest.mark.parametrize("center", [0.0, 0.5])
 def test_a_cell_in_row_i_column_j_stands_at_j_plus_c_and_i_plus_c_strides(center):
     shapes = shapes_of(100, 140)
-    grid = pyramid_locations(shapes, STRIDES, center, torch.zeros(1))
+    grid = pyramid_locations(shapes, STRIDES, center)
     cells = [
         (level, i, j)
         for level, (rows, columns) in enumerate(shapes)
         for i in range(rows)
         for j in range(columns)
     ]
-    assert grid.num_cells == len(cells) == sum(grid.sizes)
+    assert len(grid.level) == len(cells) == sum(grid.sizes)
     assert grid.level.tolist() == [level for level, _, _ in cells]
-    assert grid.row_column.tolist() == [[i, j] for _, i, j in cells]
     assert grid.stride.tolist() == [STRIDES[level] for level, _, _ in cells]
     assert grid.centers.tolist() == [
         [(j + center) * STRIDES[level], (i + center) * STRIDES[level]] for level, i, j in cells
     ]
 
 
-def test_starts_and_blocks_of_a_grid_add_up():
-    grid = pyramid_locations(((4, 6), (2, 3), (1, 2)), (8, 16, 32), 0.5, torch.zeros(1))
-    assert (grid.sizes, grid.starts, grid.block_sizes) == ([24, 6, 2], [0, 24, 30], [24, 8])
-
-
-def test_a_pyramid_of_one_level_is_one_block():
-    assert pyramid_locations(((4, 6),), (8,), 0.5, torch.zeros(1)).block_sizes == [24]
-
-
-def test_the_cells_of_an_input_size_are_made_once():
-    arguments = ((4, 6), (2, 3)), (8, 16), 0.5, torch.zeros(1)
-    assert pyramid_locations(*arguments) is pyramid_locations(*arguments)
-
-
-def test_the_cells_made_on_a_fake_tensor_are_not_kept_for_real_ones():
-    arguments = ((5, 7), (3, 4)), (8, 16), 0.5
-    with FakeTensorMode():
-        assert isinstance(pyramid_locations(*arguments, torch.zeros(1)).centers, FakeTensor)
-    assert type(pyramid_locations(*arguments, torch.zeros(1)).centers) is torch.Tensor
+def test_sizes_and_starts_of_the_levels_add_up():
+    grid = pyramid_locations(((4, 6), (2, 3), (1, 2)), (8, 16, 32), 0.5)
+    assert (grid.sizes, grid.starts) == ([24, 6, 2], [0, 24, 30])
 
 
 def test_decode_by_hand():
@@ -106,16 +87,6 @@ def test_boxes_may_stand_in_any_number_of_axes():
             flat,
         ):
             assert torch.equal(got.reshape(want.shape), want)
-
-
-def test_edges_are_measured_outwards_so_that_growing_a_box_grows_all_four():
-    assert to_edges(torch.tensor([[1.0, 2, 5, 9]])).tolist() == [[-1, -2, 5, 9]]
-    assert (to_edges(torch.tensor([0.0, 1, 6, 10])) > to_edges(torch.tensor([1.0, 2, 5, 9]))).all()
-
-
-def test_a_grids_edges_are_those_of_boxes_that_are_points():
-    grid = pyramid_locations(((4, 6), (2, 3)), (8, 16), 0.5, torch.zeros(1))
-    assert torch.equal(grid.edges, to_edges(torch.cat([grid.centers, grid.centers], 1)))
 
 
 def test_iou_is_torchvisions():

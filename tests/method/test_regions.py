@@ -8,15 +8,9 @@ import torch
 from helpers import SHAPES, SMALL, random_outputs, random_target, shapes_of, target
 
 import fsaf_core as fsaf
-from fsaf_core.method.locations import pyramid_locations
-from fsaf_core.method.regions import (
-    Runs,
-    count_regions,
-    crowd_cells,
-    find_runs,
-    make_slots,
-    own_cells,
-)
+from fsaf_core.method.assignment import GroundTruth, count_by_class, resolve_overlaps
+from fsaf_core.method.locations import box_area, pyramid_locations
+from fsaf_core.method.regions import crowd_region, region
 
 REFERENCE = replace(SMALL, convention="reference", ignoring_scale=0.5)
 
@@ -30,14 +24,16 @@ def cells_of(detector, config, boxes, shapes=SHAPES, sizes=None):
     """For each box and region (effective, ignoring) a set of (level, row, column)."""
     detector.config = config
     outputs = random_outputs(0, batch=1, shapes=shapes)
-    regions = detector.assign(outputs, [target(boxes, [0] * len(boxes))], sizes).regions
-    level, place = regions.grid.level.tolist(), regions.grid.row_column.tolist()
+    assignment = detector.assign(outputs, [target(boxes, [0] * len(boxes))], sizes)
+    places = [
+        (level, row, column)
+        for level, (rows, columns) in enumerate(shapes)
+        for row in range(rows)
+        for column in range(columns)
+    ]
     return [
-        [
-            {(level[cell], *place[cell]) for cell in torch.nonzero(row)[:, 0].tolist()}
-            for row in region
-        ]
-        for region in regions.maps()
+        [{places[index] for index in torch.nonzero(mask)[:, 0].tolist()} for mask in masks]
+        for masks in (assignment.effective, assignment.ignoring)
     ]
 
 
@@ -86,6 +82,8 @@ def test_paper_a_region_ends_at_the_border_of_its_own_image(detector):
     (narrow,), _ = cells_of(detector, SMALL, [box], sizes=[(50, 61)])  # to 64 x 64
     assert own == whole and max(column for _, column in at(0, whole)) > 7
     assert at(0, narrow) == {(7, 7)} and (7, 7) not in at(0, whole)
+    (flat,), _ = cells_of(detector, SMALL, [box], sizes=[(30, 61)])  # to 32 x 64
+    assert at(0, flat) == {(3, 7)}
 
 
 # ----------------------------------------------------------------------------------------------------------------- reference
@@ -97,12 +95,29 @@ def test_reference_a_cell_needs_its_point_strictly_inside_the_full_box(detector)
     assert at(0, effective) == {(4, 6)}
     (effective,), (ignoring,) = cells_of(detector, REFERENCE, [[48, 32, 52, 36]])
     assert at(0, effective) == set() and at(0, ignoring) == {(4, 6)}
+    (effective,), _ = cells_of(detector, REFERENCE, [[42, 26, 48, 32]])  # ends at the point
+    assert at(0, effective) == set()
+
+
+def test_reference_a_region_ends_at_the_border_of_its_own_image(detector):
+    """Its 0.2 box [78 30 102 40] lies right of the image of 64 x 64."""
+    box = [30.0, 10, 150, 60]
+    (whole,), _ = cells_of(detector, REFERENCE, [box], sizes=[(60, 70)])  # 64 x 96
+    (narrow,), _ = cells_of(detector, REFERENCE, [box], sizes=[(50, 61)])  # 64 x 64
+    assert at(0, whole) and at(0, narrow) == set()
 
 
 def test_reference_a_cells_square_is_centred_at_its_point(detector):
     """The ignoring box [36.5 28.5 43.5 35.5] lies in the square of 8 px around (40, 32)."""
     _, (ignoring,) = cells_of(detector, REFERENCE, [[33, 25, 47, 39]])
     assert at(0, ignoring) == {(4, 5)}
+
+
+def test_with_overlap_squares_and_points_stand_where_cell_center_says(detector):
+    """Points at 8 j + 4. The 0.2 box [46.4 30.4 49.6 33.6] touches four squares; [46 30 51 35] holds no point."""
+    config = replace(REFERENCE, cell_center=0.5)
+    (four, none), _ = cells_of(detector, config, [[40, 24, 56, 40], [46, 30, 51, 35]])
+    assert at(0, four) == block((3, 5), (5, 7)) and at(0, none) == set()
 
 
 def test_reference_a_cell_needs_more_than_a_hundredth_of_its_square_covered(detector):
@@ -180,84 +195,59 @@ def test_the_scale_grows_the_region(detector):
 # --------------------------------------------------------------------------------------------------------- owners and counts
 
 
-def runs(*start_length):
-    """Runs of one slot each."""
-    start, length = torch.tensor(start_length).int().unbind(1)
-    return Runs(start[:, None], length[:, None])
+def assigned(boxes, image, batch=1):
+    """The instance of each location of P3 of a small input, in `batch` images, by the paper's regions. `image` ascends."""
+    locations = pyramid_locations(((4, 4),), (8,), 0.5)
+    boxes, counts = torch.tensor(boxes), [image.count(index) for index in range(batch)]
+    return resolve_overlaps(region(boxes, 0.25, locations, SMALL.rules), box_area(boxes), counts)
 
 
-def owners(boxes, image, batch=1):
-    """Owners of the cells of P3 of a small input, in `batch` images, by the paper's regions."""
-    grid = pyramid_locations(((4, 4),), (8,), 0.5, torch.zeros(1))
-    slots = make_slots(grid, 0.25, SMALL.rules, torch.zeros(1))
-    boxes = torch.tensor(boxes)
-    return own_cells(
-        boxes,
-        torch.tensor(image),
-        find_runs(boxes, None, SMALL.rules, slots),
-        slots,
-        batch,
-        grid.num_cells,
-    )
-
-
-def test_a_cell_of_two_regions_goes_to_the_smaller_instance_wherever_it_stands_in_the_list():
-    """Both hold cell (1, 1), the larger one all of the middle."""
+def test_the_smaller_of_two_instances_is_assigned_wherever_it_stands_in_the_list():
+    """Both hold location (1, 1), the larger one all of the middle."""
     small, large = [8.0, 8, 16, 16], [0.0, 0, 32, 32]
-    first, second = owners([small, large], [0, 0]), owners([large, small], [0, 0])
-    assert first[0, 5] == 1 and second[0, 5] == 2 and first[0, 10] == 2 and second[0, 10] == 1
+    first, second = assigned([small, large], [0, 0]), assigned([large, small], [0, 0])
+    assert first[0, 5] == 0 and second[0, 5] == 1 and first[0, 10] == 1 and second[0, 10] == 0
 
 
-def test_a_cell_of_two_regions_of_equal_area_goes_to_the_later_instance():
-    assert set(owners([[8.0, 8, 16, 16]] * 20, [0] * 20).unique().tolist()) == {0, 20}
+def test_of_two_instances_of_equal_area_the_later_is_assigned():
+    assert set(assigned([[8.0, 8, 16, 16]] * 20, [0] * 20).unique().tolist()) == {-1, 19}
 
 
-def test_an_instance_owns_cells_of_its_own_image_only():
-    owner = owners([[8.0, 8, 16, 16], [16.0, 16, 24, 24]], [2, 0], batch=3)
-    assert (
-        [(row > 0).sum().item() for row in owner] == [1, 0, 1]
-        and owner[2, 5] == 1
-        and owner[0, 10] == 2
-    )
+def test_an_instance_is_assigned_to_locations_of_its_own_image_only():
+    found = assigned([[16.0, 16, 24, 24], [8.0, 8, 16, 16]], [0, 2], batch=3)
+    assert [(row >= 0).sum().item() for row in found] == [1, 0, 1]
+    assert found[0, 10] == 0 and found[2, 5] == 1
 
 
-def test_a_region_may_end_with_the_last_cell_of_the_last_image():
-    assert owners([[20.0, 20, 44, 44]], [1], batch=2)[1].tolist() == [0] * 15 + [1]
+def test_a_region_may_end_with_the_last_location_of_the_last_image():
+    assert assigned([[20.0, 20, 44, 44]], [1], batch=2)[1].tolist() == [-1] * 15 + [0]
 
 
-def test_regions_are_counted_in_the_map_of_their_plane():
-    count = count_regions(
-        runs((0, 2), (1, 3), (1, 1), (3, 1)), slice(0, 1), None, torch.tensor([0, 0, 1, 0]), 3, 4
-    )
-    assert count.tolist() == [[1, 2, 1, 2], [0, 1, 0, 0], [0, 0, 0, 0]]
+def counted(regions, image, labels, batch, classes):
+    """`count_by_class` of regions given as lists of 0 and 1."""
+    empty, places = torch.zeros(0), torch.zeros(0, dtype=torch.long)
+    truth = GroundTruth(
+        torch.zeros(len(regions), 4), torch.tensor(labels), torch.tensor(image), empty.view(0, 4), places, []
+    )  # fmt: skip
+    return count_by_class(torch.tensor(regions).bool(), truth, batch, classes)
 
 
-def test_runs_that_are_not_active_are_not_counted():
-    active = torch.tensor([[True], [False]])
-    assert count_regions(
-        runs((0, 2), (1, 2)), slice(0, 1), active, torch.tensor([0, 0]), 1, 3
-    ).tolist() == [[1, 1, 0]]
+def test_regions_are_counted_by_image_and_class():
+    regions = [[1, 1, 0], [0, 1, 1], [0, 1, 0], [1, 0, 0]]
+    count = counted(regions, [0, 0, 0, 1], [0, 0, 1, 0], 2, 2)
+    assert count.tolist() == [[[1, 2, 1], [0, 1, 0]], [[1, 0, 0], [0, 0, 0]]]
 
 
-def test_an_empty_run_behind_the_last_cell_counts_nothing():
-    assert count_regions(
-        runs((3, 0), (4, 0)), slice(0, 1), None, torch.tensor([0, 0]), 1, 3
-    ).tolist() == [[0, 0, 0]]
-
-
-def test_a_thousand_regions_over_one_cell_are_counted():
-    count = count_regions(
-        runs(*[(1, 1)] * 1000), slice(0, 1), None, torch.zeros(1000, dtype=torch.long), 1, 3
-    )
-    assert count.tolist() == [[0, 1000, 0]]
+def test_a_thousand_regions_over_one_location_are_counted():
+    assert counted([[0, 1, 0]] * 1000, [0] * 1000, [0] * 1000, 1, 1).tolist() == [[[0, 1000, 0]]]
 
 
 # ------------------------------------------------------------------------------------------------------------------- crowds
 
 
-def test_crowd_cells_stand_strictly_inside_the_inner_half_of_a_crowd_box_of_their_image():
-    grid = pyramid_locations(((8, 12), (4, 6)), (8, 16), 0.0, torch.zeros(1))
-    mask = crowd_cells(
+def test_crowd_locations_stand_strictly_inside_the_inner_half_of_a_crowd_box_of_their_image():
+    grid = pyramid_locations(((8, 12), (4, 6)), (8, 16), 0.0)
+    mask = crowd_region(
         torch.tensor([[0.0, 0, 64, 64], [32, 16, 96, 48]]), torch.tensor([0, 1]), 2, grid
     )
     x, y = grid.centers.unbind(1)

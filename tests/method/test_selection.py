@@ -8,7 +8,7 @@ from fsaf_core.method.selection import instance_level_losses, select_heuristic, 
 
 INF = torch.inf
 GRID = pyramid_locations(
-    ((2, 2), (1, 2)), (8, 16), 0.5, torch.zeros(1)
+    ((2, 2), (1, 2)), (8, 16), 0.5
 )  # cells 0..3 of the first level, 4 and 5 of the second
 
 
@@ -18,8 +18,8 @@ def square(side):
 
 def test_an_instances_loss_at_a_level_is_the_mean_over_the_cells_it_owns_there():
     loss = torch.tensor([[1.0, 2, 4, 8, 16, 32], [64.0, 128, 256, 512, 1024, 2048]])
-    owner = torch.tensor([[1, 1, 0, 2, 1, 0], [0, 0, 3, 3, 0, 3]])
-    assert instance_level_losses(loss, owner, GRID, 4).tolist() == [
+    assigned = torch.tensor([[1, 1, 0, 2, 1, 0], [0, 0, 3, 3, 0, 3]]) - 1
+    assert instance_level_losses(loss, assigned, GRID, 4).tolist() == [
         [1.5, 16],
         [8, INF],
         [384, 2048],
@@ -28,7 +28,7 @@ def test_an_instances_loss_at_a_level_is_the_mean_over_the_cells_it_owns_there()
 
 
 def test_without_instances_there_are_no_losses_and_no_levels():
-    losses = instance_level_losses(torch.ones(1, 6), torch.zeros(1, 6, dtype=torch.long), GRID, 0)
+    losses = instance_level_losses(torch.ones(1, 6), torch.full((1, 6), -1), GRID, 0)
     assert losses.shape == (0, 2) and select_online(losses).shape == (0,)
     assert select_heuristic(torch.zeros(0, 4), losses, 3, 224.0, 5).shape == (0,)
 

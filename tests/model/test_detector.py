@@ -106,11 +106,34 @@ def test_an_assignment_says_losses_levels_and_regions_of_each_instance():
     assignment = detector.assign(outputs, TARGETS)
     assert assignment.level_losses.shape == (3, 5) and assignment.selected_level.shape == (3,)
     assert torch.equal(assignment.selected_level, assignment.level_losses.argmin(1))
-    effective, ignoring = assignment.regions.maps()
+    effective, ignoring = assignment.effective, assignment.ignoring
     assert effective.shape == ignoring.shape == (3, sum(rows * columns for rows, columns in SHAPES))
     assert (effective <= ignoring).all()
     with pytest.raises(dataclasses.FrozenInstanceError):
-        assignment.label = None
+        assignment.assigned = None
+
+
+def outputs_of(offsets, shapes=SHAPES):
+    """Outputs of one image: the logit of class k is k, and all locations have the box outputs `offsets`."""
+    cls = [torch.arange(3.0)[None, :, None, None].expand(1, 3, *shape) for shape in shapes]
+    box = [torch.tensor(offsets)[None, :, None, None].expand(1, 4, *shape) for shape in shapes]
+    return HeadOutputs(cls, box)
+
+
+def test_predictions_are_the_logits_and_the_decoded_boxes_of_all_locations():
+    """The first location of P4 has its center at (8, 8); its offsets are in units of 4 * 16 pixels."""
+    predictions = make().predictions(outputs_of([0.25, 0.5, 0.0, 1.0]))
+    first = SHAPES[0][0] * SHAPES[0][1]
+    assert predictions.logits.shape == (1, 3, 129) and predictions.boxes.shape == (1, 129, 4)
+    assert predictions.logits[0, :, first].tolist() == [0, 1, 2]
+    assert predictions.boxes[0, first].tolist() == [8 - 16, 8 - 32, 8, 8 + 64]
+
+
+def test_the_reference_takes_box_outputs_as_at_least_a_ten_thousandth():
+    for convention, side in (("paper", 0.0), ("reference", 2 * 1e-4 * 32)):
+        boxes = make(replace(TINY, convention=convention)).predictions(outputs_of([0.0] * 4)).boxes
+        sides = boxes[0, 0, 2:] - boxes[0, 0, :2]
+        assert sides.tolist() == pytest.approx([side, side])
 
 
 def test_without_an_anchor_free_branch_there_is_no_assignment():

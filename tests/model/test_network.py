@@ -1,4 +1,4 @@
-"""Body, pyramid, towers, outputs: sizes, what is frozen, and where the paper and the reference differ from torchvision."""
+"""Backbone, pyramid, towers, outputs: sizes, what is frozen, and differences from torchvision."""
 
 import math
 from dataclasses import replace
@@ -23,11 +23,12 @@ def on_paper(config):
 
 
 @pytest.mark.parametrize(
-    ("body", "millions"), [("resnet50", 36.42), ("resnet101", 55.41), ("resnext101_64x4d", 94.32)]
+    ("backbone", "millions"),
+    [("resnet50", 36.42), ("resnet101", 55.41), ("resnext101_64x4d", 94.32)],
 )
-def test_parameters_are_as_many_as_in_the_published_models(body, millions):
+def test_parameters_are_as_many_as_in_the_published_models(backbone, millions):
     count = sum(
-        parameter.numel() for parameter in on_paper(ModelConfig(backbone=body)).parameters()
+        parameter.numel() for parameter in on_paper(ModelConfig(backbone=backbone)).parameters()
     )
     assert round(count / 1e6, 2) == millions
 
@@ -167,6 +168,6 @@ def test_folded_norms_give_equal_outputs():
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_a_deeper_body_is_torchvisions_by_name():
+def test_a_deeper_backbone_has_torchvisions_names():
     names = set(on_paper(ModelConfig(backbone="resnext101_64x4d")).backbone.state_dict())
     assert "layer3.22.conv3.weight" in names and not any(name.startswith("fc.") for name in names)

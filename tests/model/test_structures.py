@@ -100,4 +100,7 @@ def test_instances_and_crowds_are_packed_image_by_image():
         [5, 5, 9, 9],
     ]
     assert (packed.labels.tolist(), packed.image.tolist()) == ([2, 0, 2, 0, 1], [0, 0, 1, 1, 3])
-    assert (packed.crowds.tolist(), packed.crowd_image.tolist()) == ([[1, 1, 2, 2]] * 2, [3, 3])
+    assert (packed.crowd_boxes.tolist(), packed.crowd_image.tolist()) == (
+        [[1, 1, 2, 2]] * 2,
+        [3, 3],
+    )

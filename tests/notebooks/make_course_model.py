@@ -1,6 +1,7 @@
-"""`make course-model`: trains `tiny`, then stores beside the notebooks what they need of it (under 4 MB).
+"""Train `tiny` and store in notebooks/course what the notebooks need of it (under 4 MB).
 
-With the folder of a finished run as argument it stores that run instead of training.
+`make course-model` runs this. With the folder of a finished run as argument, it stores that run
+instead of training.
 """
 
 import json
@@ -22,22 +23,22 @@ SCENE = 238  # of the validation scenes
 
 
 def write_scene() -> None:
-    """The running example as a PNG and its boxes, from the generator."""
+    """Write the running example: the image as PNG, and its boxes and labels."""
     config = SceneConfig()
     picture, objects = render_scene(config, SCENE, "val")
     picture.save(COURSE / "scene.png", optimize=True)
     star = [fsaf.config.SCENE_CLASSES[one.label] for one in objects].index("star")
-    told = {
+    entry = {
         "class_names": fsaf.config.SCENE_CLASSES,
         "boxes": [[round(side, 2) for side in one.box] for one in objects],
         "labels": [one.label for one in objects],
         "star": star,
     }
-    (COURSE / "scene.json").write_text(json.dumps(told, indent=1) + "\n")
+    (COURSE / "scene.json").write_text(json.dumps(entry, indent=1) + "\n")
 
 
 def write_model(run: Path) -> None:
-    """Weights in half precision, log, metrics, levels, and of the snapshots the outputs on the running example."""
+    """Write weights (half precision), log, metrics, levels and the snapshots' outputs."""
     sys.path.insert(0, str(COURSE.parent))
     from course import scene
 
@@ -55,7 +56,7 @@ def write_model(run: Path) -> None:
 
 
 def main() -> None:
-    """Trains unless a finished run is given, then writes."""
+    """Train unless a finished run is given, then write the files."""
     run = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("runs/course")
     if not (run / "model.safetensors").exists():
         subprocess.run(

@@ -1,6 +1,7 @@
-"""Draws notebooks/course/explorer.svg, the README's picture of the explorer: the running example after the course's training.
+"""Draw notebooks/course/explorer.svg, the README's picture of the explorer.
 
-Run it after `make course-model`: python tests/notebooks/make_explorer_picture.py
+It shows the running example after the course's training. Run it after `make course-model`:
+python tests/notebooks/make_explorer_picture.py
 """
 
 import sys
@@ -15,13 +16,10 @@ FILE = course.FOLDER / "explorer.svg"
 
 
 def picture() -> str:
-    """The SVG's text, the same on any machine."""
-    scene = course.scene()
-    return str(
-        Explorer(
-            scene.image, scene.boxes, scene.labels, course.snapshots(), selected=scene.star
-        ).picture()
-    )
+    """Return the text of the SVG, which is the same on every machine."""
+    scene, snapshots = course.scene(), course.snapshots()
+    explorer = Explorer(scene.image, scene.boxes, scene.labels, snapshots, selected=scene.star)
+    return str(explorer.picture())
 
 
 if __name__ == "__main__":

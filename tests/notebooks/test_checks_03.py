@@ -18,11 +18,11 @@ def test_solutions_agree_with_the_core() -> None:
         maps = neck([torch.zeros(1, 1, height // s, width // s) for s in (8, 16, 32)])
         shapes = tuple(tuple(one.shape[2:]) for one in maps)
         assert ch03.level_shapes(height, width, 7) == list(shapes)
-        grid = pyramid_locations(shapes, (8, 16, 32, 64, 128), 0.5, torch.zeros(()))
-        told = [
-            (3 + level, *cell) for level, cell in zip(grid.level.tolist(), grid.row_column.tolist())
-        ]
-        assert [ch03.where_is(r, shapes) for r in range(0, grid.num_cells, 7)] == told[::7]
+        locations = pyramid_locations(shapes, (8, 16, 32, 64, 128), 0.5)
+        row_column = (locations.centers // locations.stride[:, None]).long().flip(1)
+        expected = torch.cat([3 + locations.level[:, None], row_column], 1).tolist()
+        found = [list(ch03.where_is(r, shapes)) for r in range(0, len(expected), 7)]
+        assert found == expected[::7]
 
 
 def test_cells_inside_agrees_with_looking_at_each_cell() -> None:

@@ -11,7 +11,7 @@ from fsaf_core.method.locations import decode, encode, pyramid_locations
 @pytest.mark.parametrize("center", [0.0, 0.5])
 def test_solutions_equal_the_core(center) -> None:
     torch.manual_seed(0)
-    grid = pyramid_locations(((5, 3),), (16,), center, torch.zeros(1))
+    grid = pyramid_locations(((5, 3),), (16,), center)
     box, offsets = torch.tensor([3.0, 7.0, 40.0, 33.0]), torch.randn(4, 5, 3)
     own = [
         ch05.encode_cell(box.tolist(), i, j, 16, 4.0, center) for i in range(5) for j in range(3)

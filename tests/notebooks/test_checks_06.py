@@ -80,34 +80,30 @@ def test_solutions_equal_the_core(convention, rule) -> None:
     detector = fsaf.build_detector(dataclasses.replace(CONFIG, convention=convention))
     target = random_target(60, 128, 128, seed=1)
     assignment = detector.assign(OUTPUTS, [target])
-    grid, (effective, _) = assignment.regions.grid, assignment.regions.maps()
-    for box, row in zip(target["boxes"].tolist(), effective):
-        for start, count, (rows, columns), stride in zip(
-            grid.starts, grid.sizes, grid.shapes, grid.strides
-        ):
-            assert torch.equal(
-                rule(box, stride, rows, columns, 0.2).flatten(), row[start : start + count]
-            )
+    locations = detector.locations(OUTPUTS)
+    for box, row in zip(target["boxes"].tolist(), assignment.effective):
+        levels = zip(row.split(locations.sizes), locations.shapes, locations.strides)
+        for part, (rows, columns), stride in levels:
+            assert torch.equal(rule(box, stride, rows, columns, 0.2).flatten(), part)
 
 
 def test_targets_equal_the_core() -> None:
     detector = fsaf.build_detector(CONFIG)
     for seed in range(4):
         target = random_target(12, 128, 128, seed, CONFIG.num_classes)
-        boxes, labels, assignment = (
-            target["boxes"],
-            target["labels"],
-            detector.assign(OUTPUTS, [target]),
-        )
-        grid, maps = assignment.regions.grid, assignment.regions.maps()
+        boxes, labels = target["boxes"], target["labels"]
+        locations = detector.locations(OUTPUTS)
+        assignment = detector.assign(OUTPUTS, [target])
         area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-        positive = torch.zeros(CONFIG.num_classes, grid.num_cells, dtype=torch.bool)
-        positive[assignment.label[0], torch.arange(grid.num_cells)] = assignment.positive[0]
-        core = torch.where(positive, 1, -torch.cat(list(assignment.ignored), 2)[0].long())
-        for level, (start, count, shape) in enumerate(zip(grid.starts, grid.sizes, grid.shapes)):
-            effective, ignoring = (
-                part[:, start : start + count].unflatten(1, shape) for part in maps
-            )
+        core = -assignment.ignore[0].long()
+        place = assignment.positive[0].nonzero()[:, 0]
+        core[labels[assignment.assigned[0, place]], place] = 1
+        parts = [
+            every.split(locations.sizes, 1)
+            for every in (assignment.effective, assignment.ignoring, core)
+        ]
+        for level, (shape, *own) in enumerate(zip(locations.shapes, *parts)):
+            effective, ignoring, expected = (part.unflatten(1, shape) for part in own)
             mine = ch06.class_targets(
                 effective,
                 ignoring,
@@ -117,7 +113,7 @@ def test_targets_equal_the_core() -> None:
                 level,
                 CONFIG.num_classes,
             )
-            assert torch.equal(mine.flatten(1), core[:, start : start + count])
+            assert torch.equal(mine, expected)
 
 
 def by_rule(point=0.0, both=True, square=True, half=0.5, whole=False):

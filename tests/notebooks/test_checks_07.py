@@ -14,8 +14,8 @@ from fsaf_core.method.locations import encode
 CONFIG = fsaf.presets.get("tiny").model
 
 
-def by_index_add(loss, owner, level, n, levels, none=torch.inf):
-    place = owner * levels + level
+def by_index_add(loss, assigned, level, n, levels, none=torch.inf):
+    place = (assigned + 1) * levels + level
     total = torch.zeros((n + 1) * levels).index_add_(0, place, loss)
     count = torch.bincount(place, minlength=(n + 1) * levels)
     return torch.where(count > 0, total / count, none).view(-1, levels)[1:]
@@ -65,6 +65,13 @@ def test_other_right_ways_pass(verdict) -> None:
             checks.check_level_means,
             lambda loss, *rest: by_index_add(loss.clamp(min=1e-3).log(), *rest),
             "the mean",
+        ),
+        (
+            checks.check_level_means,
+            lambda loss, assigned, level, n, levels: by_index_add(
+                loss, assigned % max(n, 1), level, n, levels
+            ),
+            "index −1",
         ),
         (
             checks.check_choose_level,
@@ -128,21 +135,26 @@ def test_solutions_equal_the_core(seed) -> None:
     boxes, labels = target[0]["boxes"], target[0]["labels"]
     detector = fsaf.build_detector(CONFIG)
     assignment = detector.assign(outputs, target)
-    grid, owner = assignment.regions.grid, assignment.owner[0]
+    locations, assigned = detector.locations(outputs), assignment.all_levels[0]
     logits = torch.cat([m.flatten(2) for m in outputs.cls_logits], 2)[0].T
     offsets = torch.cat([m.flatten(2) for m in outputs.box_offsets], 2)[0].T
-    targets = encode(boxes[(owner - 1).clamp(min=0)], grid.centers, 4 * grid.stride)
+    targets = encode(boxes[assigned], locations.centers, 4 * locations.stride)
     for n in range(9):
         cells = [
-            torch.nonzero((owner == n + 1) & (grid.level == level))[:, 0] for level in range(4)
+            torch.nonzero((assigned == n) & (locations.level == level))[:, 0] for level in range(4)
         ]
         losses, level = ch07.choose_level(
             [(logits[at], offsets[at], targets[at]) for at in cells], int(labels[n])
         )
         assert torch.allclose(losses, assignment.level_losses[n], atol=1e-4)
         assert level == assignment.selected_level[n]
-    ignored = torch.cat(list(assignment.ignored), 2)[0].T
-    rest = targets, assignment.label[0], assignment.positive[0], ignored, CONFIG.af_weight
+    rest = (
+        targets,
+        labels[assigned],
+        assignment.positive[0],
+        assignment.ignore[0].T,
+        CONFIG.af_weight,
+    )
     sum(detector.losses(outputs, assignment, target).values()).backward()
     core = [
         torch.cat([m.grad.flatten(2) for m in maps], 2)[0].T

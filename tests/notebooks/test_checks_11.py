@@ -172,10 +172,10 @@ def region_by_loop(boxes, stride, rows, columns, scale):
 
 def owners_by_minimum(effective, boxes):
     if not len(boxes):
-        return torch.zeros(effective.shape[1], dtype=torch.int64)
+        return torch.full((effective.shape[1],), -1)
     area = torch.where(effective, (boxes[:, 2:] - boxes[:, :2]).prod(1)[:, None], torch.inf).flip(0)
     least, which = area.min(0)
-    return torch.where(least.isinf(), 0, len(boxes) - which)
+    return torch.where(least.isinf(), -1, len(boxes) - 1 - which)
 
 
 def focal_by_library(logits, answers):
@@ -183,13 +183,13 @@ def focal_by_library(logits, answers):
 
 
 def table_by_index(logits, boxes, gt_boxes, gt_labels, owner, level, num_levels):
-    n = (owner - 1).clamp(min=0)
+    n = owner.clamp(min=0)
     if not len(gt_boxes):
         return torch.zeros(0, num_levels)
     loss = focal_by_library(logits, one_hot(gt_labels[n], logits.shape[1]).float()).sum(
         1
     ) + iou_by_sides(boxes, gt_boxes[n])
-    place = owner * num_levels + level
+    place = (owner + 1) * num_levels + level
     total = torch.zeros((len(gt_boxes) + 1) * num_levels).index_add_(0, place, loss.detach())
     count = torch.bincount(place, minlength=len(total))
     return torch.where(count > 0, total / count, torch.inf).view(-1, num_levels)[1:]
@@ -201,7 +201,7 @@ def assign_by_cells(table, owner, ignoring, gt_labels, level, num_classes):
         dtype=torch.int64,
     )
     positive = torch.tensor(
-        [o > 0 and int(selected[o - 1]) == at for o, at in zip(owner.tolist(), level.tolist())]
+        [o >= 0 and int(selected[o]) == at for o, at in zip(owner.tolist(), level.tolist())]
     )
     ignored = torch.zeros(len(level), num_classes, dtype=torch.bool)
     for n, chosen in enumerate(selected.tolist()):
@@ -361,7 +361,7 @@ def stacked_rows(offsets, centres, stride, S):
 def unwrapped(table, owner, ignoring, gt_labels, level, num_classes):
     # the -1 for nobody is missing, so nobody reads the last instance
     selected, positive, ignored = ch11.assign(table, owner, ignoring, gt_labels, level, num_classes)
-    return selected, selected[owner - 1] == level if len(selected) else positive, ignored
+    return selected, selected[owner] == level if len(selected) else positive, ignored
 
 
 def overwriting(table, owner, ignoring, gt_labels, level, num_classes):
@@ -380,8 +380,8 @@ def of_anybody(logits, boxes, gt_boxes, gt_labels, owner, level, num_levels):
         ).sum(1)
         cost = (cost + ch11.iou_loss(boxes, box.expand_as(boxes))).detach()
         for at in range(num_levels):
-            if ((owner > 0) & (level == at)).any():
-                table[n, at] = cost[(owner > 0) & (level == at)].mean()
+            if ((owner >= 0) & (level == at)).any():
+                table[n, at] = cost[(owner >= 0) & (level == at)].mean()
     return table
 
 
@@ -429,7 +429,7 @@ def box_mean(logits, boxes, targets, labels, positive, ignored):
         ),
         ("focal_loss", of_softmax, "a softmax makes them share one"),
         ("level_losses", of_anybody, "takes all that somebody owns"),
-        ("assign", unwrapped, "selected[owner − 1]"),
+        ("assign", unwrapped, "reads −1 as the last"),
         ("assign", overwriting, "wipes out the first's"),
         ("assign", lambda *args: ch11.assign(*args)[::-1], "the order"),
         ("anchor_free_loss", held_factor, "yours is detached there"),

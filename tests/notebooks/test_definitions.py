@@ -257,18 +257,16 @@ def pyramid_and_its_parts(own: SimpleNamespace) -> None:
 @of("03_feature_pyramid")
 def cells_of_the_levels(own: SimpleNamespace) -> None:
     shapes, strides = ((5, 7), (3, 4), (1, 2)), (8, 16, 32)
-    grid = pyramid_locations(shapes, strides, 0.5, torch.zeros(()))
+    locations = pyramid_locations(shapes, strides, 0.5)
     for build in (own.centres, own.centres_loop):
         assert torch.equal(
             torch.cat([build(*shape, stride) for shape, stride in zip(shapes, strides)]),
-            grid.centers,
+            locations.centers,
         )
+    ones = torch.ones_like(locations.stride)
     for box in random_boxes(20, 60):
-        inside = (
-            encode(box.expand(grid.num_cells, 4), grid.centers, torch.ones(grid.num_cells)).amin(1)
-            > 0
-        )
-        assert torch.equal(own.centre_inside(grid.centers, box), inside)
+        inside = encode(box.expand(len(ones), 4), locations.centers, ones).amin(1) > 0
+        assert torch.equal(own.centre_inside(locations.centers, box), inside)
 
 
 def assigned(
@@ -291,9 +289,9 @@ def assigned(
 
 
 @of("06_regions")
-def regions_and_owners(own: SimpleNamespace) -> None:
-    _, _, (target,), assignment = assigned(40)
-    boxes, (effective, ignoring) = target["boxes"], assignment.regions.maps()
+def regions_and_overlaps(own: SimpleNamespace) -> None:
+    _, _, (target,), found = assigned(40)
+    boxes, effective, ignoring = target["boxes"], found.effective, found.ignoring
     levels = list(zip(own.strides, own.shapes))
     for epsilon, core in ((0.2, effective), (0.5, ignoring)):
         assert torch.equal(
@@ -307,42 +305,38 @@ def regions_and_owners(own: SimpleNamespace) -> None:
         for box in boxes.tolist()
     ]
     assert torch.equal(torch.stack(slow), effective.long() + ignoring.long())
-    owner = assignment.owner[0]
-    assert torch.equal(own.owners(boxes, effective), owner)
-    assert torch.equal(own.owners_slow(boxes, effective), owner)
-    assert not torch.equal(own.owners_larger(boxes, effective), owner)  # the fault shows
-    assert not own.owners(boxes[:0], effective[:0]).any()
+    core = found.all_levels[0]
+    assert torch.equal(own.assigned_fast(boxes, effective), core)
+    assert torch.equal(own.assigned_slow(boxes, effective), core)
+    assert not torch.equal(own.assigned_larger(boxes, effective), core)  # the fault shows
+    assert (own.assigned_fast(boxes[:0], effective[:0]) == -1).all()
 
 
 @of("06_regions")
 def class_maps_of_one_box(own: SimpleNamespace) -> None:
     for level in (3, 4, 5, 6) * 3:
         _, _, (target,), found = assigned(1, selection="heuristic", heuristic_level=level)
-        quiet = torch.cat(list(found.ignored), 2)[0, target["labels"][0]]
+        ignore = found.ignore[0, target["labels"][0]]
         mine = own.class_map_levels(target["boxes"][0].tolist(), int(found.selected_level))
         assert torch.equal(
             torch.cat([part.flatten() for part in mine]),
-            torch.where(found.positive[0], 2, quiet.long()),
+            torch.where(found.positive[0], 2, ignore.long()),
         )
 
 
 @of("07_losses_and_selection")
 def losses_selection_and_gradient(own: SimpleNamespace) -> None:
     detector, outputs, targets, found = assigned(12)
-    boxes, labels, grid, owner = (
-        targets[0]["boxes"],
-        targets[0]["labels"],
-        found.regions.grid,
-        found.owner[0],
-    )
+    boxes, labels = targets[0]["boxes"], targets[0]["labels"]
+    locations, instance = detector.locations(outputs), found.all_levels[0]
     logits, offsets = (
         torch.cat([m.flatten(2) for m in maps], 2)[0].T
         for maps in (outputs.cls_logits, outputs.box_offsets)
     )
-    true = encode(boxes[(owner - 1).clamp(min=0)], grid.centers, 4 * grid.stride)
-    owned = owner > 0
+    true = encode(boxes[instance], locations.centers, 4 * locations.stride)
+    owned = instance >= 0
     answers = torch.zeros_like(logits)
-    answers[owned, labels[owner[owned] - 1]] = 1
+    answers[owned, labels[instance[owned]]] = 1
     slow = [
         [own.focal_slow(*pair) for pair in zip(*row)]
         for row in zip(logits.tolist(), answers.tolist())
@@ -355,10 +349,12 @@ def losses_selection_and_gradient(own: SimpleNamespace) -> None:
     cell_loss = own.focal(logits, answers).sum(1) + torch.where(owned, iou, 0.0)
     for table in (own.level_table_slow, own.level_table):
         assert torch.allclose(
-            table(cell_loss, owner, grid.level, len(boxes), 4), found.level_losses, atol=1e-4
+            table(cell_loss, instance, locations.level, len(boxes), 4),
+            found.level_losses,
+            atol=1e-4,
         )
-    quiet = torch.cat(list(found.ignored), 2)[0].T
-    mine = own.training_loss(logits, offsets, true, found.label[0], found.positive[0], quiet)
+    positive, ignored = found.positive[0], found.ignore[0].T
+    mine = own.training_loss(logits, offsets, true, labels[instance], positive, ignored)
     core = detector.losses(outputs, found, targets)
     assert torch.allclose(
         torch.stack(mine), torch.stack([core["af_cls"], core["af_box"]]), atol=1e-4
@@ -395,8 +391,8 @@ def levels_by_size(own: SimpleNamespace) -> None:
 @of("05_anchor_free_branch")
 def offsets_of_cells(own: SimpleNamespace) -> None:
     for center, box in ((0.0, random_boxes(1)[0]), (0.5, random_boxes(1)[0])):
-        grid = pyramid_locations(((5, 3),), (16,), center, box)
-        core = encode(box.expand(15, 4), grid.centers, 4 * grid.stride)
+        locations = pyramid_locations(((5, 3),), (16,), center)
+        core = encode(box.expand(15, 4), locations.centers, 4 * locations.stride)
         assert torch.allclose(own.encode_table(box, 5, 3, 16, 4.0, center), core, atol=1e-5)
         assert torch.allclose(
             torch.tensor(own.encode_loop(box.tolist(), 5, 3, 16, 4.0, center)), core, atol=1e-5

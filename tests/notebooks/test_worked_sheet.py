@@ -13,7 +13,7 @@ import pytest
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 ROUNDED = 0.0006  # printed numbers have three decimals
 SIDES = "ltrb"
-STRIDE, S, COLUMNS, PRESETS = 16, 4, 8, 8
+STRIDE, S, COLUMNS, ROWS = 16, 4, 8, 8
 EPSILON = {"projected": 1.0, "effective": 0.2, "ignoring": 0.5}
 NUMBER = r"-?\d+(?:\.\d+)?"
 
@@ -119,9 +119,7 @@ def test_regions_follow_from_the_box(sheet) -> None:
             columns = list(
                 range(max(math.floor(expected[0]), 0), min(math.ceil(expected[2]), COLUMNS))
             )
-            rows = list(
-                range(max(math.floor(expected[1]), 0), min(math.ceil(expected[3]), PRESETS))
-            )
+            rows = list(range(max(math.floor(expected[1]), 0), min(math.ceil(expected[3]), ROWS)))
             assert lines[index + 1].split() == f"columns {columns}  rows {rows}".split()
             if name == "effective":
                 assert list(sheet["cells"]) == [(row, column) for row in rows for column in columns]

@@ -1,4 +1,4 @@
-"""The ablation: runs that are finished are kept, the peer beside it is torchvision's, and the table says what the figures say."""
+"""The ablation: finished runs are kept, its table is right, and torchvision's RetinaNet stands beside it."""
 
 from dataclasses import replace
 
@@ -13,13 +13,13 @@ from fsaf_core.config import SceneConfig
 from fsaf_core.tools.ablation import ablation, ablation_table, bootstrap_interval
 
 
-def test_the_table_has_mean_spread_and_the_paired_difference_to_the_first_row():
+def test_the_table_has_the_mean_the_spread_and_the_paired_difference_to_the_first_row():
     """Differences 1, 2 and 3: 2.0 on average, though the rows overlap."""
-    figures = {
+    results = {
         "one": {"AP": [10.0, 30, 50], "AP50": [20.0, 40, 60]},
         "two": {"AP": [11.0, 32, 53], "AP50": [21.0, 41, 61]},
     }
-    head, _, one, two = ablation_table(figures, 100).splitlines()
+    head, _, one, two = ablation_table(results, 100).splitlines()
     assert "(100 steps)" in head and "minus one's" in head
     assert one == "| one | 3 | 30.0 ± 20.0 | 40.0 | - |"
     assert two.startswith("| two | 3 | 32.0 ± 21.0 | 41.0 | +2.0 [+1.") and two.endswith("] |")
@@ -35,13 +35,13 @@ def test_the_bootstrap_interval_holds_the_mean_and_is_a_point_where_all_values_a
     assert bootstrap_interval(np.array([2.0, 2])) == (2.0, 2.0)
 
 
-def test_the_peer_is_torchvisions_retinanet_on_our_body_and_pyramid():
+def test_the_peer_is_torchvisions_retinanet_on_our_backbone_and_pyramid():
     model = presets.get("tiny_retinanet").model
-    theirs = peer.torchvision_retinanet(model)
-    assert isinstance(theirs, RetinaNet) and any(
-        name.startswith("backbone.neck.") for name in theirs.state_dict()
+    retinanet = peer.torchvision_retinanet(model)
+    assert isinstance(retinanet, RetinaNet) and any(
+        name.startswith("backbone.neck.") for name in retinanet.state_dict()
     )
-    levels = theirs.backbone(torch.zeros(1, 3, 128, 128))
+    levels = retinanet.backbone(torch.zeros(1, 3, 128, 128))
     assert [tuple(level.shape[-2:]) for level in levels.values()] == [
         (128 // stride, 128 // stride) for stride in model.strides
     ]
@@ -60,15 +60,20 @@ def test_a_row_of_two_steps_and_the_peer_beside_it_end_in_a_table_and_are_not_tr
         table.splitlines()[2].startswith("| tiny_paper | 1 |")
         and (out / "ablation.md").read_text().strip() == table
     )
-    both = peer.beside(out, replace(base, model=presets.get("tiny_retinanet").model))
-    assert [line.split(" |")[0] for line in both.splitlines()[2:]] == [
+    with_peer = peer.compare_with_peer(
+        out, replace(base, model=presets.get("tiny_retinanet").model)
+    )
+    assert [line.split(" |")[0] for line in with_peer.splitlines()[2:]] == [
         f"| {peer.PEER}",
         "| tiny_paper",
     ]
-    made = (out / f"{peer.PEER}_seed0" / "metrics.json").stat().st_mtime_ns
+    before = (out / f"{peer.PEER}_seed0" / "metrics.json").stat().st_mtime_ns
     monkeypatch.setattr(peer, "torchvision_retinanet", lambda model: pytest.fail("trained again"))
     monkeypatch.setattr(
         "fsaf_core.tools.ablation.train", lambda *args: pytest.fail("trained again")
     )
-    assert ablation(out, ("tiny_paper",), 1, 2, base) == table and peer.beside(out, base) == both
-    assert (out / f"{peer.PEER}_seed0" / "metrics.json").stat().st_mtime_ns == made
+    assert (
+        ablation(out, ("tiny_paper",), 1, 2, base) == table
+        and peer.compare_with_peer(out, base) == with_peer
+    )
+    assert (out / f"{peer.PEER}_seed0" / "metrics.json").stat().st_mtime_ns == before

@@ -1,4 +1,4 @@
-"""The planned memory grows as it must and comes near the published column."""
+"""The planned memory grows with the batch and is close to the published one."""
 
 import dataclasses
 
@@ -21,9 +21,9 @@ def test_r50_at_batch_2_is_within_a_fifth_of_the_published_3_15_gb():
     assert 0.8 < step_memory(fsaf.presets.get("r50"), 2) / 1e9 / 3.15 < 1.0
 
 
-def test_a_card_too_small_is_said_in_a_sentence():
+def test_a_gpu_that_is_too_small_is_named():
     wide = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, channels=64))
-    assert "holds no step, not even of one image" in plan(wide, 0.001)
+    assert "is too small for a step of one image" in plan(wide, 0.001)
 
 
 @pytest.mark.parametrize(

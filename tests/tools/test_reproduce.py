@@ -1,4 +1,4 @@
-"""The published table, on a stand-in: a checkpoint in the published format from a local server, generated scenes."""
+"""The published table, with a small checkpoint in the published format, a local server and generated scenes."""
 
 import functools
 import hashlib
@@ -19,7 +19,7 @@ from fsaf_core.tools import reproduce
 
 @pytest.fixture
 def published(tmp_path, monkeypatch):
-    """A small detector published as row r50, and the address of its server."""
+    """Publish a small detector as row r50, and return the address of its server."""
     torch.manual_seed(0)
     model = replace(
         presets.get("r50").model,
@@ -44,7 +44,7 @@ def published(tmp_path, monkeypatch):
     server.shutdown()
 
 
-def test_a_row_is_downloaded_measured_kept_and_printed_under_the_published_one(published, tmp_path):
+def test_a_row_is_downloaded_measured_kept_and_printed_below_the_published_one(published, tmp_path):
     scenes = SceneConfig(num_train=4, num_val=4, image_size=64)
     data = DataConfig(source="scenes", root=str(tmp_path / "data"), workers=0, scenes=scenes)
     options = (tmp_path / "out", tmp_path / "weights", data, ("r50",), torch.device("cpu"))
@@ -59,11 +59,13 @@ def test_a_row_is_downloaded_measured_kept_and_printed_under_the_published_one(p
     assert (
         "| x101, here (cpu) | not measured | not measured | not measured | not measured |" in lines
     )
-    assert reproduce.reproduce(*options, "http://127.0.0.1:9") == text  # nothing is asked for again
+    assert (
+        reproduce.reproduce(*options, "http://127.0.0.1:9") == text
+    )  # nothing is downloaded again
 
 
 def test_no_more_images_are_held_than_are_timed(monkeypatch):
-    detector, given = fsaf.build_detector(presets.get("tiny").model), []
+    detector, yielded = fsaf.build_detector(presets.get("tiny").model), []
 
     class Long(Loader):
         def __init__(self):
@@ -71,12 +73,12 @@ def test_no_more_images_are_held_than_are_timed(monkeypatch):
 
         def epoch(self, *args):
             for _ in range(100):
-                given.append(1)
+                yielded.append(1)
                 yield Batch([torch.zeros(3, 64, 64, dtype=torch.uint8)], [], [])
 
     monkeypatch.setattr(reproduce, "TIMED", 2)
     assert reproduce._speed(detector, Long()) > 0
-    assert len(given) == 2
+    assert len(yielded) == 2
 
 
 def test_a_set_of_other_classes_is_refused(tmp_path):

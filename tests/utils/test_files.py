@@ -13,7 +13,7 @@ from fsaf_core.config import FSAFError
 from fsaf_core.utils.files import excerpt, write_atomically
 
 
-def test_a_write_that_fails_keeps_the_old_file_and_says_what_it_needs(tmp_path, monkeypatch):
+def test_a_write_that_fails_keeps_the_old_file_and_reports_what_it_needs(tmp_path, monkeypatch):
     path = tmp_path / "x.bin"
     write_atomically(path, b"old")
 
@@ -28,7 +28,7 @@ def test_a_write_that_fails_keeps_the_old_file_and_says_what_it_needs(tmp_path, 
 
 
 def in_a_child(work) -> int:
-    """Runs `work` in a forked process, which need not import torch again; its number."""
+    """Run `work` in a forked process, which need not import torch again, and return its number."""
     child = os.fork()
     if child == 0:
         try:
@@ -39,7 +39,7 @@ def in_a_child(work) -> int:
 
 
 def test_a_disk_that_takes_only_part_of_a_file_keeps_the_one_before(tmp_path):
-    """The kernel itself stops the write half-way: a limit on the size of files stands for the full disk."""
+    """The kernel stops the write half-way: a limit on the size of files simulates the full disk."""
     path = tmp_path / "x.bin"
     write_atomically(path, b"old")
 
@@ -49,11 +49,11 @@ def test_a_disk_that_takes_only_part_of_a_file_keeps_the_one_before(tmp_path):
         try:
             write_atomically(path, bytes(200_000))
         except FSAFError as fault:
-            (tmp_path / "said").write_text(str(fault))
+            (tmp_path / "message").write_text(str(fault))
 
     os.waitpid(in_a_child(overwrite), 0)
-    said = (tmp_path / "said").read_text()
-    assert "needs" in said and "untouched" in said
+    message = (tmp_path / "message").read_text()
+    assert "needs" in message and "untouched" in message
     assert path.read_bytes() == b"old"
 
 

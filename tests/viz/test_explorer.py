@@ -1,4 +1,4 @@
-"""The explorer without a browser: what it shows is what training assigns; its files, pictures and sentences."""
+"""The explorer without a browser: it shows what training assigns; its files, pictures and notes."""
 
 import dataclasses
 import json
@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import fsaf_core as fsaf
-from fsaf_core.method.locations import to_edges
 from fsaf_core.method.losses import iou_loss
 from fsaf_core.model.structures import HeadOutputs
 from fsaf_core.viz.widgets.assignment_view import CROWD, ERASED, UNDER_CROWD, Snapshots, explore
@@ -26,7 +25,7 @@ def detector(seed: int = 0, **changes) -> fsaf.Detector:
     torch.manual_seed(seed)
     made = fsaf.build_detector(dataclasses.replace(TINY, **changes)).eval()
     for output in (made.network.head.af_cls, made.network.head.af_box):
-        torch.nn.init.normal_(output.weight, std=0.3)  # outputs that differ from cell to cell
+        torch.nn.init.normal_(output.weight, std=0.3)  # outputs that differ between locations
     return made
 
 
@@ -46,7 +45,7 @@ def any_switches(chance: random.Random) -> dict:
         "effective_scale": chance.choice([0.2, 0.05, 0.4]),
         "ignoring_scale": chance.choice([None, 0.5, 0.8]),
         "cell_center": chance.choice([None, 0.0, 0.5]),
-        "cells": chance.choice([None, "floor_ceil", "overlap"]),
+        "region_rounding": chance.choice([None, "floor_ceil", "overlap"]),
         "ignore_levels": chance.choice([None, "adjacent", "all"]),
         "same_class_overlap": chance.choice([None, "smaller_wins", "erase"]),
         "selection_focal": chance.choice(["all", "own"]),
@@ -57,7 +56,7 @@ def any_switches(chance: random.Random) -> dict:
 
 
 def any_outputs(seed: int, height: int, width: int) -> HeadOutputs:
-    """As of a network in the middle of its training: scores about 0.1, distances up to 4 cells."""
+    """Outputs as in the middle of a training: scores about 0.1, distances up to 4 strides."""
     sides = [-(-side // 32) * 32 for side in (height, width)]
     shapes = [[-(-side // stride) for side in sides] for stride in TINY.strides]
     random = torch.Generator().manual_seed(seed)
@@ -76,17 +75,17 @@ def any_boxes(chance: random.Random, count: int, height: int, width: int) -> lis
     return boxes
 
 
-@pytest.mark.parametrize("situation", range(200))
-def test_every_number_is_what_the_detector_assigns(situation: int) -> None:
-    """Random boxes, classes, crowds, image sizes, switches and branches: each answer against `detector.assign` and its maps."""
-    chance = random.Random(situation)
+@pytest.mark.parametrize("seed", range(200))
+def test_every_number_is_what_the_detector_assigns(seed: int) -> None:
+    """Random boxes, crowds, image sizes, switches and branches, compared with `Detector.assign`."""
+    chance = random.Random(seed)
     height, width = chance.choice([(128, 128), (128, 128), (96, 200), (65, 33)])
     boxes = any_boxes(chance, chance.randint(1, 7), height, width)
     labels = [chance.randrange(-1, 2) if chance.random() < 0.9 else 5 for _ in boxes]
     config = dataclasses.replace(
         TINY, branches=chance.choice(["anchor_free", "joint"]), **any_switches(chance)
     )
-    outputs = any_outputs(situation, height, width)
+    outputs = any_outputs(seed, height, width)
     selected = chance.randrange(len(boxes))
     answers = [
         explore((height, width), boxes, labels, outputs, config, selected, whole)
@@ -101,11 +100,10 @@ def test_every_number_is_what_the_detector_assigns(situation: int) -> None:
     target |= {"labels": torch.tensor([labels[i] for i in instances]).long()}
     target |= {"ignored": torch.tensor([boxes[i] for i in crowds]).view(-1, 4)}
     with torch.device("meta"):  # no weights: `assign` sees only the outputs
-        judge = fsaf.build_detector(config)
-    truth = judge.assign(outputs, [target], [(height, width)])
+        meta_detector = fsaf.build_detector(config)
+    truth = meta_detector.assign(outputs, [target], [(height, width)])
     chosen = [level + 3 if level >= 0 else -1 for level in truth.selected_level.tolist()]
     row = instances.index(selected) if selected in instances else None
-    effective, ignoring = truth.regions.maps()
     start = 0
     for index, (now, after) in enumerate(zip(*(answer["levels"] for answer in answers))):
         here = slice(start, start + now["rows"] * now["columns"])
@@ -118,49 +116,47 @@ def test_every_number_is_what_the_detector_assigns(situation: int) -> None:
         assert [answer["selected"][i] for answer in answers for i in instances] == chosen * 2
         positive = [code == "2" for code in after["codes"]]
         assert positive == truth.positive[0, here].tolist()
-        for cell, told in after["cells"].items():
-            assert told[0] == instances[int(truth.owner[0, here][cell]) - 1]
+        assigned = truth.all_levels[0, here]
+        for cell, entry in after["cells"].items():
+            assert entry[0] == instances[int(assigned[cell])]
         if row is None:
             assert now["loss"] is None and now["taught"] is None
             continue
         loss = float(truth.level_losses[row, index])
         assert now["loss"] == (loss if loss < float("inf") else None)
-        owned = (truth.owner[0, here] == row + 1).tolist()
-        assert [code == "2" for code in now["codes"]] == owned
-        assert [code in "23" for code in now["codes"]] == effective[row, here].tolist()
-        assert [code != "0" for code in now["codes"]] == ignoring[row, here].tolist()
-        own = [told for told in now["cells"].values() if len(told) == 3]
+        assert [code == "2" for code in now["codes"]] == (assigned == row).tolist()
+        assert [code in "23" for code in now["codes"]] == truth.effective[row, here].tolist()
+        assert [code != "0" for code in now["codes"]] == truth.ignoring[row, here].tolist()
+        own = [entry for entry in now["cells"].values() if len(entry) == 3]
         if own:
             assert now["focal"] + now["iou"] == pytest.approx(loss, rel=1e-5)
             for part, name in ((1, "focal"), (2, "iou")):
-                assert np.mean([told[part] for told in own]) == pytest.approx(now[name], abs=2e-5)
-        for cell, told in now["cells"].items():
-            owner = int(truth.owner[0, here][cell])
+                assert np.mean([entry[part] for entry in own]) == pytest.approx(now[name], abs=2e-5)
+        for cell, entry in now["cells"].items():
+            instance = int(assigned[cell])
             covered = truth.valid is not None and not truth.valid[0, here][cell]
-            assert told[0] == (
-                instances[owner - 1] if owner else UNDER_CROWD if covered else ERASED
+            assert entry[0] == (
+                instances[instance] if instance >= 0 else UNDER_CROWD if covered else ERASED
             )
 
 
-def test_a_cell_s_numbers_are_its_own_losses(snapshots) -> None:
-    """One cell by hand: the box of 40 px around a cell of P5, its IoU loss and its focal loss."""
+def test_a_location_s_numbers_are_its_own_losses(snapshots) -> None:
+    """One location by hand: a box of 40 px around a location of P5, its IoU loss and focal loss."""
     outputs, box = snapshots.outputs[0], [28.0, 28.0, 68.0, 68.0]
     level = explore(SIZE, [box], [2], outputs, TINY)["levels"][2]
-    ((_, (owner, focal, iou)),) = [item for item in level["cells"].items() if item[0] == 5]
+    index, focal, iou = level["cells"][5]
     l, t, r, b = (float(v) * 4 * 32 for v in outputs.box_offsets[2][0, :, 1, 1])
     decoded = torch.tensor([48 - l, 48 - t, 48 + r, 48 + b])
     p = outputs.cls_logits[2][0, :, 1, 1].double().sigmoid()
     own = -0.25 * (1 - p[2]) ** 2 * p[2].log()
     others = sum(-0.75 * q**2 * (1 - q).log() for q in p[[0, 1, 3, 4, 5]])
-    assert owner == 0
-    assert iou == pytest.approx(
-        float(iou_loss(to_edges(decoded), to_edges(torch.tensor(box)))), abs=1e-5
-    )
+    assert index == 0
+    assert iou == pytest.approx(float(iou_loss(decoded, torch.tensor(box))), abs=1e-5)
     assert focal == pytest.approx(float(own + others), abs=1e-5)
 
 
 def test_what_a_level_is_taught(snapshots) -> None:
-    """Paper: ignored next to the winner, negative further away. Reference: ignored at every other level where it has cells."""
+    """Paper: ignored next to the selected level only. MMDetection: ignored at all others."""
     box = [[30.0, 30.0, 94.0, 94.0]]
     for convention, kind in (("paper", "negative"), ("reference", "ignored")):
         config = dataclasses.replace(TINY, convention=convention, region_rounding="floor_ceil")
@@ -256,11 +252,11 @@ def test_snapshots_come_back_from_their_file(snapshots, tmp_path) -> None:
 
 def test_snapshots_of_another_kind_are_refused(tmp_path) -> None:
     path = tmp_path / "x.npz"
-    with pytest.raises(fsaf.FSAFError, match="no readable file of snapshots"):
+    with pytest.raises(fsaf.FSAFError, match="not a readable file of snapshots"):
         Snapshots.load(path)
     for content in (b"", b"PK\x03\x04 nothing", b"junk"):
         path.write_bytes(content)
-        with pytest.raises(fsaf.FSAFError, match="no readable file of snapshots"):
+        with pytest.raises(fsaf.FSAFError, match="not a readable file of snapshots"):
             Snapshots.load(path)
     with pytest.raises(fsaf.FSAFError, match="anchor-free branch"):
         Snapshots.of(
@@ -277,7 +273,7 @@ def explorer(snapshots) -> Explorer:
 
 
 def ask(explorer: Explorer, **patch) -> dict:
-    """What the screen sends when the reader does something."""
+    """Send what the screen sends when the reader does something, and return the answer."""
     stamp = f"test {explorer.state['stamp']}"
     explorer.set_state({"state": {**explorer.state, **patch, "stamp": stamp}})
     return explorer.answer
@@ -349,7 +345,7 @@ def test_the_picture_says_in_words_what_it_shows(explorer) -> None:
 
 
 def test_a_point_of_the_population_opens_its_instance() -> None:
-    """Size and level of every box of every image; a click on one brings its image, its boxes and the outputs on it."""
+    """Each box is a point; a click on it opens its image with its boxes and outputs."""
     detectors = {10 * seed: detector(seed) for seed in (1, 2)}
     population = [
         PopulationItem(photo(seed=seed), any_boxes(random.Random(seed), 3, *SIZE), [0, 1, 2])
@@ -374,7 +370,7 @@ def test_a_point_of_the_population_opens_its_instance() -> None:
 
 
 def test_the_page_needs_no_host_and_is_small(explorer, tmp_path) -> None:
-    """For the size of the real thing: 12 snapshots of a 128 px image."""
+    """As large as the course's own: 12 snapshots of a 128 px image."""
     path = tmp_path / "explorer.html"
     twelve = dataclasses.replace(
         explorer.snapshots, steps=tuple(range(12)), outputs=explorer.snapshots.outputs * 4
@@ -412,7 +408,7 @@ def test_the_page_of_a_population_and_of_its_images_stands_alone(tmp_path) -> No
 
 
 def test_the_readme_s_picture_is_what_the_explorer_draws() -> None:
-    """Its command is tests/notebooks/make_explorer_picture.py."""
+    """tests/notebooks/make_explorer_picture.py writes it."""
     maker = runpy.run_path(
         str(Path(__file__).parents[1] / "notebooks" / "make_explorer_picture.py")
     )

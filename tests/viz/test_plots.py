@@ -1,4 +1,4 @@
-"""Pictures: colours that everybody can tell apart, SVG that is the same to the byte, a run drawn from its numbers."""
+"""Figures: colors for every reader, SVG that is the same to the byte, the figures of a run."""
 
 import io
 import itertools
@@ -14,11 +14,11 @@ from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 
 from fsaf_core.config import SCENE_CLASSES
-from fsaf_core.viz import plots as figures
-from fsaf_core.viz.colors import DARK, LIGHT, on
+from fsaf_core.viz import plots
+from fsaf_core.viz.colors import DARK, LIGHT, contrast_color
 from fsaf_core.viz.svg import REGION_NAMES, Svg, median_cut, number, png
 
-# Machado, Oliveira and Fernandes 2009: what a dichromat sees of linear RGB.
+# Linear RGB as a dichromat sees it: Machado, Oliveira and Fernandes, 2009.
 SIGHT = {
     "normal": np.eye(3),
     "protan": [
@@ -40,7 +40,7 @@ SIGHT = {
 
 
 def run(code):
-    """What a new Python process prints."""
+    """Return what a new Python process prints."""
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
@@ -52,7 +52,7 @@ def linear(color):
 
 
 def lab(rgb):
-    """CIE L*a*b* of linear RGB."""
+    """Return the CIE L*a*b* of linear RGB."""
     to_xyz = np.array(
         [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
     )
@@ -70,7 +70,7 @@ def contrast(one, other):
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
 class TestPalette:
-    def test_levels_differ_for_every_reader_and_in_grey(self, theme):
+    def test_levels_differ_for_every_reader_and_in_gray(self, theme):
         assert len(theme.levels) == 5
         for sight in SIGHT.values():
             seen = [lab(np.array(sight) @ linear(color)) for color in theme.levels]
@@ -81,15 +81,18 @@ class TestPalette:
         )  # from P3 to P7 always darker
         assert min(contrast(color, theme.paper) for color in theme.levels) > 2.95
 
-    def test_kinds_of_cell_differ_in_grey_and_in_hatch(self, theme):
+    def test_regions_differ_in_gray_and_in_hatch(self, theme):
         kinds = [theme.regions[name] for name in ("effective", "ignoring", "negative")]
         lightness = [lab(linear(kind.fill))[0] for kind in kinds]
         assert min(abs(a - b) for a, b in itertools.combinations(lightness, 2)) > 15
         assert len({theme.regions[name].hatch for name in REGION_NAMES}) == 4
 
-    def test_text_reads_on_every_colour(self, theme):
+    def test_text_reads_on_every_color(self, theme):
         assert contrast(theme.ink, theme.paper) > 7 and contrast(theme.muted, theme.paper) > 4.5
-        assert min(contrast(on(color), color) for color in theme.classes + theme.levels) > 4.5
+        assert (
+            min(contrast(contrast_color(color), color) for color in theme.classes + theme.levels)
+            > 4.5
+        )
 
     def test_levels_and_classes_are_found_by_their_number(self, theme):
         assert (
@@ -137,7 +140,7 @@ class TestSvg:
         moved.circle(10, 10.01, 3)
         assert str(plain) != str(moved)
 
-    def test_each_kind_of_cell_is_drawn_once_for_each_cell(self):
+    def test_each_region_is_one_path(self):
         drawing = Svg(50, 50, "")
         drawing.cells(np.array([[0, 0, 0], [1, 2, 3]]), 0, 0, 10)
         paths = {
@@ -180,13 +183,13 @@ class TestSvg:
 
 class TestPng:
     @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (300, 400)])
-    def test_grey_is_exact(self, shape):
+    def test_gray_is_exact(self, shape):
         pixels = (
             np.random.default_rng(0).integers(0, 256, (*shape, 1)).astype(np.uint8).repeat(3, 2)
         )
         assert (np.array(Image.open(io.BytesIO(png(pixels))).convert("RGB")) == pixels).all()
 
-    def test_few_colours_are_exact_and_many_are_near(self):
+    def test_few_colors_are_exact_and_many_are_near(self):
         rng = np.random.default_rng(0)
         few = rng.integers(0, 256, (200, 3)).astype(np.uint8)[rng.integers(0, 200, (20, 30))]
         assert (np.array(Image.open(io.BytesIO(png(few))).convert("RGB")) == few).all()
@@ -196,35 +199,35 @@ class TestPng:
         assert np.abs(seen - many).mean() < 6
         assert len(median_cut(many.reshape(-1, 3))[0]) <= 256
 
-    def test_what_is_no_image_is_refused(self):
-        with pytest.raises(ValueError, match="png wants uint8"):
+    def test_only_images_are_accepted(self):
+        with pytest.raises(ValueError, match="png needs pixels of shape"):
             png(np.zeros((4, 4, 3)))
 
 
 def test_small_images_are_enlarged_until_names_can_be_read():
     small, large = Image.new("RGB", (128, 96)), Image.new("RGB", (640, 480))
-    drawn = figures.draw_boxes(small, [[10, 10, 40, 40]], [0], [0.9], SCENE_CLASSES)
+    drawn = plots.draw_boxes(small, [[10, 10, 40, 40]], [0], [0.9], SCENE_CLASSES)
     assert drawn.size == (512, 384)
     assert drawn.getpixel((4 * 25, 4 * 40)) == tuple(
         int(LIGHT.label(0)[i : i + 2], 16) for i in (1, 3, 5)
     )  # the lower edge
-    assert figures.draw_boxes(large, [], [], [], SCENE_CLASSES).size == (640, 480)
+    assert plots.draw_boxes(large, [], [], [], SCENE_CLASSES).size == (640, 480)
     tall = Image.new("RGB", (20, 4000))
-    odd = figures.draw_boxes(tall, [[0, 0, 20, 4000], [-5, -5, 3, 2]], [0, 9], None, ["Ä"] * 10)
+    odd = plots.draw_boxes(tall, [[0, 0, 20, 4000], [-5, -5, 3, 2]], [0, 9], None, ["Ä"] * 10)
     assert odd.size == (20, 4000) and tall.getbbox() is None  # the picture itself is left as it was
 
 
 def test_names_of_overlapping_boxes_do_not_cover_each_other():
     taken = []
     for box in ([50, 50, 90, 90], [51, 51, 91, 91], [50, 52, 90, 92]):
-        taken.append(figures._place((0, 0, 30, 10), box, taken, (200, 200)))
+        taken.append(plots._place_tab(34, 13, box, taken, (200, 200)))
     for a, b in itertools.combinations(taken, 2):
         assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
 
 
 @pytest.fixture
 def run_dir(tmp_path):
-    """A run's numbers, as training and evaluation write them."""
+    """Return a folder with the numbers that training and evaluation write."""
     levels = {"P3": 5, "P4": 3, "P5": 1, "P6": 0}
     train = [
         {
@@ -271,7 +274,7 @@ def run_dir(tmp_path):
 
 
 def test_a_run_is_drawn_from_its_numbers(run_dir):
-    written = figures.write_run_figures(run_dir)
+    written = plots.write_run_figures(run_dir)
     assert [path.name for path in written] == [
         "detections.png",
         "losses.png",
@@ -283,7 +286,7 @@ def test_a_run_is_drawn_from_its_numbers(run_dir):
         with Image.open(path) as picture:
             assert picture.text["Description"], path.name
             assert len(np.unique(np.asarray(picture.convert("L")))) > 5, path.name  # not blank
-    assert figures.write_run_figures(run_dir) == written
+    assert plots.write_run_figures(run_dir) == written
 
 
 def test_the_sheet_shows_a_file_as_the_detector_sees_it(tmp_path):
@@ -292,7 +295,7 @@ def test_the_sheet_shows_a_file_as_the_detector_sees_it(tmp_path):
         tmp_path / "deep.png"
     )
     nothing = {"boxes": [], "labels": [], "scores": []}
-    sheet = figures.detections_beside_truth(
+    sheet = plots.detections_beside_truth(
         [{"file": str(tmp_path / "deep.png"), "truth": nothing, "found": nothing}], ["cat"]
     )
     tile = np.asarray(sheet)[22:322, 8:308]
@@ -301,14 +304,16 @@ def test_the_sheet_shows_a_file_as_the_detector_sees_it(tmp_path):
 
 def test_curves_show_the_log(run_dir):
     log = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
-    losses, validation, levels, small = figures.loss_curves(log).axes
+    losses, validation, levels, small = plots.loss_curves(log).axes
     drawn = {
         line.get_label(): line.get_xydata().tolist()
         for ax in (losses, validation, small)
         for line in ax.lines
     }
     assert drawn["AP"] == [[60, 0.2]] and drawn["AP50"] == [[60, 0.5]]
-    assert drawn["af_box"] == [[20, 1], [40, 1], [60, 1]] and drawn["dead box outputs"] == [
+    assert drawn["af_box"] == [[20, 1], [40, 1], [60, 1]] and drawn[
+        "dead ReLUs of the box output"
+    ] == [
         [20, 0.1],
         [40, 0.1],
         [60, 0.1],
@@ -317,9 +322,9 @@ def test_curves_show_the_log(run_dir):
 
 
 def test_what_a_run_did_not_write_is_not_drawn(tmp_path):
-    assert figures.write_run_figures(tmp_path) == []
+    assert plots.write_run_figures(tmp_path) == []
     (tmp_path / "log.jsonl").write_text("")
-    assert [path.name for path in figures.write_run_figures(tmp_path)] == ["losses.png"]
+    assert [path.name for path in plots.write_run_figures(tmp_path)] == ["losses.png"]
 
 
 def test_drawing_leaves_pyplot_alone(run_dir):

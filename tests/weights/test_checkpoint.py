@@ -1,6 +1,7 @@
-"""Files of weights: they come back as they were, hold no pickle, and are clear about what does not fit."""
+"""Files of weights: loaded unchanged, free of pickles, and clear about what does not fit."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from safetensors.torch import save_file
 
 import fsaf_core as fsaf
 from fsaf_core.config import FSAFError
-from fsaf_core.weights.checkpoint import load_weights
+from fsaf_core.engine.training_state import save_training
+from fsaf_core.weights.checkpoint import OLD_FIELDS, load_weights, model_config, read_weights
 
 SMALL = replace(fsaf.presets.get("tiny").model, channels=16, tower_depth=1)
 
@@ -87,6 +89,45 @@ def test_a_field_of_a_later_version_is_named(detector, tmp_path):
     save_file(state, tmp_path / "x.safetensors", {"fsaf": '{"model": {"wings": 2}}'})
     with pytest.raises(fsaf.FSAFError, match=r"'wings'.*update"):
         fsaf.load(tmp_path / "x.safetensors")
+
+
+FIRST_EDITION = replace(
+    SMALL, region_rounding="overlap", ignore_levels="all", same_class_overlap="erase"
+)
+
+
+def first_edition_header(config):
+    """The fields as the first edition named them, without those that it did not have."""
+    old_names = {name: old for old, name in OLD_FIELDS.items()}
+    return {
+        old_names.get(name, name): value
+        for name, value in asdict(config).items()
+        if name not in ("focal_alpha", "focal_gamma")
+    }
+
+
+def test_a_file_of_the_first_edition_loads_with_all_its_fields(tmp_path):
+    first = fsaf.build_detector(FIRST_EDITION)
+    model = first_edition_header(FIRST_EDITION)
+    assert {"body", "body_norm", "cells", "other_levels", "same_class"} <= model.keys()
+    assert "backbone" not in model and model["body"] == "tiny" and model["cells"] == "overlap"
+    state = {name: tensor.contiguous() for name, tensor in first.state_dict().items()}
+    save_file(state, tmp_path / "x.safetensors", {"fsaf": json.dumps({"model": model})})
+    again = fsaf.load(tmp_path / "x.safetensors")
+    assert again.config == FIRST_EDITION
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in state.items())
+
+
+def test_weights_of_an_unfinished_run_of_the_first_edition_are_read(detector, tmp_path):
+    state = {"model": detector.state_dict(), "step": 1}
+    state["config"] = {"model": first_edition_header(SMALL)}
+    tensors, config = read_weights(save_training(tmp_path, state, keep=1))
+    assert config == SMALL and tensors.keys() == state["model"].keys()
+
+
+def test_a_wrong_value_under_an_old_name_is_named_by_the_new_one():
+    with pytest.raises(FSAFError, match=r"'backbone' cannot be resnet999"):
+        model_config({"body": "resnet999"}, "x.safetensors")
 
 
 def test_a_checkpoint_of_another_shape_names_its_tensors(detector, tmp_path):

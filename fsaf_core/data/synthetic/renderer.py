@@ -1,7 +1,8 @@
-"""What a generated scene looks like: a small world with known boxes.
+"""Generated scenes: an image and the known boxes of its objects.
 
-Six classes told by shape, each with a hue range that overlaps its neighbours'; shape alone is too hard to learn from scratch. A
-scene is a pure function of (config, split, index): the same dials give the same bytes, and a notebook can draw one scene alone.
+The six classes differ in shape, and each has a range of hues that overlaps its neighbors', because
+shape alone is too hard to learn from scratch. A scene is a pure function of (config, split, index):
+the same settings give the same bytes, and a notebook can render a single scene.
 """
 
 import math
@@ -14,36 +15,37 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from ...config import SCENE_CLASSES, SceneConfig
 
-WORLD = 2  # the world's version: part of the folder's name, so that scenes of an older world are never taken for today's
-SUPERSAMPLE = 4  # shapes are drawn this much larger and averaged, which gives smooth edges
-HUE_SPREAD = 40.0  # degrees either side of a class's own hue; the classes' hues lie 60 apart
-CROWD = (5, 12)  # objects of one class in a crowd
-MIN_CENTER_DISTANCE = (
-    5.5  # pixels between the middles of two objects: nearer, the lower one can hardly be told
-)
-TRIES = 30  # places tried for an object before it is left out
+VERSION = 2  # of the renderer; part of the folder's name, so older scenes are never reused
+SUPERSAMPLE = 4  # shapes are drawn at this factor and averaged, which gives smooth edges
+HUE_SPREAD = 40.0  # degrees on either side of a class's hue; the hues of the classes are 60 apart
+CROWD = (5, 12)  # number of objects of one class in a crowd
+MIN_CENTER_DISTANCE = 5.5  # pixels; of two closer centers, the lower object is hardly recognizable
+TRIES = 30  # positions tried for an object before it is left out
 Split = Literal["train", "val"]
 Kind = Literal["plain", "fine", "coarse"]
 
 
 class SceneObject(NamedTuple):
-    """One object of a scene: its class, its tight box (whole shape, also where hidden; cut at the border), what is seen of it."""
+    """One object of a scene.
+
+    The box is tight around the whole shape, hidden parts included, and clipped to the image.
+    """
 
     label: int  # 0..5, SCENE_CLASSES
     box: tuple[float, float, float, float]  # x1 y1 x2 y2, pixels
-    visible: float  # share of its pixels that no later object hides
-    kind: Kind = "plain"  # where its class shows; see SceneConfig.detail
+    visible: float  # fraction of its pixels that no later object hides
+    kind: Kind = "plain"  # what shows its class; see SceneConfig.detail
 
 
 def _polygon(radii: list[float], turn: float = 0.0) -> Float[np.ndarray, "P 2"]:
-    """Corners at these distances from the origin, at equal angles."""
+    """Return corners at these distances from the origin, at equal angles."""
     angles = turn + np.arange(len(radii)) * (2 * np.pi / len(radii))
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.array(radii)[:, None]
 
 
-_ARM = 0.34  # half the width of a cross's bar
+_ARM = 0.34  # half the width of a bar of the cross
 _CORNER = np.array([[1, -_ARM], [1, _ARM], [_ARM, _ARM]])
-OUTLINES: dict[str, list[np.ndarray]] = {  # outline, then the hole if there is one
+OUTLINES: dict[str, list[np.ndarray]] = {  # the outline, then the hole if there is one
     "circle": [_polygon([1.0] * 40)],
     "square": [_polygon([1.0] * 4)],
     "triangle": [_polygon([1.0] * 3)],
@@ -58,21 +60,21 @@ OUTLINES: dict[str, list[np.ndarray]] = {  # outline, then the hole if there is 
 
 
 def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
-    """Hue in degrees, the others 0..1, to RGB 0..255."""
+    """Convert hue in degrees, saturation 0..1 and value 0..1 to RGB 0..255."""
     k = (np.array([5.0, 3.0, 1.0]) + hue / 60) % 6
     return 255 * value * (1 - saturation * np.clip(np.minimum(k, 4 - k), 0, 1))
 
 
 def _background(rng: np.random.Generator, size: int, clutter: int) -> np.ndarray:
-    """A greyish texture of two low frequencies, with up to `clutter` grey strokes and blobs; float32 (size, size, 3)."""
+    """Return a grayish texture of two low frequencies, float32 (size, size, 3).
+
+    On it lie up to `clutter` gray strokes and blobs.
+    """
     light = np.full((size, size), rng.uniform(70, 175), dtype=np.float32)
     for cells, swing in ((4, 28), (14, 14)):
         grid = Image.fromarray(rng.integers(0, 256, (cells, cells), dtype=np.uint8))
-        light += (
-            np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32)
-            * (swing / 128)
-            - swing
-        )
+        wave = np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32)
+        light += wave * (swing / 128) - swing
     canvas = np.clip(light[..., None] + rng.normal(0, 5, 3), 0, 255).astype(np.uint8)
 
     overlay = Image.new("RGBA", (2 * size, 2 * size))
@@ -83,41 +85,34 @@ def _background(rng: np.random.Generator, size: int, clutter: int) -> np.ndarray
         at = rng.uniform(0, 2 * size, 2)
         if rng.random() < 0.6:  # a bent stroke
             way = at + np.cumsum(rng.normal(0, 0.25 * size, (4, 2)), axis=0)
-            draw.line(
-                [tuple(p) for p in way],
-                fill=fill,
-                width=int(rng.integers(2, 2 + size // 25)),
-                joint="curve",
-            )
-        else:  # a lump with no shape of its own
-            lump = (
-                at
-                + _polygon(list(rng.uniform(0.4, 1.0, 9)), rng.uniform(0, 7))
-                * rng.uniform(0.03, 0.22, 2)
-                * 2
-                * size
-            )
-            draw.polygon([tuple(p) for p in lump], fill=fill)
+            width = int(rng.integers(2, 2 + size // 25))
+            draw.line([tuple(p) for p in way], fill=fill, width=width, joint="curve")
+        else:  # a blob
+            outline = _polygon(list(rng.uniform(0.4, 1.0, 9)), rng.uniform(0, 7))
+            blob = at + outline * rng.uniform(0.03, 0.22, 2) * 2 * size
+            draw.polygon([tuple(p) for p in blob], fill=fill)
     overlay = overlay.resize((size, size), Image.Resampling.BOX)
-    return np.asarray(
-        Image.alpha_composite(Image.fromarray(canvas).convert("RGBA"), overlay).convert("RGB"),
-        dtype=np.float32,
-    )
+    image = Image.alpha_composite(Image.fromarray(canvas).convert("RGBA"), overlay).convert("RGB")
+    return np.asarray(image, dtype=np.float32)
 
 
 class _Shape(NamedTuple):
-    """A shape put somewhere: its cover of a window of the image."""
+    """A shape at its position, and how much it covers of each pixel of a window of the image."""
 
-    box: tuple[float, float, float, float]  # tight, cut at the border
+    box: tuple[float, float, float, float]  # x1 y1 x2 y2, pixels, tight, clipped to the image
     window: tuple[slice, slice]  # rows, columns
     cover: np.ndarray  # (rows, columns), 0..1
-    whole: float  # pixels within its outline, also outside the image
+    whole: float  # area within its outline, pixels, also outside the image
 
 
 def _place(
     outlines: list[np.ndarray], corner: np.ndarray, sides: np.ndarray, size: int
 ) -> _Shape | None:
-    """Stretch the outlines so that their tight box has this upper left corner and these sides, and draw the part in the image."""
+    """Return the shape whose tight box has this upper left corner and these sides.
+
+    Returns:
+        The part in the image; None if less than 3 pixels of a side lie in it.
+    """
     low, high = outlines[0].min(0), outlines[0].max(0)
     rings = [(ring - low) / (high - low) * sides + corner for ring in outlines]
     left, top = (max(0, math.floor(c)) for c in corner)
@@ -129,11 +124,12 @@ def _place(
     draw = ImageDraw.Draw(mask)
     for ring, fill in zip(rings, (255, 0)):
         draw.polygon([tuple(p) for p in (ring - (left, top)) * SUPERSAMPLE - 0.5], fill=fill)
-    seen = mask.getbbox()
-    if seen is None:
+    drawn = mask.getbbox()
+    if drawn is None:
         return None
-    # The sides are known; but where the border cuts the shape, or a tip is too fine to draw, what is drawn says where it ends.
-    ends = np.array(seen) / SUPERSAMPLE + (left, top, left, top)
+    # The sides are known. The drawn pixels give the end where the border cuts the shape, or where
+    # a tip is too fine to be drawn.
+    ends = np.array(drawn) / SUPERSAMPLE + (left, top, left, top)
     x1, y1 = (round(float(c), 2) for c in np.maximum(corner, ends[:2]))
     x2, y2 = (round(float(c), 2) for c in np.minimum(corner + sides, ends[2:]))
     cover = np.asarray(mask.resize((columns, rows), Image.Resampling.BOX), dtype=np.float32) / 255
@@ -145,61 +141,54 @@ def _place(
 def _paint(
     rng: np.random.Generator, canvas: np.ndarray, shape: _Shape, label: int, kind: Kind
 ) -> None:
-    """Lay a shaded colour over the canvas where the shape is."""
+    """Blend a shaded color into the canvas where the shape is."""
     rows, columns = shape.cover.shape
-    hue = (
-        60 * label + rng.uniform(-HUE_SPREAD, HUE_SPREAD)
-        if kind == "plain"
-        else rng.uniform(0, 360)
-    )
+    if kind == "plain":
+        hue = 60 * label + rng.uniform(-HUE_SPREAD, HUE_SPREAD)
+    else:
+        hue = rng.uniform(0, 360)
     own = _rgb(hue % 360, rng.uniform(0.45, 0.9), rng.uniform(0.5, 0.95))
-    colour = np.broadcast_to(own, (rows, columns, 3))
+    color = np.broadcast_to(own, (rows, columns, 3))
     cover = shape.cover
-    if (
-        kind == "fine"
-    ):  # a grey disc; only the small glyphs all over it, 8 px whatever its size, tell the class
+    if kind == "fine":  # a gray disc whose class shows only in glyphs of 8 pixels all over it
         tile = Image.new("L", (32, 32))
         for ring, fill in zip(OUTLINES[SCENE_CLASSES[label]], (255, 0)):
             ImageDraw.Draw(tile).polygon([tuple(p) for p in ring * 15 + 15.5], fill=fill)
         glyph = np.asarray(tile.resize((8, 8), Image.Resampling.BOX), dtype=np.float32) / 255
-        glyphs = np.tile(np.pad(glyph, ((0, 1), (0, 1))), (rows // 9 + 1, columns // 9 + 1))[
-            :rows, :columns, None
-        ]
-        colour = glyphs * own + (1 - glyphs) * rng.uniform(90, 170)
-    elif kind == "coarse":  # soft edges; only the silhouette tells the class
-        blurred = Image.fromarray((cover * 255).astype(np.uint8)).filter(
-            ImageFilter.GaussianBlur(0.05 * min(rows, columns))
-        )
+        glyphs = np.tile(np.pad(glyph, ((0, 1), (0, 1))), (rows // 9 + 1, columns // 9 + 1))
+        glyphs = glyphs[:rows, :columns, None]
+        color = glyphs * own + (1 - glyphs) * rng.uniform(90, 170)
+    elif kind == "coarse":  # soft edges, so only the silhouette shows the class
+        sharp = Image.fromarray((cover * 255).astype(np.uint8))
+        blurred = sharp.filter(ImageFilter.GaussianBlur(0.05 * min(rows, columns)))
         cover = np.asarray(blurred, dtype=np.float32) / 255
     turn = rng.uniform(0, 2 * np.pi)
-    ramp = np.linspace(-1, 1, columns) * np.cos(turn) + np.linspace(-1, 1, rows)[:, None] * np.sin(
-        turn
-    )
-    shaded = colour * (1 + rng.uniform(0.05, 0.3) * ramp[..., None])
+    across, down = np.linspace(-1, 1, columns), np.linspace(-1, 1, rows)[:, None]
+    ramp = across * np.cos(turn) + down * np.sin(turn)
+    shaded = color * (1 + rng.uniform(0.05, 0.3) * ramp[..., None])
     canvas[shape.window] += cover[..., None] * (shaded - canvas[shape.window])
 
 
 def sample_objects(
     rng: np.random.Generator, config: SceneConfig
 ) -> Iterator[tuple[int, float, np.ndarray | None]]:
-    """The objects that a scene shall have: label, size sqrt(w h) in pixels, and where it is wanted (None: anywhere)."""
+    """Yield the objects that a scene should have.
+
+    Yields:
+        The label, the size sqrt(w h) in pixels, and the wanted center (None: anywhere).
+    """
     largest = config.max_size * config.image_size
     draw = rng.random()
     if draw < config.empty_share:
         return
     count = rng.integers(config.min_objects, config.max_objects + 1)
     if draw > 1 - config.crowd_share:
-        label, middle = (
-            int(rng.integers(len(SCENE_CLASSES))),
-            rng.uniform(0.25, 0.75, 2) * config.image_size,
-        )
-        size = min(config.min_size * math.exp(rng.uniform(0, math.log(2.5))), largest)
+        label = int(rng.integers(len(SCENE_CLASSES)))
+        middle = rng.uniform(0.25, 0.75, 2) * config.image_size
+        typical = min(config.min_size * math.exp(rng.uniform(0, math.log(2.5))), largest)
         for _ in range(rng.integers(CROWD[0], CROWD[1] + 1)):
-            yield (
-                label,
-                min(max(size * rng.uniform(0.8, 1.25), config.min_size), largest),
-                middle + rng.normal(0, 2 * size, 2),
-            )
+            size = min(max(typical * rng.uniform(0.8, 1.25), config.min_size), largest)
+            yield label, size, middle + rng.normal(0, 2 * typical, 2)
         count = rng.integers(0, 3)
     for _ in range(count):
         size = math.exp(rng.uniform(math.log(min(config.min_size, largest)), math.log(largest)))
@@ -209,63 +198,58 @@ def sample_objects(
 def render_scene(
     config: SceneConfig, index: int, split: Split = "train"
 ) -> tuple[Image.Image, list[SceneObject]]:
-    """One scene: a square RGB image and its objects, earlier ones below later ones.
+    """Return one scene: a square RGB image and its objects, later ones above earlier ones.
 
     Args:
-        config: the dials; `num_train` and `num_val` have no influence.
+        config: the settings; `num_train` and `num_val` have no influence.
         index: number of the scene in its split, from 0.
-        split: "train" or "val"; the two never share a scene.
+        split: "train" or "val"; they share no scene.
     """
     rng = np.random.default_rng([config.seed, int(split == "val"), index])
     size = config.image_size
     canvas = _background(rng, size, config.clutter)
-    top = np.full((size, size), -1)  # which object is seen at a pixel
+    top = np.full((size, size), -1)  # number of the object that is visible at a pixel
     shapes: list[tuple[_Shape, int, Kind]] = []
-    middles = np.full((1, 2), np.inf)
-    areas, seen = (
-        np.zeros(0),
-        np.zeros(0),
-    )  # pixels of each object, and how many of them no later one hides
+    centers = np.full((1, 2), np.inf)
+    areas = visible = np.zeros(0)  # pixels of each object, and those that no later object hides
     for label, target, middle in sample_objects(rng, config):
-        kind: Kind = (
-            "plain" if rng.random() >= config.detail else "fine" if rng.random() < 0.5 else "coarse"
-        )
+        kind: Kind = "plain"
+        if rng.random() < config.detail:
+            kind = "fine" if rng.random() < 0.5 else "coarse"
         widest = min(math.log(config.max_aspect), max(0.0, 2 * math.log(0.98 * size / target)))
         sides = target * np.exp(np.array([0.5, -0.5]) * rng.uniform(-widest, widest))
         turn = rng.uniform(0, 2 * np.pi)
         spin = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-        outlines = [
-            ring @ spin for ring in OUTLINES["circle" if kind == "fine" else SCENE_CLASSES[label]]
-        ]
-        cut = rng.random() < 0.12  # may reach over the border, by up to 40 % of a side
+        name = "circle" if kind == "fine" else SCENE_CLASSES[label]
+        outlines = [ring @ spin for ring in OUTLINES[name]]
+        solid_share = 1 if len(outlines) == 1 else 0.7  # a hole takes 30 % of the area
+        cut = rng.random() < 0.12  # may extend over the border, by up to 40 % of a side
         for _ in range(TRIES):
             slack = 0.4 * sides * cut
             corner = rng.uniform(-slack, size - sides + slack)
             if middle is not None:
                 corner = np.clip(middle + rng.normal(0, target, 2) - sides / 2, 0, size - sides)
             shape = _place(outlines, corner, sides, size)
-            if shape is None or shape.cover.sum() < 0.3 * (
-                shape.whole if len(outlines) == 1 else 0.7 * shape.whole
-            ):
+            if shape is None or shape.cover.sum() < 0.3 * (solid_share * shape.whole):
                 continue
             center = (np.array(shape.box[:2]) + np.array(shape.box[2:])) / 2
-            if np.linalg.norm(middles - center, axis=1).min() < MIN_CENTER_DISTANCE:
+            if np.linalg.norm(centers - center, axis=1).min() < MIN_CENTER_DISTANCE:
                 continue
             solid = shape.cover > 0.5
             below = top[shape.window][solid]
-            left = seen - np.bincount(below[below >= 0], minlength=len(seen))
+            left = visible - np.bincount(below[below >= 0], minlength=len(visible))
             if (left < (1 - config.max_overlap) * areas).any():
                 continue
             top[shape.window][solid] = len(shapes)
             shapes.append((shape, label, kind))
-            middles = np.vstack([middles, center])
-            areas, seen = np.append(areas, solid.sum()), np.append(left, solid.sum())
+            centers = np.vstack([centers, center])
+            areas, visible = np.append(areas, solid.sum()), np.append(left, solid.sum())
             _paint(rng, canvas, shape, label, kind)
             break
     canvas += rng.normal(0, rng.uniform(0, config.noise), canvas.shape)
-    shares = np.round(seen / areas, 3).tolist()
+    shares = np.round(visible / areas, 3).tolist()
     objects = [
-        SceneObject(label, shape.box, visible, kind)
-        for (shape, label, kind), visible in zip(shapes, shares)
+        SceneObject(label, shape.box, share, kind)
+        for (shape, label, kind), share in zip(shapes, shares)
     ]
     return Image.fromarray(np.clip(canvas + 0.5, 0, 255).astype(np.uint8)), objects

@@ -1,1 +1,1 @@
-"""The assignment explorer and its parts."""
+"""The assignment explorer, an interactive widget for notebooks."""

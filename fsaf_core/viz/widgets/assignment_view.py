@@ -1,6 +1,7 @@
-"""One image's assignment as plain numbers: which cells of which level learn a box, at what loss, and which level wins.
+"""The label assignment of one image as plain numbers for the explorer.
 
-All comes from `Detector.assign`, which training uses, and from the same losses; here it is only taken apart and named.
+The numbers come from `Detector.assign`, which training uses, and from the loss functions of
+training. This module only takes them apart and names them.
 """
 
 import io
@@ -15,12 +16,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ...config import FSAFError, ModelConfig
-from ...method.assignment import Assignment
-from ...method.losses import focal_loss, focal_positive, gather_class
+from ...method.assignment import look_up
+from ...method.losses import focal_loss, focal_loss_positive, gather_class, iou_loss
 from ...method.selection import instance_level_losses, select_heuristic, select_online
 from ...model.detector import Detector, build_detector
 from ...model.structures import HeadOutputs
@@ -28,31 +29,39 @@ from ...utils.files import write_atomically
 from ...weights.checkpoint import model_config
 
 MOST_BOXES = 100
-MOST_PIXELS = 2_000_000  # of an image; above, one update would be more than 100 kB
-MOST_NUMBERS = 2_000  # cells whose own losses are told
-NO_LEVEL = -1  # in place of a level, 3..7
-CROWD = -1  # in place of a label, 0..K-1
+MOST_PIXELS = 2_000_000  # of an image; above it, an answer would exceed 100 kB
+MOST_LOSSES = 2_000  # locations whose own losses an answer lists
+NO_LEVEL = -1  # in place of a level 3..7
+CROWD = -1  # in place of a label 0..K-1
 CHOICES = ("selected", "online", "heuristic")
-ERASED, UNDER_CROWD = -1, -2  # in place of the box that a cell was lost to
+ERASED, UNDER_CROWD = -1, -2  # in place of the box that took a lost location
 
 
 @dataclass(frozen=True)
 class Snapshots:
-    """What a detector says of one image after each of a few training steps, in half precision; no network is needed then."""
+    """A detector's outputs for one image at several training steps, in half precision."""
 
     config: ModelConfig
     steps: tuple[int, ...]
-    outputs: tuple[HeadOutputs, ...]  # of one image each, anchor-free outputs only
+    outputs: tuple[HeadOutputs, ...]  # of one image each, anchor-free branch only
 
     @classmethod
     def of(cls, detectors: Mapping[int, Detector], image: np.ndarray) -> "Snapshots":
-        """Runs the detector of each step, one or more, once on `image` (H, W, 3) uint8; raises what `head_outputs` raises."""
+        """Run the detector of each training step on `image`.
+
+        Args:
+            detectors: one or more, by training step.
+            image: (H, W, 3) uint8, RGB.
+
+        Raises:
+            FSAFError: as `head_outputs`.
+        """
         outputs = tuple(head_outputs(detector, image) for detector in detectors.values())
         return cls(next(iter(detectors.values())).config, tuple(detectors), outputs)
 
     @property
     def numbers(self) -> np.ndarray:
-        """All outputs as one array (steps, K + 4, R) float16: class logits and l t r b over the cells of all levels."""
+        """Return all outputs as one array (steps, K + 4, R) float16: class logits, then l t r b."""
         by_step = (
             [torch.cat(both, 1).flatten(2) for both in zip(one.cls_logits, one.box_offsets)]
             for one in self.outputs
@@ -60,42 +69,35 @@ class Snapshots:
         return torch.cat([torch.cat(levels, 2) for levels in by_step]).numpy()
 
     def save(self, path: str | Path) -> None:
-        """Writes a small .npz: under 83 kB for 12 snapshots of a 128 px image with 6 classes."""
-        shapes, config = (
-            [m.shape[-2:] for m in self.outputs[0].cls_logits],
-            json.dumps(asdict(self.config)),
-        )
+        """Write an .npz file; 12 snapshots of a 128 px image with 6 classes take under 83 kB."""
         np.savez_compressed(
             file := io.BytesIO(),
             numbers=self.numbers,
-            shapes=shapes,
+            shapes=[level.shape[-2:] for level in self.outputs[0].cls_logits],
             steps=self.steps,
-            config=config,
+            config=json.dumps(asdict(self.config)),
         )
         write_atomically(path, file.getvalue())
 
     @classmethod
     def load(cls, path: str | Path) -> "Snapshots":
-        """What `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
-            FSAFError: "x.npz is no readable file of snapshots (...): make it with Snapshots.save."
+            FSAFError: "x.npz is not a readable file of snapshots (...): write it with
+                Snapshots.save."
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                numbers, shapes, steps = (
-                    torch.from_numpy(file["numbers"]),
-                    file["shapes"].tolist(),
-                    file["steps"].tolist(),
-                )
+                numbers, steps = torch.from_numpy(file["numbers"]), file["steps"].tolist()
+                shapes = file["shapes"].tolist()
                 config = model_config(json.loads(str(file["config"])), str(path))
-            maps = [
-                part.unflatten(2, shape)
-                for part, shape in zip(numbers.split([h * w for h, w in shapes], 2), shapes)
-            ]
+            levels = numbers.split([rows * columns for rows, columns in shapes], 2)
+            maps = [level.unflatten(2, shape) for level, shape in zip(levels, shapes)]
         except (OSError, ValueError, KeyError, EOFError, RuntimeError, BadZipFile) as error:
             raise FSAFError(
-                f"{path} is no readable file of snapshots ({error}): make it with Snapshots.save."
+                f"{path} is not a readable file of snapshots ({error}): "
+                "write it with Snapshots.save."
             ) from error
         outputs = (
             HeadOutputs([m[i : i + 1, :-4] for m in maps], [m[i : i + 1, -4:] for m in maps])
@@ -106,24 +108,31 @@ class Snapshots:
 
 @torch.no_grad()
 def head_outputs(detector: Detector, image: np.ndarray) -> HeadOutputs:
-    """The anchor-free outputs of `image` (H, W, 3) uint8, in inference mode, half precision, on the CPU.
+    """Return the anchor-free outputs of `image` in evaluation mode, in half precision, on the CPU.
+
+    Args:
+        detector: its mode is the same afterwards.
+        image: (H, W, 3) uint8, RGB.
 
     Raises:
-        FSAFError: "the explorer shows the anchor-free branch, and this detector has none: give another."
+        FSAFError: "the explorer shows the anchor-free branch, and this detector has none: use a
+            detector that has one."
     """
     if detector.config.branches == "anchor_based":
         raise FSAFError(
-            "the explorer shows the anchor-free branch, and this detector has none: give another."
+            "the explorer shows the anchor-free branch, and this detector has none: "
+            "use a detector that has one."
         )
     was_training = detector.training
     detector.eval()
-    found = detector.head_outputs(
-        detector.preprocess([torch.from_numpy(np.array(image)).permute(2, 0, 1)]).tensor
-    )
+    batch = detector.preprocess([torch.from_numpy(np.array(image)).permute(2, 0, 1)])
+    outputs = detector.head_outputs(batch.tensor)
     detector.train(was_training)
-    return HeadOutputs(
-        [m.half().cpu() for m in found.cls_logits], [m.half().cpu() for m in found.box_offsets]
+    cls_logits, box_offsets = (
+        [level.half().cpu() for level in levels]
+        for levels in (outputs.cls_logits, outputs.box_offsets)
     )
+    return HeadOutputs(cls_logits, box_offsets)
 
 
 def explore(
@@ -135,106 +144,114 @@ def explore(
     selected: int = 0,
     whole: bool = False,
 ) -> dict[str, Any]:
-    """All that the explorer shows of one image, ready for JSON, at most 100 kB.
+    """Return all that the explorer shows of one image, ready for JSON, at most 100 kB.
 
     Args:
         size: height, width of the image, pixels.
         boxes: x1 y1 x2 y2 each, pixels.
         labels: 0..K-1, or -1 for a crowd box.
-        outputs: of this image; None while there is no network: regions without losses.
-        config: with the switches as wanted; its network need not be the one that made `outputs`.
-        selected: the box whose regions are shown.
-        whole: instead of them what the selection left of all boxes: positive cells, ignored cells.
+        outputs: of this image. None: there is no network, so regions come without losses.
+        config: with the switches set. It need not be that of the network that made `outputs`.
+        selected: index of the box whose regions are shown.
+        whole: show instead the result for all boxes: positive and ignored locations.
 
     Returns:
-        For each box its level 3..7 (-1: none) in `selected`, `online` and `heuristic`; `notes`, sentences on what is odd;
-        `cell_center`, where a cell stands, in cells; and `levels`, a dict each: `level`, `stride`, `rows`, `columns`; `codes`, a
-        digit for each cell, row by row: 0 negative, 1 ignoring, 2 effective, 3 lost; `loss`, `focal`, `iou` of the selected box
-        (None: no cell); `taught`, what the level learns of it in the end: "positive", "ignored" or "negative"; `cells`:
-        {index: [owner, focal, iou]}, of a lost cell {index: [owner]}.
+        `selected`, `online`, `heuristic`: the level 3..7 of each box, or -1 for none.
+        `notes`: sentences about unusual input.
+        `cell_center`: the center of a location, in cells from the corner of its cell.
+        `levels`: a dict for each level, with
+            `level`, `stride`, `rows`, `columns`;
+            `codes`: a digit for each location, row by row: 0 negative, 1 ignoring, 2 effective,
+                3 lost;
+            `loss`, `focal`, `iou`: the loss of the selected box and its two terms, or None if the
+                box has no location;
+            `taught`: what the level learns of the selected box after the selection: "positive",
+                "ignored" or "negative";
+            `cells`: {location: [box, focal, iou]}, and {location: [box]} for a lost location, where
+                the box is the one that took it, ERASED or UNDER_CROWD.
     """
-    good, notes = _judge(size, boxes, labels, config)
+    usable, notes = _usable_boxes(size, boxes, labels, config)
     levels: list[dict[str, Any]] = []
     answer: dict[str, Any] = {name: [NO_LEVEL] * len(boxes) for name in CHOICES}
     answer |= {"notes": notes, "levels": levels, "cell_center": config.rules.cell_center}
     if size[0] * size[1] > MOST_PIXELS:
         notes.append(
-            f"The image is {size[1]} × {size[0]} px; the explorer takes 2 megapixels: make it smaller first."
+            f"The image is {size[1]} × {size[0]} px; the explorer takes 2 megapixels: make it "
+            "smaller first."
         )
         return answer
-    known = outputs is not None  # without them only what needs no loss is told
+    has_network = outputs is not None
     if outputs is None:
         notes.append(
-            "No snapshots yet: here are the regions, but losses need a network. Train one: fsaf train tiny."
+            "No snapshots yet: here are the regions, but losses need a network. Train one: fsaf "
+            "train tiny."
         )
-        outputs = _silence(size, config)
-    instances = [index for index in good if labels[index] != CROWD]
+        outputs = _zero_outputs(size, config)
+
+    instances = [index for index in usable if labels[index] != CROWD]
+    crowds = [index for index in usable if labels[index] == CROWD]
     target = {
         "boxes": torch.tensor([boxes[index] for index in instances]).view(-1, 4).float(),
         "labels": torch.tensor([labels[index] for index in instances]).long(),
-        "ignored": torch.tensor([boxes[index] for index in good if labels[index] == CROWD])
-        .view(-1, 4)
-        .float(),
+        "ignored": torch.tensor([boxes[index] for index in crowds]).view(-1, 4).float(),
     }
-    assignment = assigner(config).assign(outputs, [target], [size])
-    assert assignment is not None  # there is an anchor-free branch
-    grid = assignment.regions.grid
-    losses, size_rule = (
-        assignment.level_losses,
-        (config.first_level, config.heuristic_size, config.heuristic_level),
-    )
-    choices = {"heuristic": select_heuristic(target["boxes"], losses, *size_rule)}
-    if known:
+    detector = assigner(config)
+    # Any: FSAF's own assigner sets the optional fields of an Assignment too.
+    assignment: Any = detector.assign(outputs, [target], [size])
+    assigned, losses = assignment.all_levels, assignment.level_losses
+    heuristic = (config.first_level, config.heuristic_size, config.heuristic_level)
+    choices = {"heuristic": select_heuristic(target["boxes"], losses, *heuristic)}
+    if has_network:
         choices["online"] = select_online(losses)
-    if known or config.selection == "heuristic":
+    if has_network or config.selection == "heuristic":
         choices["selected"] = assignment.selected_level
     for name, chosen in choices.items():
         for index, level in zip(instances, chosen.tolist()):
             answer[name][index] = level + config.first_level if level >= 0 else NO_LEVEL
+
     row = instances.index(selected) if selected in instances else None
-    if row is not None and not (assignment.owner == row + 1).any():
+    if row is not None and not (assigned == row).any():
         notes.append(f"Box {selected + 1} has no cell at any level: nothing learns it.")
-    focal_loss, cell_iou = _cell_losses(outputs, assignment, config)
+    locations = detector.locations(outputs)
+    terms = _location_losses(detector, outputs, target, assignment)
     focal, iou = (
-        instance_level_losses(part, assignment.owner, grid, len(instances))
-        for part in (focal_loss, cell_iou)
+        instance_level_losses(term, assigned, locations, len(instances)) for term in terms
     )
-    effective, ignoring = assignment.regions.maps()
-    codes = _codes(assignment, effective, ignoring, row, whole and known)
-    cells = _cells(codes, focal_loss[0], cell_iou[0], assignment, instances) if known else {}
-    if len(cells) > MOST_NUMBERS:
+    codes = _codes(assignment, row, whole and has_network)
+    cells = _cells(codes, assignment, terms, instances) if has_network else {}
+    if len(cells) > MOST_LOSSES:
         notes.append(
             "So many cells take part that their own losses are not told; the levels' are exact."
         )
         cells = {}
-    for level, (rows, columns) in enumerate(grid.shapes):
-        here = range(grid.starts[level], grid.starts[level] + grid.sizes[level])
+    for level, (rows, columns) in enumerate(locations.shapes):
+        start = locations.starts[level]
+        end = start + rows * columns
         entry: dict[str, Any] = {
             "level": config.first_level + level,
-            "stride": grid.strides[level],
+            "stride": locations.strides[level],
             "rows": rows,
             "columns": columns,
-            "codes": "".join(map(str, codes[here.start : here.stop].tolist())),
-            "cells": {
-                cell - here.start: numbers for cell, numbers in cells.items() if cell in here
-            },
+            "codes": "".join(map(str, codes[start:end].tolist())),
+            "cells": {cell - start: cells[cell] for cell in cells if start <= cell < end},
+            **dict.fromkeys(("taught", "loss", "focal", "iou")),
         }
-        entry |= dict.fromkeys(("taught", "loss", "focal", "iou"))
-        if known and row is not None:
-            entry["taught"] = _taught(assignment, ignoring[row], row, labels[selected], level)
+        if has_network and row is not None:
+            ignored = assignment.ignore[0, labels[selected], start:end]
+            ignored = ignored[assignment.ignoring[row, start:end]]
+            entry["taught"] = "ignored" if len(ignored) and ignored.all() else "negative"
+            if assignment.selected_level[row] == level:
+                entry["taught"] = "positive"
             if losses[row, level].isfinite():
-                entry |= {
-                    "loss": float(losses[row, level]),
-                    "focal": float(focal[row, level]),
-                    "iou": float(iou[row, level]),
-                }
+                for name, values in (("loss", losses), ("focal", focal), ("iou", iou)):
+                    entry[name] = float(values[row, level])
         levels.append(entry)
     return answer
 
 
 @lru_cache(maxsize=64)
 def assigner(config: ModelConfig) -> Detector:
-    """A detector for its `assign` alone, which never looks at the network: so with the smallest one, and no weights."""
+    """Return a detector for its assignment alone: the smallest network, without weights."""
     with torch.device("meta"):
         return build_detector(
             replace(config, backbone="tiny", channels=8, tower_depth=0, branches="anchor_free")
@@ -242,26 +259,26 @@ def assigner(config: ModelConfig) -> Detector:
 
 
 def padded(size: tuple[int, int], config: ModelConfig) -> tuple[int, int]:
-    """Height and width of the detector's input for an image of `size`."""
+    """Return height and width of the detector's input for an image of `size`."""
     height, width = (-(-side // config.size_divisor) * config.size_divisor for side in size)
     return height, width
 
 
-def _silence(size: tuple[int, int], config: ModelConfig) -> HeadOutputs:
-    shapes = [
-        tuple(-(-side // stride) for side in padded(size, config)) for stride in config.strides
-    ]
-    return HeadOutputs(
-        [torch.zeros(1, config.num_classes, *s) for s in shapes],
-        [torch.zeros(1, 4, *s) for s in shapes],
+def _zero_outputs(size: tuple[int, int], config: ModelConfig) -> HeadOutputs:
+    height, width = padded(size, config)
+    shapes = [(-(-height // stride), -(-width // stride)) for stride in config.strides]
+    cls_logits, box_offsets = (
+        [torch.zeros(1, channels, *shape) for shape in shapes]
+        for channels in (config.num_classes, 4)
     )
+    return HeadOutputs(cls_logits, box_offsets)
 
 
-def _judge(
+def _usable_boxes(
     size: tuple[int, int], boxes: Sequence, labels: Sequence[int], config: ModelConfig
 ) -> tuple[list[int], list[str]]:
-    """The boxes that can be assigned, and a sentence for each other one."""
-    good, notes = [], []
+    """Return the indices of the boxes that can be assigned, and a sentence for each other box."""
+    usable, notes = [], []
     for index, ((x1, y1, x2, y2), label) in enumerate(zip(boxes[:MOST_BOXES], labels)):
         wrong = ""
         if not all(map(math.isfinite, (x1, y1, x2, y2))):
@@ -275,76 +292,73 @@ def _judge(
         if wrong:
             notes.append(f"Box {index + 1} {wrong}: it is left out.")
         else:
-            good.append(index)
+            usable.append(index)
     if len(boxes) > MOST_BOXES:
         notes.append(
-            f"{len(boxes)} boxes are more than the explorer takes: the first {MOST_BOXES} take part."
+            f"{len(boxes)} boxes are more than the explorer takes: the first {MOST_BOXES} take "
+            "part."
         )
     if max(size) > 20 * min(size):
         notes.append(
-            f"The image is {size[1]} × {size[0]} px, long and narrow: scroll along it, and trust the numbers."
+            f"The image is {size[1]} × {size[0]} px, long and narrow: scroll along it, and trust "
+            "the numbers."
         )
-    return good, notes
+    return usable, notes
 
 
-def _cell_losses(
-    outputs: HeadOutputs, assignment: Assignment, config: ModelConfig
+def _location_losses(
+    detector: Detector, outputs: HeadOutputs, target: dict[str, Tensor], assignment: Any
 ) -> tuple[Float[Tensor, "1 R"], Float[Tensor, "1 R"]]:
-    """Focal and IoU loss of each cell as the selection saw them, with its owner as target."""
-    iou = outputs.box_loss(assignment.target_edges, assignment.regions.grid, config)
+    """Return the focal and the IoU loss of each location, as the selection saw them."""
+    config, assigned = detector.config, assignment.all_levels
+    predictions = detector.predictions(outputs)
+    iou = iou_loss(predictions.boxes, look_up(target["boxes"], assigned, 0))
+    label = look_up(target["labels"], assigned, -1)
+    parameters = config.focal_alpha, config.focal_gamma
     if config.selection_focal == "own":
-        return focal_positive(gather_class(outputs.blocks, assignment.label)), iou
-    before = (
-        assignment.ignored if config.rules.ignore_levels == "all" else None
-    )  # the other rule follows from the selection
-    return focal_loss(outputs.blocks, assignment.owner > 0, assignment.label, before), iou
+        return focal_loss_positive(gather_class(predictions.logits, label), *parameters), iou
+    # The other rule, "adjacent", follows from the selection and has no part in it.
+    ignore = assignment.ignore if config.rules.ignore_levels == "all" else None
+    return focal_loss(predictions.logits, label, ignore, *parameters), iou
 
 
-def _codes(
-    assignment: Assignment,
-    effective: Bool[Tensor, "N R"],
-    ignoring: Bool[Tensor, "N R"],
-    row: int | None,
-    whole: bool,
-) -> Int64[Tensor, " R"]:
-    """What each cell is for instance `row`, or (`whole`) after the selection for all."""
-    owner = assignment.owner[0]
-    codes = torch.zeros_like(owner)
+def _codes(assignment: Any, row: int | None, whole: bool) -> Int64[Tensor, " R"]:
+    """Return the code of each location for instance `row`, or after the selection for all."""
+    assigned = assignment.all_levels[0]
+    codes = torch.zeros_like(assigned)
     if row is not None and not whole:
-        codes[ignoring[row]] = 1
-        codes[effective[row]] = torch.where(owner[effective[row]] == row + 1, 2, 3)
+        codes[assignment.ignoring[row]] = 1
+        codes[assignment.effective[row]] = 3
+        codes[assigned == row] = 2
         return codes
     if assignment.valid is not None:
         codes[~assignment.valid[0]] = 1
     if whole:
-        codes[torch.cat([part.any(1) for part in assignment.ignored], 1)[0]] = 1
+        codes[assignment.ignore[0].any(0)] = 1
         codes[assignment.positive[0]] = 2
     return codes
 
 
 def _cells(
     codes: Int64[Tensor, " R"],
-    focal: Float[Tensor, " R"],
-    iou: Float[Tensor, " R"],
-    assignment: Assignment,
+    assignment: Any,
+    terms: tuple[Float[Tensor, "1 R"], Float[Tensor, "1 R"]],
     boxes: list[int],
 ) -> dict[int, list]:
-    """Of each effective cell its box, focal and IoU loss; of each lost one what took it."""
-    valid = assignment.valid[0] if assignment.valid is not None else torch.ones_like(codes)
-    where, told = (codes >= 2).nonzero()[:, 0], {}
-    columns = (part[where].tolist() for part in (codes, assignment.owner[0], valid, focal, iou))
-    for cell, code, owner, inside, *losses in zip(where.tolist(), *columns):
-        who = boxes[owner - 1] if owner else ERASED if inside else UNDER_CROWD
-        told[cell] = [who, *(round(loss, 5) for loss in losses)] if code == 2 else [who]
-    return told
+    """Return box, focal and IoU loss of each effective location, and of each lost one its taker.
 
-
-def _taught(
-    assignment: Assignment, ignoring: Bool[Tensor, " R"], row: int, label: int, level: int
-) -> str:
-    """What becomes of an instance's region at a level after the selection, for its class."""
-    here = (assignment.regions.grid.level == level) & ignoring
-    if assignment.selected_level[row] == level:
-        return "positive"
-    left_out = torch.cat([part[0, label] for part in assignment.ignored])[here]
-    return "ignored" if left_out.any() and left_out.all() else "negative"
+    Args:
+        codes: of `_codes`.
+        assignment: of the image.
+        terms: focal and IoU loss of each location.
+        boxes: the index among all boxes of each instance.
+    """
+    valid = torch.ones_like(codes) if assignment.valid is None else assignment.valid[0]
+    where, cells = (codes >= 2).nonzero()[:, 0], {}
+    columns = (codes, assignment.all_levels[0], valid, *(term[0] for term in terms))
+    for cell, code, instance, inside, *losses in zip(
+        where.tolist(), *(column[where].tolist() for column in columns)
+    ):
+        box = boxes[instance] if instance >= 0 else ERASED if inside else UNDER_CROWD
+        cells[cell] = [box, *(round(loss, 5) for loss in losses)] if code == 2 else [box]
+    return cells

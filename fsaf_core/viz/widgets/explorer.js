@@ -1,5 +1,5 @@
-// The assignment explorer's screen. It draws what `explore` (situation.py) answers and reports the boxes; it computes no region, no
-// loss and no level. One question is in flight at a time and the newest wins: an answer carries the stamp of its question.
+// The assignment explorer's screen. It draws what `explore` (assignment_view.py) answers and reports the boxes. It computes no
+// region, no loss and no level. One question is in flight at a time and the newest wins: an answer has the stamp of its question.
 
 const NONE = -1, CROWD = -1, ERASED = -1, MOST_BOXES = 100, WIDE = 184; // WIDE: of a level's picture, in units of its card
 const KINDS = ["negative", "ignoring", "effective", "lost"]; // a cell's code

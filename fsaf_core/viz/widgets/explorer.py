@@ -1,7 +1,8 @@
-"""The assignment explorer: drag a box, and see which cells of which level learn it, at what loss, and which level wins.
+"""The assignment explorer: drag a box and see which locations of which level learn it, and why.
 
-Python computes every number (situation.py); explorer.js draws them and reports the boxes. Without a kernel the reader sees the
-same state as an SVG (still.py), and `Explorer.save_html` writes a page that needs no Python at all.
+Python computes every number (assignment_view.py); explorer.js draws them and reports the boxes.
+Without a kernel, the reader sees the same state as an SVG (static_view.py). `Explorer.save_html`
+writes a page that needs no Python at all.
 """
 
 import base64
@@ -26,7 +27,7 @@ from ...data.images import load_image
 from ...model.detector import Detector
 from ...model.structures import HeadOutputs
 from ...utils.files import write_atomically
-from ..colors import DARK, LIGHT, Theme, on
+from ..colors import DARK, LIGHT, Theme, contrast_color
 from ..svg import Svg
 from .assignment_view import (
     CHOICES,
@@ -37,7 +38,7 @@ from .assignment_view import (
     head_outputs,
     padded,
 )
-from .static_view import Still
+from .static_view import StaticView
 from .texts import SCALES, SWITCHES, TOUR, situations
 
 HERE = Path(__file__).parent
@@ -48,18 +49,20 @@ Picture = np.ndarray | Image.Image | str | Path
 
 
 class PopulationItem(NamedTuple):
-    """One image of a population with its boxes: x1 y1 x2 y2 pixels, labels 0..K-1."""
+    """One image of a population, with its boxes."""
 
     image: Picture
-    boxes: Sequence[Sequence[float]]
-    labels: Sequence[int]
+    boxes: Sequence[Sequence[float]]  # x1 y1 x2 y2, pixels
+    labels: Sequence[int]  # 0..K-1
 
 
 class Explorer(anywidget.AnyWidget):
-    """The explorer of one image, for JupyterLab and Notebook 7; as the last line of a cell it shows itself.
+    """The explorer of one image, for JupyterLab and Notebook 7.
 
-    `state` (boxes, labels, selected, mode, snapshot, switches) is what the reader sets, `answer` what `explore` said to it.
-    `explorer.state = {**explorer.state, "snapshot": 3, "stamp": "mine"}` moves the screen: each state has a stamp of its own.
+    As the last line of a cell it shows itself. The reader sets `state` (boxes, labels, selected,
+    mode, snapshot, switches), and `answer` is what `explore` returns for it. Code can set the
+    state too, if it gives each state a stamp of its own:
+    `explorer.state = {**explorer.state, "snapshot": 3, "stamp": "mine"}`.
     """
 
     _esm = HERE / "explorer.js"
@@ -81,27 +84,25 @@ class Explorer(anywidget.AnyWidget):
         selected: int = 0,
         mode: str = "instance",
     ) -> None:
-        """Shows `image` with its boxes, after the last snapshot.
+        """Show `image` with its boxes, after the last snapshot.
 
         Args:
-            image: (H, W, 3) uint8, a PIL image or a file; taken as it is: resize it as the detector would.
+            image: (H, W, 3) uint8, a PIL image or a file. It is not resized: resize it first, as
+                the detector would.
             boxes: (N, 4) x1 y1 x2 y2, pixels.
             labels: (N,) 0..K-1; -1 is a crowd box.
-            snapshots: what the network says of this image.
-            detectors: by training step; needed for other images, and for this one without `snapshots`.
-            config: of the detector, where there is neither.
-            population: images whose boxes the population shows.
-            selected: the box to begin with.
+            snapshots: the network's outputs for this image.
+            detectors: by training step. Needed for a population, and for this image if there are
+                no `snapshots`.
+            config: of the detector, if there are neither snapshots nor detectors.
+            population: images whose boxes the mode "population" shows.
+            selected: index of the box that is selected at first.
             mode: "instance", "image" or "population".
         """
-        self.detectors, self.population, self._config = (
-            dict(detectors or {}),
-            population,
-            config or presets.get("tiny").model,
-        )
-        self._seen: dict[
-            int, list[tuple[tuple[int, int], HeadOutputs]]
-        ] = {}  # by step: of the population's images size, outputs
+        self.detectors, self.population = dict(detectors or {}), population
+        self._config = config or presets.get("tiny").model
+        # Of each training step: size and outputs of every image of the population.
+        self._seen: dict[int, list[tuple[tuple[int, int], HeadOutputs]]] = {}
         self._first = partial(
             self._open, image, boxes, labels, snapshots, selected=selected, mode=mode
         )
@@ -109,8 +110,8 @@ class Explorer(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         (height, width), levels, steps = (self.setup[name] for name in ("size", "levels", "steps"))
-        boxes = len(self.state["boxes"])
-        return f"Explorer: {width} x {height} px, {boxes} boxes, P{levels[0]}..P{levels[-1]}, {len(steps)} snapshots"
+        shown = f"{width} x {height} px, {len(self.state['boxes'])} boxes"
+        return f"Explorer: {shown}, P{levels[0]}..P{levels[-1]}, {len(steps)} snapshots"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
@@ -125,7 +126,7 @@ class Explorer(anywidget.AnyWidget):
         home: bool = True,
         **state: Any,
     ) -> dict[str, Any]:
-        """The traits for another image; `self.image` and `self.snapshots` with them."""
+        """Set `self.image` and `self.snapshots`, and return the traits that show them."""
         self.image = _pixels(image)
         height, width = self.image.shape[:2]
         if snapshots is None and self.detectors and height * width <= MOST_PIXELS:
@@ -151,9 +152,7 @@ class Explorer(anywidget.AnyWidget):
             "heuristic_size": config.heuristic_size,
             "heuristic_level": config.heuristic_level,
             "conventions": {name: asdict(rules) for name, rules in CONVENTIONS.items()},
-            "themes": {
-                theme.name: asdict(theme) | {"on": _on_each(theme)} for theme in (LIGHT, DARK)
-            },
+            "themes": {theme.name: _theme(theme) for theme in (LIGHT, DARK)},
             "situations": situations(height, width),
             "scales": SCALES,
             "switches": SWITCHES,
@@ -180,79 +179,72 @@ class Explorer(anywidget.AnyWidget):
             self.state = traits["state"]
 
     def respond(self, state: dict[str, Any]) -> dict[str, Any]:
-        """What the screen shows of `state`: the answer of `explore`, with the state's stamp and the points of a population."""
+        """Return the answer of `explore` to `state`, with its stamp and any population's points."""
         outputs = self.snapshots.outputs[state["snapshot"]] if self.snapshots else None
         try:
             config = replace(self._config, **state["switches"])
         except FSAFError as error:
-            nothing = [NO_LEVEL] * len(state["boxes"])
-            return {"stamp": state["stamp"], "notes": [str(error)], "levels": []} | dict.fromkeys(
-                CHOICES, nothing
-            )
-        size = self.image.shape[:2]
-        answer = explore(
-            size,
-            state["boxes"],
-            state["labels"],
-            outputs,
-            config,
-            state["selected"],
-            state["mode"] == "image",
-        )
+            none = dict.fromkeys(CHOICES, [NO_LEVEL] * len(state["boxes"]))
+            return {"stamp": state["stamp"], "notes": [str(error)], "levels": [], **none}
+        size, whole = self.image.shape[:2], state["mode"] == "image"
+        boxes, labels, selected = (state[name] for name in ("boxes", "labels", "selected"))
+        answer = explore(size, boxes, labels, outputs, config, selected, whole)
         if state["mode"] == "population":
             step = self.snapshots.steps[state["snapshot"]] if self.snapshots else -1
             if step in self.detectors:
                 answer["points"] = self._points(step, config)
             else:
                 answer["notes"].append(
-                    f"A population needs the weights of the step: there are those of {[*self.detectors]}."
+                    "A population needs the weights of the step: there are those of "
+                    f"{[*self.detectors]}."
                 )
         return {"stamp": state["stamp"]} | answer
 
     def _points(self, step: int, config: ModelConfig) -> list[list[float]]:
-        """[size in pixels, level, image, box] of each box of the population."""
+        """Return [sqrt(w * h) in pixels, level, image, box] of each box of the population."""
         if step not in self._seen:
-            pictures = [_pixels(sample.image) for sample in self.population]
+            pictures = [_pixels(item.image) for item in self.population]
             self._seen[step] = [
                 (picture.shape[:2], head_outputs(self.detectors[step], picture))
                 for picture in pictures
             ]
         points = []
-        for index, (sample, (size, outputs)) in enumerate(zip(self.population, self._seen[step])):
-            answer = explore(size, sample.boxes, sample.labels, outputs, config)
-            for box, ((x1, y1, x2, y2), level) in enumerate(zip(sample.boxes, answer["selected"])):
+        for index, (item, (size, outputs)) in enumerate(zip(self.population, self._seen[step])):
+            answer = explore(size, item.boxes, item.labels, outputs, config)
+            for box, ((x1, y1, x2, y2), level) in enumerate(zip(item.boxes, answer["selected"])):
                 points.append([round(math.sqrt((x2 - x1) * (y2 - y1)), 2), level, index, box])
         return points
 
     def picture(self) -> Svg:
-        """The state as a drawing: what a reader without a kernel sees, and what a test compares."""
-        return Still(self.image, self.state, self.answer, self._config).draw()
+        """Return the state as a drawing, which a notebook stores for readers without a kernel."""
+        return StaticView(self.image, self.state, self.answer, self._config).draw()
 
     def save_html(self, path: str | Path) -> None:
-        """Writes the explorer of this image, with all its snapshots, as one page that needs no Python and no internet."""
-        scripts = [
+        """Write a page with this image and its snapshots; it needs no Python and no internet."""
+        style, *scripts = (
             (HERE / name).read_text(encoding="utf-8")
-            for name in ("explorer.js", "explorer_twin.js")
-        ]
-        style = (HERE / "explorer.css").read_text(encoding="utf-8")
-        setup = self.setup | {
-            "population": 0,
-            "home": True,
-        }  # without Python there is no population, and no other image
+            for name in ("explorer.css", "explorer.js", "explorer_twin.js")
+        )
+        # Without Python there is no population, and no image but this one.
+        setup = self.setup | {"population": 0, "home": True}
         state = self.state | {"mode": "image" if self.state["mode"] == "image" else "instance"}
         page: dict[str, Any] = {"setup": setup, "state": state, "config": asdict(self._config)}
         if self.snapshots:
             page["numbers"] = base64.b64encode(self.snapshots.numbers.tobytes()).decode()
         data = json.dumps(page, separators=(",", ":")).replace("<", "\\u003c")
         style += f"@media (prefers-color-scheme: dark) {{ html {{ background: {DARK.paper}; }} }}"
-        write_atomically(
-            path, PAGE.format(title=repr(self), style=style, data=data, script="\n".join(scripts))
-        )
+        script = "\n".join(scripts)
+        write_atomically(path, PAGE.format(title=repr(self), style=style, data=data, script=script))
 
 
 PAGE = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><style>{style}</style></head>
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>{style}</style>
+</head>
 <body style="margin:0"><div id="explorer"></div>
 <script type="application/json" id="page">{data}</script>
 <script type="module">
@@ -264,18 +256,19 @@ PAGE = """<!doctype html>
 
 
 def _pixels(image: Picture) -> np.ndarray:
-    """(H, W, 3) uint8 of a file, a PIL image or an array."""
+    """Return a file, a PIL image or an array as (H, W, 3) uint8."""
     picture = load_image(image) if isinstance(image, (str, Path)) else image
     return np.asarray(picture.convert("RGB") if isinstance(picture, Image.Image) else picture)
 
 
-def _on_each(theme: Theme) -> dict[str, str]:
-    """The colour of a name on each colour that a box can have."""
-    return {color: on(color) for color in (*theme.classes, *theme.levels, theme.muted)}
+def _theme(theme: Theme) -> dict[str, Any]:
+    """Return a theme for the screen; `on` is the color of a name on each color of a box."""
+    colors = (*theme.classes, *theme.levels, theme.muted)
+    return asdict(theme) | {"on": {color: contrast_color(color) for color in colors}}
 
 
 def _uri(pixels: np.ndarray) -> str:
-    """The image for the screen: exact where it is small, JPEG of at most 2,000 px where it is a photograph."""
+    """Return the image as a data URI: PNG if it is small, else JPEG of at most 2,000 px a side."""
     picture, file = Image.fromarray(pixels), io.BytesIO()
     kind = "png" if pixels.shape[0] * pixels.shape[1] <= 256 * 256 else "jpeg"
     picture.thumbnail((2000, 2000))

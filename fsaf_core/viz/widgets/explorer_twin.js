@@ -1,6 +1,6 @@
-// The twin of situation.py, for the page of `Explorer.save_html` alone: regions, losses and selection without Python. A test holds it
-// to the Python on 1,000 boxes. Cells of all levels have one number, level by level; edges are measured outwards (-x1 -y1 x2 y2) in
-// cells of a level, and rounded to single precision where a cell's fate hangs on it.
+// The twin of assignment_view.py, for the page of `Explorer.save_html` alone: regions, losses and selection without Python. A test
+// compares the two on 1,000 random states. The locations (cells) of all levels are numbered in one row, level by level. Numbers that
+// decide about a cell are rounded to single precision in the order of method/regions.py.
 const f = Math.fround;
 function halves(text) { // base64 of half-precision numbers
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)), view = new DataView(bytes.buffer);
@@ -23,43 +23,42 @@ function makeTwin({ setup, config, numbers }) {
     return Array.from({ length: level.rows * level.columns }, (_, i) => [index, Math.floor(i / level.columns), i % level.columns]);
   });
   const outputs = numbers ? halves(numbers) : null;
-  // The cells of a box's region at all levels. `strict`: they must also stand inside the box.
-  function region(box, share, rules, strict) {
-    const found = [], shift = rules.cell_center - 0.5, overlap = rules.cells === "overlap";
+  // The cells of a box's region at all levels, as `region` of method/regions.py.
+  function region(box, scale, rules, inside) {
+    const found = [], overlap = rules.region_rounding === "overlap";
+    const scaled = [0, 1].map((axis) => {
+      const low = box[axis], high = box[axis + 2], center = f(f(high + low) * 0.5), half = f(f(f(high - low) * 0.5) * f(scale));
+      return [f(center - half), f(center + half)];
+    });
     for (const { stride, rows, columns, start } of levels) {
-      const half = box.map((value, i) => f(f((i < 2 ? -value : value) / stride) * 0.5));
-      const edges = half.map((own, i) => f(f(own - half[(i + 2) % 4]) + f(f(own + half[(i + 2) % 4]) * f(share))));
-      const inward = (i) => (i < 2 ? 1 : -1), limit = [columns, rows];
-      const [left, top, right, bottom] = edges.map((edge, i) => {
-        let cell = Math.ceil(overlap ? f(edge + inward(i) * shift) : edge);
-        if (overlap && strict) cell = Math.min(cell, Math.ceil(f(half[i] * 2 + inward(i) * rules.cell_center)) - (i < 2 ? 1 : 0));
-        return i < 2 ? Math.min(0, Math.max((overlap ? 0 : 1) - limit[i], cell)) : Math.max(0, Math.min(limit[i - 2], cell));
+      const [columnShares, rowShares] = [columns, rows].map((count, axis) => { // how much of each column and row the box covers
+        const [low, high] = scaled[axis].map((edge) => f(edge / stride));
+        const first = Math.min(Math.max(0, Math.floor(low)), count - 1), end = Math.max(Math.min(count, Math.ceil(high)), first + 1);
+        return Array.from({ length: count }, (_, i) => {
+          if (!overlap) return Number(i >= first && i < end);
+          const center = i + rules.cell_center, [near, far] = [box[axis], box[axis + 2]].map((edge) => f(edge / stride));
+          if (inside && !(center > near && center < far)) return 0;
+          return Math.max(0, f(Math.min(high, center + 0.5) - Math.max(low, center - 0.5)));
+        });
       });
-      const least = overlap ? 0 : 1, width = Math.max(least, left + right), height = Math.max(least, top + bottom);
-      const covered = (index, i) => { // how much of a column's (i = 0) or row's (1) squares the scaled box covers
-        const side = f(-index - shift);
-        return f(Math.min(side, edges[i]) + Math.min(f(1 - side), edges[i + 2]));
-      };
-      for (let row = -top; row < -top + height; row++) {
-        for (let column = -left; column < -left + width; column++) {
-          const there = !overlap || (covered(row, 1) > f(0.01) && f(covered(column, 0) * covered(row, 1)) > f(0.01));
-          if (there) found.push(start + row * columns + column);
-        }
-      }
+      rowShares.forEach((rowShare, row) => columnShares.forEach((columnShare, column) => {
+        if (f(rowShare * columnShare) > f(0.01)) found.push(start + row * columns + column);
+      }));
     }
     return found;
   }
 
   const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
-  const focalOne = (x) => 0.25 * (1 / (1 + Math.exp(x))) ** 2 * softplus(-x); // target 1
-  const focalZero = (x) => 0.75 * (1 / (1 + Math.exp(-x))) ** 2 * softplus(x); // target 0
+  const { focal_alpha: alpha, focal_gamma: gamma } = config;
+  const focalOne = (x) => alpha * (1 / (1 + Math.exp(x))) ** gamma * softplus(-x); // target 1
+  const focalZero = (x) => (1 - alpha) * (1 / (1 + Math.exp(-x))) ** gamma * softplus(x); // target 0
   function iouLoss(cell, box, base, rules) {
     const [index, row, column] = cells[cell], { stride } = levels[index], scale = config.offset_normalizer * stride;
-    const x = (column + rules.cell_center) * stride, y = (row + rules.cell_center) * stride, at = [-x, -y, x, y];
-    const own = at.map((side, i) => f(side + f(scale * f(Math.max(outputs[base + (classes + i) * R + cell], rules.min_offset)))));
-    const target = [-box[0], -box[1], box[2], box[3]], inner = own.map((side, i) => Math.min(side, target[i]));
-    const area = (edges) => f(f(Math.max(edges[0] + edges[2], 0)) * f(Math.max(edges[1] + edges[3], 0))), shared = area(inner);
-    return -Math.log(Math.max(f(shared / Math.max(f(f(area(own) + area(target)) - shared), 1e-6)), 1e-6));
+    const x = (column + rules.cell_center) * stride, y = (row + rules.cell_center) * stride;
+    const [l, t, r, b] = [0, 1, 2, 3].map((i) => f(scale * f(Math.max(outputs[base + (classes + i) * R + cell], rules.min_offset))));
+    const own = [f(x - l), f(y - t), f(x + r), f(y + b)], inner = own.map((side, i) => (i < 2 ? Math.max : Math.min)(side, box[i]));
+    const area = ([x1, y1, x2, y2]) => f(f(Math.max(x2 - x1, 0)) * f(Math.max(y2 - y1, 0))), shared = area(inner);
+    return -Math.log(Math.max(f(shared / Math.max(f(f(area(own) + area(box)) - shared), 1e-6)), 1e-6));
   }
 
   function judge(boxes) {

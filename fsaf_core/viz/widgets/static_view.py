@@ -1,4 +1,7 @@
-"""The explorer's state as a drawing: what is stored in a notebook, seen without a kernel, and compared by tests to the byte."""
+"""The explorer's state as an SVG, for readers without a kernel.
+
+Notebooks store this drawing, and tests compare it byte for byte.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,52 +12,51 @@ from ...config import ModelConfig
 from ..svg import REGION_NAMES, Svg
 from .assignment_view import CROWD, NO_LEVEL, padded
 
-STAGE, SIDE, GAP, BELOW = (
-    280,
-    186,
-    14,
-    66,
-)  # pixels: the image's width, a level's, between levels, for what stands below one
-KEY = 86  # pixels: for the key below the image
-ZOOM_ABOVE = 256  # pixels: of larger images the levels show the surroundings of the selected box
+# All in pixels.
+IMAGE_WIDTH = 280
+IMAGE_LEFT, IMAGE_TOP = 10, 22
+LEVEL_SIDE = 186
+LEVEL_GAP = 14
+LOSS_HEIGHT = 66  # bar and text below a level
+KEY_HEIGHT = 86  # below the image
+ZOOM_ABOVE = 256  # for longer images, the levels show only the surroundings of the selected box
 
 
 def level_name(level: int) -> str:
-    """What a level is called, "no level" included."""
+    """Return "P3", ..., "P7", or "no level"."""
     return "no level" if level == NO_LEVEL else f"P{level}"
 
 
 @dataclass(frozen=True)
-class Still:
-    """One state of an `Explorer`, in words and as a drawing."""
+class StaticView:
+    """One state of an `Explorer` as text and as a drawing."""
 
     image: np.ndarray  # (H, W, 3) uint8
-    state: dict[str, Any]
-    answer: dict[str, Any]
+    state: dict[str, Any]  # of the explorer
+    answer: dict[str, Any]  # of `explore` to that state
     config: ModelConfig
 
     @property
     def whole(self) -> bool:
-        """All boxes are shown, not one."""
+        """Return whether all boxes are shown, not one."""
         return self.state["mode"] == "image"
 
     @property
     def box(self) -> list[float] | None:
-        """The selected box, if there is one and it is what is shown."""
+        """Return the selected box if it is shown, else None."""
         boxes, index = self.state["boxes"], self.state["selected"]
         return boxes[index] if index < len(boxes) and not self.whole else None
 
     def class_name(self, index: int) -> str:
-        """Of box `index`."""
+        """Return the class name of box `index`."""
         label = self.state["labels"][index]
         if label == CROWD:
             return "crowd"
-        return (
-            self.config.class_names[label] if label < self.config.num_classes else f"class {label}"
-        )
+        known = label < self.config.num_classes
+        return self.config.class_names[label] if known else f"class {label}"
 
-    def in_words(self) -> str:
-        """For a reader without the picture."""
+    def description(self) -> str:
+        """Return the alt text of the drawing."""
         chosen, index = self.answer["selected"], self.state["selected"]
         if self.box is None:
             counts = (
@@ -66,66 +68,46 @@ class Still:
             f"P{one['level']} " + ("none" if one["loss"] is None else f"{one['loss']:.3f}")
             for one in self.answer["levels"]
         )
-        levels = f"Selected: {level_name(chosen[index])}; by size: {level_name(self.answer['heuristic'][index])}."
-        return f"Box {index + 1} of {len(chosen)}, {self.class_name(index)}. Loss at each level: {', '.join(losses)}. {levels}"
+        by_size = level_name(self.answer["heuristic"][index])
+        return (
+            f"Box {index + 1} of {len(chosen)}, {self.class_name(index)}. "
+            f"Loss at each level: {', '.join(losses)}. "
+            f"Selected: {level_name(chosen[index])}; by size: {by_size}."
+        )
 
     def draw(self) -> Svg:
-        """The image with its boxes, and beside it each level's cells and loss; the same to the byte for the same numbers."""
-        levels, left = self.answer["levels"], STAGE + 32
+        """Return the drawing: the image with its boxes, and each level with its cells and loss."""
+        levels, left = self.answer["levels"], IMAGE_WIDTH + 32
         across = 2 if len(levels) <= 4 else 3
-        scale = min(STAGE / self.image.shape[1], 1.4 * STAGE / self.image.shape[0])
-        bottom = max(
-            40 + KEY + self.image.shape[0] * scale,
-            4 + -(-len(levels) // across) * (SIDE + BELOW + GAP),
-        )
-        svg = Svg(left + across * (SIDE + GAP), bottom, self.in_words())
-        self._draw_boxes(svg, scale)
-        self._draw_key(svg, 10, 40 + self.image.shape[0] * scale)
-        worst = max((level["loss"] or 0 for level in levels), default=0) or 1
+        height, width = self.image.shape[:2]
+        scale = min(IMAGE_WIDTH / width, 1.4 * IMAGE_WIDTH / height)
+        row_height = LEVEL_SIDE + LOSS_HEIGHT + LEVEL_GAP
+        bottom = max(40 + KEY_HEIGHT + height * scale, 4 + -(-len(levels) // across) * row_height)
+        svg = Svg(left + across * (LEVEL_SIDE + LEVEL_GAP), bottom, self.description())
+        self._draw_image(svg, scale)
+        self._draw_key(svg, IMAGE_LEFT, 40 + height * scale)
+        largest = max((level["loss"] or 0 for level in levels), default=0) or 1
         for index, level in enumerate(levels):
-            x, y = left + index % across * (SIDE + GAP), 22 + index // across * (SIDE + BELOW + GAP)
-            winner = (
-                self.box is not None
-                and self.answer["selected"][self.state["selected"]] == level["level"]
-            )
-            color = svg.theme.level(level["level"])
-            frame = color if winner else svg.theme.grid
-            svg.rect(
-                x - 5,
-                y - 16,
-                SIDE + 10,
-                SIDE + BELOW + 6,
-                stroke=frame,
-                stroke_width=4 if winner else 1,
-            )
-            svg.text(x, y, level_name(level["level"]), size=13, font_weight="bold")
-            svg.text(
-                x + SIDE,
-                y,
-                f"stride {level['stride']}, {level['columns']} × {level['rows']} cells",
-                10,
-                "end",
-                svg.theme.muted,
-            )
-            self._draw_cells(svg, x, y + 6, level)
-            self._draw_bid(svg, x, y + SIDE + 12, level, worst, color)
+            x = left + index % across * (LEVEL_SIDE + LEVEL_GAP)
+            self._draw_level(svg, x, 22 + index // across * row_height, level, largest)
         return svg
 
-    def _draw_boxes(self, svg: Svg, scale: float) -> None:
-        svg.image(
-            _thin(self.image, 256), 10, 22, self.image.shape[1] * scale, self.image.shape[0] * scale
-        )
+    def _draw_image(self, svg: Svg, scale: float) -> None:
+        """Draw the image with all boxes."""
+        height, width = self.image.shape[:2]
+        pixels = _subsample(self.image, 256)
+        svg.image(pixels, IMAGE_LEFT, IMAGE_TOP, width * scale, height * scale)
         for index, (box, label) in enumerate(zip(self.state["boxes"], self.state["labels"])):
-            chosen, own = self.answer["selected"][index], index == self.state["selected"]
-            color = svg.theme.level(chosen) if self.whole else svg.theme.label(max(label, 0))
-            words = f"{index + 1} {self.class_name(index)}" + (
-                f" {level_name(chosen)}" if self.whole else ""
-            )
-            x1, y1, x2, y2 = (value * scale + shift for value, shift in zip(box, (10, 22, 10, 22)))
-            svg.box(x1, y1, x2, y2, color, words, stroke_width=3 if own else 1.5)
+            level, is_selected = self.answer["selected"][index], index == self.state["selected"]
+            color = svg.theme.level(level) if self.whole else svg.theme.label(max(label, 0))
+            text = f"{index + 1} {self.class_name(index)}"
+            text += f" {level_name(level)}" if self.whole else ""
+            x1, x2 = (x * scale + IMAGE_LEFT for x in box[::2])
+            y1, y2 = (y * scale + IMAGE_TOP for y in box[1::2])
+            svg.box(x1, y1, x2, y2, color, text, stroke_width=3 if is_selected else 1.5)
 
     def _draw_key(self, svg: Svg, x: float, y: float) -> None:
-        """What the kinds of cell, and the two parts of a bar, look like."""
+        """Draw the key of the regions and of the two parts of a loss bar."""
         names = ("negative", "ignored", "positive") if self.whole else REGION_NAMES
         for code, name in enumerate(names):
             left, top = x + code % 2 * 140, y + code // 2 * 22
@@ -138,81 +120,83 @@ class Still:
             svg.text(x + 46, y + 55, "focal + IoU loss")
             svg.text(x, y + 77, "★ learns the box · ▲ named by its size alone")
 
+    def _draw_level(
+        self, svg: Svg, x: float, y: float, level: dict[str, Any], largest: float
+    ) -> None:
+        """Draw a level with its cells and loss; the selected level has a bold frame."""
+        selected = self.answer["selected"]
+        wins = self.box is not None and selected[self.state["selected"]] == level["level"]
+        color = svg.theme.level(level["level"])
+        frame, width = (color, 4) if wins else (svg.theme.grid, 1)
+        height = LEVEL_SIDE + LOSS_HEIGHT + 6
+        svg.rect(x - 5, y - 16, LEVEL_SIDE + 10, height, stroke=frame, stroke_width=width)
+        svg.text(x, y, level_name(level["level"]), size=13, font_weight="bold")
+        shape = f"stride {level['stride']}, {level['columns']} × {level['rows']} cells"
+        svg.text(x + LEVEL_SIDE, y, shape, 10, "end", svg.theme.muted)
+        self._draw_cells(svg, x, y + 6, level)
+        self._draw_loss(svg, x, y + LEVEL_SIDE + 12, level, largest, color)
+
     def _draw_cells(self, svg: Svg, x: float, y: float, level: dict[str, Any]) -> None:
-        """The level's cells over the image, or over the part of it around the selected box, in a square of SIDE pixels."""
+        """Draw a level's cells over the image, or over the surroundings of the selected box."""
         low_x, low_y, span = 0.0, 0.0, float(max(padded(self.image.shape[:2], self.config)))
         if self.box and max(self.image.shape[:2]) > ZOOM_ABOVE:
             x1, y1, x2, y2 = self.box
             span = 1.3 * max(x2 - x1, y2 - y1, 48)
             low_x, low_y = (x1 + x2 - span) / 2, (y1 + y2 - span) / 2
-        scale, stride, shift = SIDE / span, level["stride"], self.answer["cell_center"] - 0.5
-        svg.parts.append(
-            f'<svg x="{x:.0f}" y="{y:.0f}" width="{SIDE}" height="{SIDE}">'
-        )  # cuts what lies outside
+        scale, stride, shift = LEVEL_SIDE / span, level["stride"], self.answer["cell_center"] - 0.5
+        # An inner svg element cuts off what lies outside of it.
+        size = f'width="{LEVEL_SIDE}" height="{LEVEL_SIDE}"'
+        svg.parts.append(f'<svg x="{x:.0f}" y="{y:.0f}" {size}>')
         top, left = (max(0, int(low)) for low in (low_y, low_x))
         part = self.image[top : int(low_y + span) + 1, left : int(low_x + span) + 1]
         if part.size:
-            svg.image(
-                _thin(part, 64),
-                (left - low_x) * scale,
-                (top - low_y) * scale,
-                part.shape[1] * scale,
-                part.shape[0] * scale,
-            )
-        codes = np.array([int(code) for code in level["codes"]]).reshape(
-            level["rows"], level["columns"]
-        )
+            height, width = (side * scale for side in part.shape[:2])
+            place = ((left - low_x) * scale, (top - low_y) * scale)
+            svg.image(_subsample(part, 64), *place, width, height)
+        codes = np.array([int(code) for code in level["codes"]])
+        codes = codes.reshape(level["rows"], level["columns"])
         row, column = (max(0, int(low / stride - shift)) for low in (low_y, low_x))
-        codes = codes[
-            row : int((low_y + span) / stride - shift) + 1,
-            column : int((low_x + span) / stride - shift) + 1,
-        ]
+        last_row, last_column = (int((low + span) / stride - shift) for low in (low_y, low_x))
+        codes = codes[row : last_row + 1, column : last_column + 1]
         if codes.size:
-            corner_x, corner_y = (
-                ((first + shift) * stride - low) * scale
-                for first, low in ((column, low_x), (row, low_y))
-            )
+            corner_x = ((column + shift) * stride - low_x) * scale
+            corner_y = ((row + shift) * stride - low_y) * scale
             svg.cells(codes, corner_x, corner_y, stride * scale)
         if self.box:
             x1, y1, x2, y2 = self.box
-            svg.rect(
-                (x1 - low_x) * scale,
-                (y1 - low_y) * scale,
-                (x2 - x1) * scale,
-                (y2 - y1) * scale,
-                stroke=svg.theme.ink,
-            )
+            place = ((x1 - low_x) * scale, (y1 - low_y) * scale)
+            svg.rect(*place, (x2 - x1) * scale, (y2 - y1) * scale, stroke=svg.theme.ink)
         svg.parts.append("</svg>")
 
-    def _draw_bid(
-        self, svg: Svg, x: float, y: float, level: dict[str, Any], worst: float, color: str
+    def _draw_loss(
+        self, svg: Svg, x: float, y: float, level: dict[str, Any], largest: float, color: str
     ) -> None:
-        """The level's loss as a bar of two parts, in numbers, and what comes of it."""
-        chosen, index = self.answer["selected"], self.state["selected"]
+        """Draw the level's loss as a bar of two parts and in numbers, and what follows from it."""
+        selected, index = self.answer["selected"], self.state["selected"]
         if self.box is None:
-            svg.text(x, y + 12, f"learns {chosen.count(level['level'])} of {len(chosen)} boxes")
+            svg.text(x, y + 12, f"learns {selected.count(level['level'])} of {len(selected)} boxes")
             return
-        if level["loss"] is None:
-            lost = "all its cells are lost" if "3" in level["codes"] else "no cell of the box"
-            words = "loss not known" if "2" in level["codes"] else lost
-        else:
-            focal, iou = (round(level[name], 3) / worst * SIDE for name in ("focal", "iou"))
+        if level["loss"] is not None:
+            focal, iou = (round(level[name], 3) / largest * LEVEL_SIDE for name in ("focal", "iou"))
             svg.rect(x, y, focal, 9, fill=color, stroke=color)
             svg.rect(x + focal, y, iou, 9, fill=svg.theme.paper, stroke=color)
-            words = f"{level['loss']:.3f} = focal {level['focal']:.3f} + IoU {level['iou']:.3f}"
-        svg.text(x, y + 24, words)
-        marks = (
-            ["★ learns it"]
-            if chosen[index] == level["level"]
-            else [f"{level['taught']} here"]
-            if level["taught"]
-            else []
-        )
-        marks += ["▲ by size"] if self.answer["heuristic"][index] == level["level"] else []
+            text = f"{level['loss']:.3f} = focal {level['focal']:.3f} + IoU {level['iou']:.3f}"
+        elif "2" in level["codes"]:
+            text = "loss not known"
+        else:
+            text = "all its cells are lost" if "3" in level["codes"] else "no cell of the box"
+        svg.text(x, y + 24, text)
+        marks = []
+        if selected[index] == level["level"]:
+            marks.append("★ learns it")
+        elif level["taught"]:
+            marks.append(f"{level['taught']} here")
+        if self.answer["heuristic"][index] == level["level"]:
+            marks.append("▲ by size")
         svg.text(x, y + 40, " · ".join(marks), font_weight="bold")
 
 
-def _thin(pixels: np.ndarray, most: int) -> np.ndarray:
-    """Every so many-th pixel, so that no side is longer than `most`."""
+def _subsample(pixels: np.ndarray, most: int) -> np.ndarray:
+    """Return every n-th pixel, so that no side is longer than `most`."""
     step = -(-max(pixels.shape[:2]) // most)
     return pixels[::step, ::step]

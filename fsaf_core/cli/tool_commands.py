@@ -1,0 +1,102 @@
+"""The commands that measure: memory, time, an ablation, the published table.
+
+Each is a dataclass whose fields are its options. A call runs it.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from .. import presets
+from ..config import Config, DataConfig
+from ..utils.distributed import device_of
+from .commands import Device, Flat
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Compute the GPU memory of a training step and the largest batch that fits, without a GPU.
+
+    Examples:
+        fsaf plan r50 --memory 16
+        fsaf plan x101 --memory 24 --model.short-side 640
+    """
+
+    config: Annotated[Config, Flat]
+    memory: float = 16.0  # memory of the GPU, in GiB
+
+    def __call__(self) -> None:
+        """Compute and print."""
+        from ..tools.memory_plan import plan
+
+        print(plan(self.config, self.memory))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Time the head losses, training step, inference and loading, each beside its peer. One thread.
+
+    Examples:
+        fsaf bench
+        fsaf bench --parts losses --pairs 9
+    """
+
+    parts: tuple[Literal["losses", "steps", "inference", "loading"], ...] = (
+        "losses",
+        "steps",
+        "inference",
+        "loading",
+    )
+    pairs: int = 15  # runs of each measurement, and of its peer
+
+    def __call__(self) -> None:
+        """Measure and print."""
+        from ..tools.bench import bench
+
+        print(bench(self.parts, self.pairs))
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Compare the paper's five combinations of branch and selection on the scenes, seed by seed.
+
+    Examples:
+        fsaf ablation
+        fsaf ablation --rows tiny_paper tiny_joint --seeds 3 --steps 2400 --out runs/longer
+    """
+
+    rows: tuple[str, ...] = presets.ABLATION_PRESETS
+    seeds: int = 5  # trainings of each row
+    steps: int | None = None  # steps of each training; if not given, half of tiny's
+    out: Path = Path("runs/ablation")
+    #: Data and recipe of all rows.
+    base: Annotated[Config, Flat] = field(default_factory=lambda: presets.get("tiny"))
+
+    def __call__(self) -> None:
+        """Train all rows and print the table."""
+        from ..tools.ablation import ablation
+
+        print(ablation(self.out, self.rows, self.seeds, self.steps, self.base))
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Print MMDetection's published table, with this machine's results below each row.
+
+    The same command again measures the rows that are missing.
+
+    Examples:
+        fsaf reproduce --checkpoints folder/with/the/published/files
+    """
+
+    checkpoints: Path = Path("data/checkpoints")  # missing files are downloaded
+    rows: tuple[str, ...] = tuple(presets.PUBLISHED)
+    data: DataConfig = field(default_factory=DataConfig)
+    out: Path = Path("runs/reproduce")
+    device: Device = "auto"
+
+    def __call__(self) -> None:
+        """Measure and print the table."""
+        from ..tools.reproduce import reproduce
+
+        print(reproduce(self.out, self.checkpoints, self.data, self.rows, device_of(self.device)))

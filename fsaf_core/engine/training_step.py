@@ -1,0 +1,54 @@
+"""The forward pass of a training step, as one module."""
+
+import torch
+from torch import Tensor, nn
+
+from ..config import TrainConfig
+from ..model.detector import Detector
+
+AMP = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TrainingStep(nn.Module):
+    """Forward pass of a step: from images and targets to losses and the counts of the log.
+
+    It is one module with one forward, because that is what DistributedDataParallel wraps.
+    """
+
+    def __init__(self, detector: Detector, recipe: TrainConfig) -> None:
+        super().__init__()
+        self.detector, self.dtype = detector, AMP[recipe.amp]
+        self.format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.network = (
+            torch.compile(detector.head_outputs) if recipe.compile else detector.head_outputs
+        )
+
+    def forward(
+        self, images: list[Tensor], targets: list[dict]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the losses by name, whose sum is the total, and the counts by name.
+
+        All are scalars on the device; no value is read.
+        """
+        batch = self.detector.preprocess(images)
+        tensor = batch.tensor.contiguous(memory_format=self.format)
+        with torch.autocast(tensor.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            outputs = self.network(tensor)
+        assignment = self.detector.assign(outputs, targets, batch.sizes)
+        losses = self.detector.losses(outputs, assignment, targets)
+        if assignment is None:  # no anchor-free branch
+            return losses, {}
+        with torch.no_grad():
+            # An output at 0 is a dead ReLU, without gradient. If most are, the boxes stop learning
+            # while the class loss still falls.
+            offsets = torch.cat([level.flatten(2) for level in outputs.box_offsets], 2)
+            dead = ((offsets <= 0) & assignment.positive[:, None]).sum() / 4
+            counts = {"positives": assignment.num_positive, "dead": dead}
+            if assignment.selected_level is not None:
+                levels = range(len(outputs.box_offsets))
+                first = self.detector.config.first_level
+                names = ["no_cell", *(f"P{first + level}" for level in levels)]
+                numbers = torch.arange(-1, len(levels), device=tensor.device)  # -1: no location
+                instances = (assignment.selected_level[:, None] == numbers).sum(0)
+                counts |= dict(zip(names, instances))
+        return losses, counts

@@ -1,0 +1,85 @@
+"""Post-processing: both ways to count the best candidates against plain loops, and what is dropped."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers import SMALL
+
+from fsaf_core.model.postprocess import decode_level, detect, merge_candidates, top_candidates
+
+K = len(SMALL.class_names)
+CONVENTIONS = ("paper", "reference")
+
+
+def random_level(seed, locations=40):
+    """Logits around the threshold, many of them equal, and boxes of some size."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = (torch.randn(locations, K, generator=generator) * 4).round() / 2 - 2
+    corner = torch.rand(locations, 2, generator=generator) * 80
+    sides = 5 + torch.rand(locations, 2, generator=generator) * 40
+    return logits, torch.cat([corner, corner + sides], 1)
+
+
+def loop_candidates(logits, boxes, config):
+    """The scores that `top_candidates` keeps, location by location, class by class."""
+    scores = logits.sigmoid()
+    if config.rules.topk == "cells":
+        best = sorted(range(len(scores)), key=lambda index: -scores[index].max())
+        pairs = [(a, k) for a in best[: config.topk_candidates] for k in range(K)]
+        pairs = [(a, k) for a, k in pairs if scores[a, k] > config.score_thresh]
+    else:
+        pairs = [(a, k) for a in range(len(scores)) for k in range(K)]
+        pairs = [(a, k) for a, k in pairs if scores[a, k] > config.score_thresh]
+        pairs = sorted(pairs, key=lambda pair: -scores[pair])[: config.topk_candidates]
+    return sorted(scores[pair].item() for pair in pairs)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("most", [1, 7, 1000])
+def test_the_candidates_of_a_level_are_those_of_a_loop(convention, most):
+    config = replace(SMALL, convention=convention, topk_candidates=most)
+    for seed in range(5):
+        logits, boxes = random_level(seed)
+        if convention == "paper":  # which of two equal locations goes first is not said
+            logits = logits + 0.01 * torch.arange(len(logits)).flip(0)[:, None]
+        kept, scores, labels = top_candidates(logits, boxes, config)
+        assert sorted(scores.tolist()) == loop_candidates(logits, boxes, config)
+        location = (kept[:, None] == boxes).all(2).int().argmax(1)
+        assert torch.equal(logits.sigmoid()[location, labels], scores)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_a_level_without_a_score_above_the_threshold_has_no_candidate(convention):
+    config = replace(SMALL, convention=convention)
+    boxes, scores, labels = top_candidates(torch.full((6, K), -9.0), torch.zeros(6, 4), config)
+    assert boxes.shape == (0, 4) and scores.shape == labels.shape == (0,)
+
+
+def test_merging_keeps_the_better_of_two_of_a_class_and_both_of_two_classes():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9.5], [5, 5, 5, 9]])
+    scores, labels = torch.tensor([0.5, 0.9, 0.4, 0.99]), torch.tensor([0, 0, 1, 0])
+    merged = merge_candidates(boxes, scores, labels, SMALL)
+    # The first box falls to the second, the third is of another class, the last has no area.
+    assert torch.equal(merged["boxes"], boxes[1:3])
+    assert torch.equal(merged["scores"], scores[1:3]) and merged["labels"].tolist() == [0, 1]
+
+
+def test_merging_drops_scores_up_to_the_threshold_and_all_beyond_the_limit():
+    boxes = torch.arange(4.0)[:, None] * 20 + torch.tensor([0.0, 0, 10, 10])
+    config = replace(SMALL, score_thresh=0.5, detections_per_img=2)
+    scores = torch.tensor([0.5, 0.6, 0.8, 0.7])
+    merged = merge_candidates(boxes, scores, torch.zeros(4, dtype=torch.int64), config)
+    assert torch.equal(merged["scores"], scores[[2, 3]])
+
+
+def test_boxes_are_decoded_clipped_and_brought_to_the_pixels_before_the_resize():
+    logits = torch.full((K, 2, 3), -9.0)
+    logits[1, 1, 2] = 3.0
+    offsets = torch.tensor([0.5, 1.0, 0.25, 9.0])[:, None, None].expand(4, 2, 3)
+    centers = torch.tensor([[x, y] for y in (4.0, 12) for x in (4.0, 12, 20)])
+    level = decode_level(logits, offsets, centers, torch.full((6,), 32.0))
+    # Location (1, 2) has its center at (20, 12): left 16, top 32, right 8, bottom 288 pixels.
+    assert level[1][5].tolist() == [4, -20, 28, 300] and level[0][5, 1] == 3
+    assert detect([level], (16, 24), None, SMALL)["boxes"].tolist() == [[4, 0, 24, 16]]
+    assert detect([level], (16, 24), (2.0, 0.5), SMALL)["boxes"].tolist() == [[2, 0, 12, 32]]
