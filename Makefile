@@ -15,8 +15,8 @@ ROOT_USER := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 # Which notebooks are trusted is kept in .venv, not in your home.
 NOTARY := --NotebookNotary.db_file=.venv/trusted.db --NotebookNotary.secret_file=.venv/trusted.key
 
-UNIT_TESTS := $(addprefix tests/test_,boxes.py regions.py losses.py selection.py targets.py inputs.py outputs.py network.py \
-	anchors.py detector.py)
+# Without the test that compiles: it takes a minute alone.
+UNIT_TESTS := tests/method tests/model --ignore=tests/method/test_device.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab train check test test-all test-oldest coverage lint notebooks notebooks-mutate core-mutate course-model site package clean
@@ -49,11 +49,11 @@ lab: $(READY)  ## JupyterLab in your browser, at the first notebook
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None \
 		--LanguageServerManager.autodetect=False $(LAB_ARGS)
 
-train: $(READY)  ## the main job without a browser: scenes, training, evaluation, pictures, in runs/tiny
-	@echo "Making the scenes, then training, evaluating and drawing (about 5 minutes on two CPU cores)."
+train: $(READY)  ## generate scenes, train, evaluate and draw, in runs/tiny
+	@echo "Generating the scenes, then training, evaluating and drawing (about 5 minutes on two CPU cores)."
 	$(PY) -m fsaf_core train tiny
 
-check: $(READY)  ## the quick answer while you work: ruff, the import contract, unit tests of method and model (a minute)
+check: $(READY)  ## while you work: ruff, the import contract, unit tests of method and model (a minute)
 	$(PY) -m ruff check .
 	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint(["--no-logo", "--no-cache"])'
 	$(STEADY) FSAF_EXAMPLES=50 $(PY) -m pytest -q -o addopts= -p no:nbval -p no:cacheprovider $(UNIT_TESTS) $(PYTEST_ARGS)
@@ -96,8 +96,8 @@ notebooks-mutate: $(READY)  ## change stored outputs at 200 places: the comparis
 	@echo "Running every notebook once, then comparing with changed outputs (about 8 minutes)."
 	$(STEADY) $(PY) tests/notebooks/mutate_notebooks.py
 
-core-mutate: $(READY)  ## change the method at more than 100 places: the rule's test must notice each
-	@echo "Changing a copy of the method at one place after the other (about 10 minutes)."
+core-mutate: $(READY)  ## change method and model at more than 100 places: the rule's test must notice each
+	@echo "Changing a copy of method and model at one place after the other (about 15 minutes)."
 	$(STEADY) $(PY) tests/mutate_core.py
 
 course-model: $(READY)  ## train the course's own checkpoint again and store it beside the notebooks

@@ -8,8 +8,10 @@ Legend, here and everywhere: `B` images, `N` instances, `L` levels, `K` foregrou
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 SCENE_CLASSES = ("circle", "square", "triangle", "star", "cross", "ring")
 
@@ -23,6 +25,10 @@ COCO_CLASSES = tuple(
     "potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,"
     "oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,"
     "toothbrush".split(",")
+)
+# The ids of these categories in COCO's files: 1..90 without ten that were never annotated.
+COCO_CATEGORY_IDS = tuple(
+    number for number in range(1, 91) if number not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 )
 
 
@@ -81,23 +87,67 @@ CONVENTIONS = {
     ),
 }
 
-# Bounds of fields that decide memory and time: the header of a weights file may hold any number.
-_LIMITS: dict[str, tuple[float, float]] = {
-    "frozen_stages": (0, 4),
-    "channels": (1, 4096),
-    "tower_depth": (0, 32),
-    "focal_alpha": (0, 1),
-    "short_side": (1, 10_000),
-    "long_side": (1, 20_000),
-    "size_divisor": (1, 1024),
-    "nms_thresh": (0, 1),
-    "topk_candidates": (1, 2**31 - 1),
-    "detections_per_img": (1, 2**31 - 1),
-}
+
+@dataclass(frozen=True)
+class Range:
+    """The values that a numeric field may have: annotation of its type, checked by `Checked`."""
+
+    low: float
+    high: float = math.inf
+    low_is_allowed: bool = True
+
+    def __contains__(self, value: Any) -> bool:
+        is_above = value >= self.low if self.low_is_allowed else value > self.low
+        return is_above and value <= self.high and value != math.inf
+
+    def __str__(self) -> str:
+        low = f"at least {self.low:,}" if self.low_is_allowed else f"above {self.low:,}"
+        return low if self.high == math.inf else f"{low} and at most {self.high:,}"
+
+
+@cache
+def ranges(config: type) -> dict[str, Range]:
+    """Return the range of each numeric field of a configuration class."""
+
+    def of_type(hint: Any) -> Range | None:
+        if get_origin(hint) is Annotated:
+            return next((one for one in hint.__metadata__ if isinstance(one, Range)), None)
+        return next(filter(None, map(of_type, get_args(hint))), None)
+
+    found = {
+        name: of_type(hint) for name, hint in get_type_hints(config, include_extras=True).items()
+    }
+    return {name: limits for name, limits in found.items() if limits is not None}
+
+
+class Checked:
+    """A configuration whose numbers lie in the ranges of their types, or which is refused."""
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for name, limits in ranges(type(self)).items():
+            given = getattr(self, name)
+            for value in given if isinstance(given, tuple) else (given,):
+                if value is None:
+                    continue
+                is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+                whole = hints[name] in (int, int | None)
+                if not is_number or (whole and value != int(value)) or value not in limits:
+                    kind = "whole number" if whole else "number"
+                    raise FSAFError(f"{name} is {value}: it must be a {kind} of {limits}.")
+
+
+Seed = Annotated[int, Range(0, 2**63 - 1)]
+Whole = Annotated[int, Range(0, 2**31 - 1)]
+Count = Annotated[int, Range(1, 2**31 - 1)]
+Share = Annotated[float, Range(0, 1)]  # a fraction or a probability
+Positive = Annotated[float, Range(0, low_is_allowed=False)]
+NotNegative = Annotated[float, Range(0)]
+Finite = Annotated[float, Range(-1e9, 1e9)]
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Checked):
     """The detector.
 
     A rule that is None takes the value of the convention. Changing `convention` therefore changes
@@ -110,65 +160,62 @@ class ModelConfig:
     backbone: Literal["resnet18", "resnet50", "resnet101", "resnext101_64x4d", "tiny"] = "resnet50"
     #: frozen: fixed statistics, trained scale and shift; batch: statistics of the batch.
     backbone_norm: Literal["frozen", "batch"] = "frozen"
-    frozen_stages: int = 1  # 0 trains everything; 1 freezes the stem and layer1; 2..4 freeze more
-    first_level: int = 3
-    last_level: int = 7
-    channels: int = 256  # channels of the pyramid and the towers
-    tower_depth: int = 4  # convolutions of each tower
+    frozen_stages: Annotated[int, Range(0, 4)] = (
+        1  # 0 trains everything; 1 freezes the stem and layer1; 2..4 freeze more
+    )
+    first_level: Annotated[int, Range(3, 5)] = 3
+    last_level: Annotated[int, Range(5, 7)] = 7
+    channels: Annotated[int, Range(1, 4096)] = 256  # channels of the pyramid and the towers
+    tower_depth: Annotated[int, Range(0, 32)] = 4  # convolutions of each tower
     tower_norm: Literal["none", "group"] = "none"
 
     branches: Literal["anchor_free", "anchor_based", "joint"] = "anchor_free"
     selection: Literal["online", "heuristic"] = "online"
     convention: Literal["paper", "reference"] = "paper"  # reference: as MMDetection does it
-    effective_scale: float = 0.2  # the paper's epsilon_e
-    ignoring_scale: float | None = None  # the paper's epsilon_i
-    cell_center: float | None = None
+    effective_scale: Annotated[float, Range(0, 1, low_is_allowed=False)] = (
+        0.2  # the paper's epsilon_e
+    )
+    ignoring_scale: Share | None = None  # the paper's epsilon_i
+    cell_center: Share | None = None
     region_rounding: Literal["floor_ceil", "overlap"] | None = None
     ignore_levels: Literal["adjacent", "all"] | None = None
     same_class_overlap: Literal["smaller_wins", "erase"] | None = None
     #: Focal loss in the selection: summed over all classes, or the instance's own class only.
     selection_focal: Literal["all", "own"] = "all"
-    offset_normalizer: float = 4.0  # the paper's S
-    focal_alpha: float = 0.25  # focal loss: weight of the positives; background has 1 - alpha
-    focal_gamma: float = 2.0  # focal loss: exponent that down-weights easy locations
-    heuristic_size: float = 224.0  # sqrt(w * h) of an instance that belongs to heuristic_level
-    heuristic_level: int = 5  # the heuristic's level for an instance of heuristic_size
-    anchor_scale: float = 4.0  # the smallest anchor of a level, in strides
+    offset_normalizer: Positive = 4.0  # the paper's S
+    focal_alpha: Share = 0.25  # focal loss: weight of the positives; background has 1 - alpha
+    focal_gamma: NotNegative = 2.0  # focal loss: exponent that down-weights easy locations
+    heuristic_size: Positive = 224.0  # sqrt(w * h) of an instance that belongs to heuristic_level
+    heuristic_level: Annotated[int, Range(0, 16)] = (
+        5  # the heuristic's level for an instance of heuristic_size
+    )
+    anchor_scale: Positive = 4.0  # the smallest anchor of a level, in strides
     #: The paper's lambda, on the anchor-free losses; None: 0.5 if joint, else 1.
-    loss_weight: float | None = None
+    loss_weight: NotNegative | None = None
 
-    image_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    image_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    short_side: int = 800  # resizing: largest length of an image's short side, in pixels
-    long_side: int = 1333  # resizing: largest length of an image's long side, in pixels
-    size_divisor: int = 32  # batches are padded to a multiple of this
+    image_mean: tuple[Finite, Finite, Finite] = (0.485, 0.456, 0.406)
+    image_std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
+    short_side: Annotated[int, Range(1, 10_000)] = (
+        800  # resizing: largest length of an image's short side, in pixels
+    )
+    long_side: Annotated[int, Range(1, 20_000)] = (
+        1333  # resizing: largest length of an image's long side, in pixels
+    )
+    size_divisor: Annotated[int, Range(1, 1024)] = 32  # batches are padded to a multiple of this
 
-    score_thresh: float = 0.05  # lowest score of a detection
-    topk_candidates: int = 1000  # candidates of a level that reach NMS
-    nms_thresh: float = 0.5
-    detections_per_img: int = 100
+    score_thresh: Share = 0.05  # lowest score of a detection
+    topk_candidates: Count = 1000  # candidates of a level that reach NMS
+    nms_thresh: Share = 0.5
+    detections_per_img: Count = 100
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.class_names:
             raise FSAFError("class_names is empty: give at least one class.")
-        for name, (low, high) in _LIMITS.items():
-            if not low <= getattr(self, name) <= high:
-                raise FSAFError(
-                    f"{name} is {getattr(self, name)}: it must lie in {low:,}..{high:,}."
-                )
-        if not self.focal_gamma >= 0:
-            raise FSAFError(f"focal_gamma is {self.focal_gamma}: it must be at least 0.")
-        if not 0 < self.effective_scale <= 1:
-            raise FSAFError(f"effective_scale is {self.effective_scale}: it must lie in (0, 1].")
         if not self.effective_scale <= self.rules.ignoring_scale <= 1:
             raise FSAFError(
                 f"ignoring_scale is {self.rules.ignoring_scale}: it must lie in "
                 f"{self.effective_scale} (effective_scale) .. 1."
-            )
-        if not 3 <= self.first_level <= 5 <= self.last_level <= 7:
-            raise FSAFError(
-                f"The levels are {self.first_level}..{self.last_level}: "
-                "the first must be 3, 4 or 5, the last 5, 6 or 7."
             )
 
     @property
@@ -203,29 +250,36 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class SceneConfig:
+class SceneConfig(Checked):
     """The generated scenes. Equal settings give equal bytes (with equal numpy and Pillow)."""
 
-    num_train: int = 3000
-    num_val: int = 500
-    image_size: int = 128  # side of an image, in pixels
-    min_objects: int = 1
-    max_objects: int = 8
-    empty_share: float = 0.03  # share of the images without any object
-    crowd_share: float = 0.08  # share of the images with a crowd of objects of one class
-    min_size: float = 8.0  # smallest sqrt(w * h), in pixels; sizes are log-uniform
-    max_size: float = 0.8  # largest sqrt(w * h), as a share of the image's side
-    max_aspect: float = 3.0  # largest ratio of the longer to the shorter side; up to 8
-    max_overlap: float = 0.5  # share of an object that later objects may hide
-    clutter: int = 6  # strokes and blobs of the background that are no objects
-    noise: float = 10.0  # standard deviation of the pixel noise, in gray levels of 255
+    num_train: Whole = 3000
+    num_val: Whole = 500
+    image_size: Annotated[int, Range(32, 4096)] = 128  # side of an image, in pixels
+    min_objects: Whole = 1
+    max_objects: Whole = 8
+    empty_share: Share = 0.03  # share of the images without any object
+    crowd_share: Share = 0.08  # share of the images with a crowd of objects of one class
+    min_size: Annotated[float, Range(3)] = (
+        8.0  # smallest sqrt(w * h), in pixels; sizes are log-uniform
+    )
+    max_size: Share = 0.8  # largest sqrt(w * h), as a share of the image's side
+    max_aspect: Annotated[float, Range(1, 8)] = (
+        3.0  # largest ratio of the longer to the shorter side; up to 8
+    )
+    max_overlap: Share = 0.5  # share of an object that later objects may hide
+    clutter: Whole = 6  # strokes and blobs of the background that are no objects
+    noise: NotNegative = 10.0  # standard deviation of the pixel noise, in gray levels of 255
     #: Share of objects whose class shows only in fine detail (half) or coarse shape (half).
-    detail: float = 0.0
-    seed: int = 0
+    detail: Share = 0.0
+    seed: Seed = 0
+
+
+PATHS = ("train_json", "train_images", "val_json", "val_images")  # of the source "files"
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Checked):
     """Where images and boxes come from."""
 
     source: Literal["scenes", "coco", "files"] = "coco"  # files: the two jsons and image folders
@@ -234,56 +288,75 @@ class DataConfig:
     train_images: str = ""
     val_json: str = ""
     val_images: str = ""
-    workers: int = 4  # loading processes
+    workers: Annotated[int, Range(0, 1024)] = 4  # loading processes
     scenes: SceneConfig = field(default_factory=SceneConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         # A Path is accepted, and stored as text: config.json cannot hold a Path.
-        for name in ("root", "train_json", "train_images", "val_json", "val_images"):
+        for name in ("root", *PATHS):
             object.__setattr__(self, name, str(getattr(self, name)))
+        given = next((name for name in PATHS if getattr(self, name)), None)
+        if given and self.source != "files":
+            raise FSAFError(
+                f"The data source is {self.source!r}, but {given} is given "
+                f"({getattr(self, given)!r}): set the source to 'files', or leave the path out."
+            )
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """The training recipe."""
 
-    epochs: int = 12
-    steps: int | None = None  # length of the training in steps, instead of epochs
-    batch_size: int = 16  # images of a step, over all processes and accumulated micro-batches
-    accumulate: int = 1  # micro-batches of a step
+    epochs: Count | None = None  # length of the training; None: 12, unless steps are given
+    steps: Count | None = None  # length of the training in steps, instead of epochs
+    batch_size: Count = 16  # images of a step, over all processes and accumulated micro-batches
+    accumulate: Count = 1  # micro-batches of a step
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: float = 0.01  # learning rate at batch 16; it is scaled by batch_size / 16
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    warmup_steps: int = 500
-    warmup_factor: float = 0.001  # the learning rate starts at this share of lr
+    lr: Positive = 0.01  # learning rate at batch 16; it is scaled by batch_size / 16
+    momentum: Share = 0.9
+    weight_decay: NotNegative = 1e-4
+    warmup_steps: Whole = 500
+    warmup_factor: Share = 0.001  # the learning rate starts at this share of lr
     schedule: Literal["step", "cosine"] = "step"
     #: Shares of the training after which the learning rate falls to a tenth.
-    milestones: tuple[float, ...] = (8 / 12, 11 / 12)
-    clip_norm: float | None = None  # largest norm of the gradient; None: no clipping
-    flip: float = 0.5  # probability of a horizontal flip
+    milestones: tuple[Share, ...] = (8 / 12, 11 / 12)
+    clip_norm: Positive | None = None  # largest norm of the gradient; None: no clipping
+    flip: Share = 0.5  # probability of a horizontal flip
     ms: bool = False  # multi-scale: short side drawn from 640..800, and 1.5 x as many epochs
-    crop: float = 0.0  # probability of a random zoom and crop (tiny's augmentation)
+    crop: Share = 0.0  # probability of a random zoom and crop (tiny's augmentation)
     amp: Literal["none", "bf16", "fp16"] = "none"  # number format of mixed precision
     channels_last: bool = False
     compile: bool = False
     #: Divide the losses by the positives' mean over all processes, not by each process's own.
     sync_normalizer: bool = False
-    snapshots: int = 0  # copies of the weights at log-spaced steps, for the explorer's time slider
-    log_every: int = 20  # steps between two lines of the log
-    validate_every: int | None = None  # steps between two validations; None: an epoch
-    checkpoint_every: int = 500  # steps between two checkpoints; each validation writes one too
-    keep: int = 2  # checkpoints that are kept, the latest; the best weights are kept beside them
+    snapshots: Whole = (
+        0  # copies of the weights at log-spaced steps, for the explorer's time slider
+    )
+    log_every: Count = 20  # steps between two lines of the log
+    validate_every: Count | None = None  # steps between two validations; None: an epoch
+    checkpoint_every: Count = 500  # steps between two checkpoints; each validation writes one too
+    keep: Count = 2  # checkpoints that are kept, the latest; the best weights are kept beside them
     #: Start from torchvision's IMAGENET1K_V1, where they exist and --from is not given.
     pretrained_backbone: bool = True
-    seed: int = 0
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.epochs is not None and self.steps is not None:
+            raise FSAFError(
+                f"The training is to last {self.epochs} epochs and {self.steps} steps: "
+                "set epochs or steps, and the other to None."
+            )
+        if self.epochs is None and self.steps is None:
+            object.__setattr__(self, "epochs", 12)
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(Checked):
     """How a detector is evaluated."""
 
-    batch_size: int = 2
+    batch_size: Count = 2
     tta: bool = False  # test-time augmentation: several scales, with and without a flip
 
 
@@ -291,7 +364,7 @@ class EvaluateConfig:
 class Config:
     """One training: a detector, its data, its recipe and its evaluation."""
 
-    name: str = "r50"  # name of the preset
+    name: str = "custom"  # name of the preset
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

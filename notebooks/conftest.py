@@ -1,4 +1,4 @@
-"""Cures for nbval, and a kernel that is like everybody's; nothing here is part of the course."""
+"""Settings of the kernels in which nbval runs the notebooks, and corrections of nbval."""
 
 import os
 import tempfile
@@ -7,36 +7,34 @@ from pathlib import Path
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell
 
-OFFLINE = (
-    Path(__file__).parents[1] / "tests" / "offline"
-)  # kernels stay on this machine, as all tests do
+# A kernel imports tests/offline/sitecustomize.py first, so it has no network, as all tests.
+OFFLINE = Path(__file__).parents[1] / "tests" / "offline"
 
-for name, value in {
-    "OMP_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-}.items():
-    os.environ.setdefault(name, value)  # `make test-all` sets every value
+# Each value holds unless the caller has set one; `make test-all` sets them all.
+SETTINGS = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+for name, value in SETTINGS.items():
+    os.environ.setdefault(name, value)
 os.environ |= {
-    "IPYTHONDIR": tempfile.mkdtemp(
-        prefix="ipython-"
-    ),  # nobody's own start-up files, nobody's own history
+    "IPYTHONDIR": tempfile.mkdtemp(prefix="ipython-"),  # without the user's start-up files
     "PYTHONPATH": os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")])),
 }
 
 
 def _execute(self: RunningKernel, cell_input: str, allow_stdin: bool | None = None) -> str:
-    # nbval runs cells without history, where a trailing `;` does not silence a value as it does in Jupyter (its issue 194).
+    # nbval runs cells without history. Then a trailing `;` does not hide a value as it does in
+    # Jupyter (nbval's issue 194).
     return self.kc.execute(
         cell_input, store_history=True, allow_stdin=allow_stdin, stop_on_error=False
     )
 
 
-def _patient(self: IPyNbCell, *args: object, **kwargs: object) -> None:
+def _init_with_long_timeout(self: IPyNbCell, *args: object, **kwargs: object) -> None:
+    # nbval waits 5 seconds for a finished cell's last output, which is too short on a busy
+    # machine (nbval's issue 231).
     _init(self, *args, **kwargs)
-    self.output_timeout = 60  # seconds for a finished cell's last output; nbval's 5 are too few on a busy machine (its issue 231)
+    self.output_timeout = 60
 
 
 _init = IPyNbCell.__init__
-IPyNbCell.__init__ = _patient
+IPyNbCell.__init__ = _init_with_long_timeout
 RunningKernel.execute_cell_input = _execute

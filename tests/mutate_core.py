@@ -177,7 +177,7 @@ def try_listed(modules: list[str], tree: Path) -> list[str]:
                 names, seconds = trial(tree, ["-x", tests[rule]])
                 path.write_text(text)
                 noticed = names["failed"] == [f"test_{rule}"]
-                unnoticed += [] if noticed else [f"{module}: {old!r} -> {new!r} {names}"]
+                unnoticed += [] if noticed else [f"{module}: {old!r} -> {new!r} {names['failed']}"]
                 print(
                     f"{module:19} {seconds:5.1f} s  {'noticed' if noticed else 'LOST   '}  {rule}"
                 )

@@ -13,10 +13,20 @@ from ..config import FSAFError
 
 # Formats that Pillow names but that hold no pixels. EPS is a program and is not run.
 NO_PIXELS = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF")
+SYSTEM_NAMES = ("__macosx", "@eadir", "thumbs.db", "$recycle.bin", "system volume information")
+BITS_PER_SAMPLE = 258  # the TIFF tag
+ORIENTATION = 0x0112  # the EXIF tag; its values 5..8 exchange width and height
 
 
-def image_files(sources: Sequence[Path]) -> list[Path]:
+def image_files(sources: Sequence[Path], exclude: Path | None = None) -> list[Path]:
     """Return the files among `sources` and, sorted, the image files in the folders among them.
+
+    Files and folders that are hidden, or that an operating system or a NAS puts there, are left
+    out. The number of files of other kinds is printed.
+
+    Args:
+        sources: files and folders.
+        exclude: a folder whose files are left out, such as that of earlier results.
 
     Raises:
         FSAFError: "photo.jpg: no such file or folder exists: check the path."; "pictures contains
@@ -28,6 +38,7 @@ def image_files(sources: Sequence[Path]) -> list[Path]:
         if kind in Image.OPEN and kind not in NO_PIXELS
     }
     files: list[Path] = []
+    others = 0
     if not sources:
         raise FSAFError(
             "No image is given: name files or folders, "
@@ -35,7 +46,9 @@ def image_files(sources: Sequence[Path]) -> list[Path]:
         )
     for source in sources:
         if source.is_dir():
-            inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in known)
+            seen = [path for path in source.rglob("*") if _is_visible(path, source, exclude)]
+            inside = sorted(path for path in seen if path.suffix.lower() in known)
+            others += len(seen) - len(inside)
             if not inside:
                 raise FSAFError(f"{source} contains no image file: name another folder.")
             files += inside
@@ -43,7 +56,40 @@ def image_files(sources: Sequence[Path]) -> list[Path]:
             files.append(source)
         else:
             raise FSAFError(f"{source}: no such file or folder exists: check the path.")
+    if others:
+        print(f"{others:,} files of other kinds were passed over.")
     return files
+
+
+def _is_visible(path: Path, source: Path, exclude: Path | None) -> bool:
+    """Return whether a path is a file that a user put into the folder `source`."""
+    parts = [part.lower() for part in path.relative_to(source).parts]
+    if any(part.startswith(".") or part in SYSTEM_NAMES for part in parts) or path.is_dir():
+        return False
+    return exclude is None or not path.resolve().is_relative_to(exclude.resolve())
+
+
+def header_size(path: Path | str) -> tuple[int, int, bool]:
+    """Return width and height of an image after its EXIF rotation, and whether there is one.
+
+    Only the start of the file is read.
+
+    Raises:
+        FSAFError: "photo.jpg is not a readable image: download it again, or leave it out."
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `load_image` refuses an image of too many pixels
+            with Image.open(path) as picture:
+                turn = 0
+                with suppress(Exception):  # damaged EXIF data
+                    turn = picture.getexif().get(ORIENTATION, 0)
+                width, height = picture.size
+    except Exception:  # a damaged file raises many kinds of exception in Pillow
+        raise FSAFError(
+            f"{path} is not a readable image: download it again, or leave it out."
+        ) from None
+    return (height, width, True) if turn in (5, 6, 7, 8) else (width, height, turn in (2, 3, 4))
 
 
 def load_image(path: Path | str) -> Image.Image:
@@ -99,14 +145,17 @@ def as_rgb(picture: Image.Image) -> Image.Image:
     """Return any image as RGB, in the orientation that its EXIF data gives.
 
     Gray, palette, CMYK, 16-bit and float images are converted; an alpha channel is dropped. The
-    values of a single numeric channel from black to white are 0..1 for floats that lie in it, else
-    0..255, 0..65535, or 0 up to the largest value.
+    values of a single numeric channel from black to white are those of the file's bit depth, such
+    as 0..65535; 0 up to the largest value beyond; for floats the first of 0..1, 0..255 and
+    0..65535 that holds them all.
 
     Raises:
         ValueError: "it has no pixels"; "it contains NaN or infinite values".
     """
     if not picture.width * picture.height:
         raise ValueError("it has no pixels")
+    # A TIFF file states its depth, which may be 12. Elsewhere whole numbers are 16 bits deep.
+    (bits, *_) = getattr(picture, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))
     picture = picture.copy()  # the argument stays unchanged
     with suppress(Exception):  # the pixels are usable in spite of damaged EXIF data
         ImageOps.exif_transpose(picture, in_place=True)
@@ -114,7 +163,9 @@ def as_rgb(picture: Image.Image) -> Image.Image:
         values = np.asarray(picture, dtype=np.float64)
         if not np.isfinite(values).all():
             raise ValueError("it contains NaN or infinite values")
-        ends = [255.0, 65535.0] if picture.mode[0] == "I" else [1.0, 255.0, 65535.0]
+        # The largest value of one frame says nothing about the next frame of the same camera.
+        depth = 2.0 ** min(bits, 16) - 1
+        ends = [depth] if picture.mode[0] == "I" else [1.0, 255.0, 65535.0]
         white = next((end for end in ends if values.max() <= end), values.max())
         picture = Image.fromarray(np.clip(values * (255 / white) + 0.5, 0, 255).astype(np.uint8))
     elif picture.mode == "P":

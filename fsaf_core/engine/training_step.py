@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ..config import TrainConfig
 from ..model.detector import Detector
+from ..model.structures import HeadOutputs
 
 AMP = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -30,12 +31,7 @@ class TrainingStep(nn.Module):
 
         All are scalars on the device; no value is read.
         """
-        batch = self.detector.preprocess(images)
-        tensor = batch.tensor.contiguous(memory_format=self.format)
-        with torch.autocast(tensor.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            outputs = self.network(tensor)
-        assignment = self.detector.assign(outputs, targets, batch.sizes)
-        losses = self.detector.losses(outputs, assignment, targets)
+        losses, outputs, assignment = self.detector.training_losses(images, targets, self._outputs)
         if assignment is None:  # no anchor-free branch
             return losses, {}
         with torch.no_grad():
@@ -48,7 +44,12 @@ class TrainingStep(nn.Module):
                 levels = range(len(outputs.box_offsets))
                 first = self.detector.config.first_level
                 names = ["no_cell", *(f"P{first + level}" for level in levels)]
-                numbers = torch.arange(-1, len(levels), device=tensor.device)  # -1: no location
+                numbers = torch.arange(-1, len(levels), device=offsets.device)  # -1: no location
                 instances = (assignment.selected_level[:, None] == numbers).sum(0)
                 counts |= dict(zip(names, instances))
         return losses, counts
+
+    def _outputs(self, tensor: Tensor) -> HeadOutputs:
+        """Run the network in the recipe's number format and memory layout."""
+        with torch.autocast(tensor.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return self.network(tensor.contiguous(memory_format=self.format))

@@ -58,15 +58,15 @@ def to_coco_results(
     """
     results = []
     for image_id, found in zip(image_ids, detections, strict=True):
-        boxes = found["boxes"].detach().double().cpu()
+        boxes = found["boxes"].detach().cpu().double()  # MPS has no float64
         boxes[:, 2:] -= boxes[:, :2]
         rows = zip(boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True)
         results += [
             {
                 "image_id": int(image_id),
                 "category_id": int(category_ids[label]),
-                "bbox": [round(edge, 3) for edge in box],  # COCO's own boxes have two decimals
-                "score": round(score, 6),
+                "bbox": box,
+                "score": score,
             }
             for box, score, label in rows
         ]

@@ -16,14 +16,14 @@ from jaxtyping import UInt8
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..config import FSAFError
-from ..data.loader import Batch, Loader
+from ..data.loader import Loader
 from ..data.transforms import resize
 from ..method.assignment import Assignment
 from ..method.locations import box_area
 from ..method.selection import select_heuristic
 from ..model.detector import Detector
 from ..model.postprocess import merge_candidates
+from ..utils.classes import match_classes
 from ..utils.files import write_atomically
 from .coco_metrics import coco_metrics, size_bin, to_coco_results
 from .miss_analysis import diagnose_misses, miss_table
@@ -66,7 +66,8 @@ class EvaluationResult:
 def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> EvaluationResult:
     """Return the results of the detector on the images of `loader`.
 
-    Several processes share the images, and each returns the result of all.
+    The classes of the detector and of the set are matched by name. Several processes share the
+    images, and each returns the result of all.
 
     Args:
         detector: is left in its mode.
@@ -76,17 +77,15 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
             With test-time augmentation, only pictures are added.
 
     Raises:
-        FSAFError: "The detector knows 80 classes, ... has 6: take the set that it was trained for
-            ..."; as `Loader.epoch`.
+        FSAFError: as `match_classes` and `Loader.epoch`.
     """
     was_training, dataset, tta = detector.training, loader.dataset, loader.config.evaluate.tta
-    if len(dataset.class_names) != detector.config.num_classes:
-        raise FSAFError(
-            f"The detector knows {detector.config.num_classes} classes, {dataset.json_path} has "
-            f"{len(dataset.class_names)}: take the set that it was trained for "
-            "(--data.source, --data.root, --data.val-json)."
-        )
-    index = dataset.index
+    index, names = dataset.index, dataset.class_names
+    own_label = torch.tensor(
+        match_classes(detector.config.class_names, names, "the detector", dataset.json_path)
+    )
+    set_label = own_label.argsort().tolist()  # of each of the detector's labels
+    category_ids = [index.category_ids[label] for label in set_label]
     place = {
         int(index.image_ids[kept]): number for number, kept in enumerate(dataset.kept.tolist())
     }
@@ -104,9 +103,10 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
             disable=silent,
             leave=False,
         ):
-            scales = [
-                _scale(image, target["size"]) for image, target in zip(batch.images, batch.targets)
+            targets = [
+                {**target, "labels": own_label[target["labels"]]} for target in batch.targets
             ]
+            scales = [_scale(image, target["size"]) for image, target in zip(batch.images, targets)]
             if tta:
                 images = [dataset[place[image_id]]["image"] for image_id in batch.ids]
                 detections = [detect_tta(detector, image) for image in images]
@@ -115,12 +115,12 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
                 outputs = detector.head_outputs(prepared.tensor)
                 detections = detector.postprocess(outputs, prepared.sizes, scales)
             ids += batch.ids
-            results += to_coco_results(batch.ids, detections, index.category_ids)
+            results += to_coco_results(batch.ids, detections, category_ids)
             if not thorough:
                 continue
             truths = [
                 {"boxes": target["boxes"] / torch.tensor(scale * 2), "labels": target["labels"]}
-                for target, scale in zip(batch.targets, scales)
+                for target, scale in zip(targets, scales)
             ]
             for image_id, truth, detected in zip(batch.ids, truths, detections):
                 number = place[image_id]
@@ -135,14 +135,14 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
                     pictures.append((number, picture))
             if tta:  # the levels and the causes of misses are those of one pass
                 continue
-            assignment = detector.assign(outputs, batch.targets, prepared.sizes)
-            levels += _levels(detector, assignment, batch)
+            assignment = detector.assign(outputs, targets, prepared.sizes)
+            levels += _levels(detector, assignment, targets)
             in_input = [
                 {**one, "boxes": one["boxes"] * one["boxes"].new_tensor(scale * 2)}
                 for one, scale in zip(detections, scales)
             ]
             causes = diagnose_misses(
-                detector, outputs, prepared.sizes, batch.targets, in_input, assignment
+                detector, outputs, prepared.sizes, targets, in_input, assignment
             )
             for truth, causes_of_image in zip(truths, causes):
                 bins = map(size_bin, box_area(truth["boxes"]).tolist())
@@ -165,7 +165,10 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
     }
     in_order = [picture for _, picture in sorted(pictures, key=lambda pair: pair[0])]
     return EvaluationResult(
-        metrics[0], results, columns, {"class_names": list(dataset.class_names), "images": in_order}
+        metrics[0],
+        results,
+        columns,
+        {"class_names": [names[label] for label in set_label], "images": in_order},
     )
 
 
@@ -175,13 +178,13 @@ def _scale(image: Tensor, size: tuple[int, int]) -> tuple[float, float]:
 
 
 def _levels(
-    detector: Detector, assignment: Assignment | None, batch: Batch
+    detector: Detector, assignment: Assignment | None, targets: list[dict[str, Any]]
 ) -> list[tuple[float, int, int]]:
     """Return size, selected level and the FPN heuristic's level of each object."""
     if assignment is None or assignment.selected_level is None:
         return []
     config = detector.config
-    boxes = torch.cat([target["boxes"] for target in batch.targets])
+    boxes = torch.cat([target["boxes"] for target in targets])
     every_level = torch.zeros(len(boxes), len(config.strides))  # finite: no level is left out
     heuristic = select_heuristic(
         boxes, every_level, config.first_level, config.heuristic_size, config.heuristic_level

@@ -57,7 +57,8 @@ def match(
         For each detection 0..N-1, or -1 for none.
     """
     same_class = labels[:, None] == gt_labels
-    iou = (box_iou(boxes.double(), gt_boxes.double()) * same_class).cpu().numpy()
+    iou = box_iou(boxes.cpu().double(), gt_boxes.cpu().double())  # MPS has no float64
+    iou = (iou * same_class.cpu()).numpy()
     matched = np.full(len(boxes), -1)
     candidates = (iou >= IOU).any(1)
     order = torch.argsort(scores, descending=True, stable=True).tolist()

@@ -1,1 +1,5 @@
-"""The paper: regions, losses, feature selection and label assignment, as functions on tensors."""
+"""The paper, as functions on tensors.
+
+Read in this order: locations, regions, losses, selection, assignment. `assignment.assign` puts the
+others together.
+"""

@@ -1,7 +1,8 @@
 """Label assignment: from boxes and predictions to the target of every location, and to the losses.
 
-The steps are: the regions of each instance, overlaps, the loss of each instance at each level, the
-level of least loss, positive and ignored locations, the losses of these.
+1. Find the regions of each instance. 2. Give each location to one instance. 3. Measure the loss of
+each instance at each level. 4. Select a level for each instance. 5. Mark positive locations and
+ignored entries. 6. Compute the losses.
 """
 
 from dataclasses import dataclass
@@ -39,22 +40,21 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Assignment:
-    """The target of every location. An index into the batch's `N` instances, or -1 for none."""
+    """What every location learns, and the intermediate results.
+
+    `assigned` and `all_levels` hold indices into the batch's `N` instances, -1 for none.
+    """
 
     assigned: Int64[Tensor, "B R"]  # the instance that a location learns; -1: background
     ignore: Bool[Tensor, "B K R"] | None = None  # entries without focal loss; see `focal_loss`
-    valid: Bool[Tensor, "B R"] | None = (
-        None  # locations inside their image and under no crowd; None: all
-    )
+    valid: Bool[Tensor, "B R"] | None = None  # inside the image and no crowd region; None: all
     level_losses: Float[Tensor, "N L"] | None = None  # inf where an instance has no location
     selected_level: Int64[Tensor, " N"] | None = None  # 0..L-1; -1: no location at any level
-    all_levels: Int64[Tensor, "B R"] | None = None  # as `assigned`, before a level was selected
-    effective: Bool[Tensor, "N R"] | None = (
-        None  # each instance's region, before overlaps are resolved
+    all_levels: Int64[Tensor, "B R"] | None = (
+        None  # `assigned` before the selection, at every level
     )
-    ignoring: Bool[Tensor, "N R"] | None = (
-        None  # the same for the ignoring box; holds the effective region
-    )
+    effective: Bool[Tensor, "N R"] | None = None  # each instance's own region, overlaps included
+    ignoring: Bool[Tensor, "N R"] | None = None  # its ignoring region, a superset of `effective`
 
     @property
     def positive(self) -> Bool[Tensor, "B R"]:
@@ -82,7 +82,7 @@ def resolve_overlaps(
 ) -> Int64[Tensor, "B R"]:
     """Return the instance of smallest area that has each location in its region, or -1.
 
-    Of equal areas the later instance counts.
+    Of equal areas the later instance wins.
 
     Args:
         effective: the region of each instance.
@@ -93,23 +93,24 @@ def resolve_overlaps(
         `CenterRegionAssigner.assign_one_hot_gt_indices`.
     """
     assigned, start = [], 0
-    for mask, size in zip(effective.split(counts), area.split(counts)):
-        # By ascending area, of equal areas the later first; last comes background, which has all.
-        order = len(size) - 1 - size.flip(0).argsort(stable=True)
+    for mask, areas in zip(effective.split(counts), area.split(counts)):
+        # Ascending areas; flipped, so that a stable sort puts the later of equals first.
+        order = len(areas) - 1 - areas.flip(0).argsort(stable=True)
+        # A last row that has every location stands for background. argmax: the first row that has.
         background = mask.new_ones((1, mask.shape[1]))
-        first = torch.cat([mask[order], background]).byte().argmax(0)
-        assigned.append(torch.cat([start + order, order.new_full((1,), -1)])[first])
-        start += len(size)
+        winner = torch.cat([mask[order], background]).byte().argmax(0)
+        assigned.append(torch.cat([start + order, order.new_full((1,), -1)])[winner])
+        start += len(areas)
     return torch.stack(assigned)
 
 
 def count_by_class(
     regions: Bool[Tensor, "N R"], ground_truth: GroundTruth, batch: int, classes: int
 ) -> Tensor:
-    """Return (B, K, R) int16: how many regions of a class hold each location of each image."""
-    plane = ground_truth.image * classes + ground_truth.labels
+    """Return (B, K, R) int16: for each image, class and location, how many regions have it."""
+    image_class = ground_truth.image * classes + ground_truth.labels
     count = torch.zeros(batch * classes, regions.shape[1], dtype=torch.int16, device=regions.device)
-    return count.index_add_(0, plane, regions.to(torch.int16)).unflatten(0, (batch, classes))
+    return count.index_add_(0, image_class, regions.to(torch.int16)).unflatten(0, (batch, classes))
 
 
 @torch.no_grad()
@@ -123,6 +124,14 @@ def assign(
 ) -> Assignment:
     """Assign each location its instance by FSAF's rules.
 
+    The conventions differ in these rules, besides those of `region`:
+
+    | rule | paper | MMDetection |
+    |---|---|---|
+    | same_class_overlap | smaller_wins: the smaller instance keeps it | erase: it is background |
+    | ignore_levels | adjacent: the selected level and those beside it | all |
+    | ignored entries in the level losses | none yet: they follow from the selection | ignored |
+
     Args:
         predictions: used without gradient.
         ground_truth: of the batch; N = 0 is normal.
@@ -130,7 +139,7 @@ def assign(
         extent: columns and rows of each instance's own padded image at each level; None: every
             image fills the input.
         valid: locations inside their image; None: all.
-        config: its `rules`, scales, `selection` and focal parameters count here.
+        config: its `rules`, scales, `selection` and focal parameters are used.
 
     Source: paper, sections 3.2 and 3.3; MMDetection, center_region_assigner.py,
         `CenterRegionAssigner.assign`, and fsaf_head.py, `FSAFHead.loss_by_feat`.
@@ -144,14 +153,14 @@ def assign(
     ignore = None
     if rules.same_class_overlap == "erase" or rules.ignore_levels == "all":
         count = count_by_class(ignoring, ground_truth, batch, classes)
-        if (
-            rules.same_class_overlap == "erase"
-        ):  # a second region of its own class erases a location's instance
-            crossed = count.gather(1, look_up(labels, assigned, 0).unsqueeze(1)).squeeze(1) >= 2
-            assigned = assigned.masked_fill(crossed, -1)
+        if rules.same_class_overlap == "erase":
+            # A location in the ignoring regions of its own instance and of a second one of the same
+            # class becomes background.
+            own_class = look_up(labels, assigned, 0).unsqueeze(1)
+            assigned = assigned.masked_fill(count.gather(1, own_class).squeeze(1) >= 2, -1)
         if rules.ignore_levels == "all":
             ignore = count > 0
-        del count  # two bytes an entry, which nothing needs from here on
+        del count  # frees 2 B K R bytes before the losses
     if len(ground_truth.crowd_boxes):
         crowd = crowd_region(ground_truth.crowd_boxes, ground_truth.crowd_image, batch, locations)
         assigned = assigned.masked_fill(crowd, -1)
@@ -163,25 +172,33 @@ def assign(
         focal = focal_loss(predictions.logits, label, ignore, alpha, gamma)
     else:
         focal = focal_loss_positive(gather_class(predictions.logits, label), alpha, gamma)
+    # Background has a dummy target here, and does not enter the level losses.
     location_loss = focal + iou_loss(predictions.boxes, look_up(boxes, assigned, 0))
     level_losses = instance_level_losses(location_loss, assigned, locations, len(boxes))
 
     if config.selection == "online":
         selected = select_online(level_losses)
     else:
-        size, level = config.heuristic_size, config.heuristic_level
-        selected = select_heuristic(boxes, level_losses, config.first_level, size, level)
+        base = config.heuristic_size, config.heuristic_level
+        selected = select_heuristic(boxes, level_losses, config.first_level, *base)
 
-    positive = look_up(selected, assigned, -1) == locations.level
     if rules.ignore_levels == "adjacent":
-        # At the selected level and one to each side; nowhere without a selected level.
+        # The selected level and one to each side. Without a selected level nothing is ignored.
         levels = torch.arange(len(locations.strides), device=boxes.device)
         near = ((levels - selected[:, None]).abs() <= 1) & (selected >= 0)[:, None]
-        part = ignoring & near[:, locations.level]
-        ignore = count_by_class(part, ground_truth, batch, classes) > 0
-    final = assigned.masked_fill(~positive, -1)
-    regions = effective, ignoring
-    return Assignment(final, ignore, valid, level_losses, selected, assigned, *regions)
+        ignoring_near = ignoring & near[:, locations.level]
+        ignore = count_by_class(ignoring_near, ground_truth, batch, classes) > 0
+    positive = look_up(selected, assigned, -1) == locations.level
+    return Assignment(
+        assigned=assigned.masked_fill(~positive, -1),
+        ignore=ignore,
+        valid=valid,
+        level_losses=level_losses,
+        selected_level=selected,
+        all_levels=assigned,
+        effective=effective,
+        ignoring=ignoring,
+    )
 
 
 def anchor_free_losses(
@@ -191,16 +208,17 @@ def anchor_free_losses(
     normalizer: Float[Tensor, ""],
     config: ModelConfig,
 ) -> dict[str, Float[Tensor, ""]]:
-    """Return af_cls, the focal loss of valid locations, and af_box, -ln IoU of positive ones.
+    """Return af_cls and af_box, the losses of the anchor-free branch.
 
-    Both are sums times lambda / normalizer.
+    af_cls = lambda / normalizer * sum of the focal loss over valid locations
+    af_box = lambda / normalizer * sum of -ln IoU over positive locations
 
     Args:
         predictions: of the same batch; differentiable.
         ground_truth: of the same batch.
-        assignment: of `assign`, or of another assigner.
+        assignment: of `assign` or any other assigner; `assigned`, `ignore` and `valid` are used.
         normalizer: the number of positive locations; see `Detector.normalizer`.
-        config: its focal parameters and `af_weight` (lambda) count here.
+        config: its focal parameters and `af_weight` (lambda) are used.
 
     Source: paper, section 3.2 (loss) and section 3.4 (lambda).
     """

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-Boxes = Float[Tensor, "*any 4"]  # with any axes in front
+# With any axes in front; `#`: of size 1, an axis is repeated.
+Boxes = Float[Tensor, "*any 4"]
 Points = Float[Tensor, "*#any 2"]
-Numbers = Float[Tensor, "*#any"]
+Units = Float[Tensor, "*#any"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Locations:
 
     @property
     def starts(self) -> list[int]:
-        """The index in `R` of each level's first location."""
+        """Where each level begins on the axis `R`."""
         return [sum(self.sizes[:index]) for index in range(len(self.shapes))]
 
 
@@ -52,8 +53,8 @@ def pyramid_locations(
         cell_center: c, in cells, 0..1.
         device: where the tensors lie.
 
-    Source: c = 0.5 follows SAPD, by the paper's authors; c = 0 is MMDetection's
-        (`AnchorGenerator`, center_offset 0) and the literal reading of the paper's formula.
+    Source: c = 0 is MMDetection's (`AnchorGenerator`, center_offset 0) and the literal reading of
+        the paper's formula. c = 0.5 is the choice of SAPD, a later paper by the same authors.
     """
     centers, stride, level = [], [], []
     for index, ((rows, columns), step) in enumerate(zip(shapes, strides)):
@@ -66,15 +67,15 @@ def pyramid_locations(
     return Locations(shapes, strides, torch.cat(centers), torch.cat(stride), torch.cat(level))
 
 
-def decode(offsets: Boxes, centers: Points, scale: Numbers) -> Boxes:
+def decode(offsets: Boxes, centers: Points, unit: Units) -> Boxes:
     """Turn distances from locations into boxes.
 
-    x1 = x - scale * l, y1 = y - scale * t, x2 = x + scale * r, y2 = y + scale * b.
+    x1 = x - unit * l, y1 = y - unit * t, x2 = x + unit * r, y2 = y + unit * b.
 
     Args:
-        offsets: l t r b, at least 0, in units of `scale`.
+        offsets: l t r b, at least 0, in multiples of `unit`.
         centers: x y of the locations, pixels.
-        scale: S * stride, pixels; S is the paper's normalizer (4.0).
+        unit: S * stride, pixels; S = 4.0 is the paper's normalizing constant.
 
     Returns:
         x1 y1 x2 y2, pixels.
@@ -82,14 +83,14 @@ def decode(offsets: Boxes, centers: Points, scale: Numbers) -> Boxes:
     Source: paper, sections 3.2 and 3.4; MMDetection, tblr_bbox_coder.py, `tblr2bboxes`.
     Differs: MMDetection orders the channels t b l r.
     """
-    distance = offsets * scale.unsqueeze(-1)
+    distance = offsets * unit.unsqueeze(-1)
     return torch.cat([centers - distance[..., :2], centers + distance[..., 2:]], -1)
 
 
-def encode(boxes: Boxes, centers: Points, scale: Numbers) -> Boxes:
+def encode(boxes: Boxes, centers: Points, unit: Units) -> Boxes:
     """Invert `decode`: return l t r b, negative where a center lies outside its box."""
     low, high = boxes.chunk(2, -1)
-    return torch.cat([centers - low, high - centers], -1) / scale.unsqueeze(-1)
+    return torch.cat([centers - low, high - centers], -1) / unit.unsqueeze(-1)
 
 
 def box_area(boxes: Boxes) -> Float[Tensor, "*any"]:

@@ -20,22 +20,26 @@ def focal_loss_positive(
 def gather_class(
     values: Float[Tensor, "B K R"], label: Int64[Tensor, "B R"]
 ) -> Float[Tensor, "B R"]:
-    """Return the entry of each location's own class, of class 0 where the label is -1."""
+    """Return the entry of each location's own class; of class 0, a placeholder, for label -1."""
     return values.gather(1, label.clamp(min=0).unsqueeze(1)).squeeze(1)
 
 
 class _FocalLoss(torch.autograd.Function):
-    """The closed form in both directions. Autograd would keep five tensors of the logits' size."""
+    """Forward and backward by hand: autograd would keep five tensors of the logits' size.
+
+    A negative entry has the loss (1 - alpha) g(x), g(x) = p^gamma softplus(x), p = sigmoid(x). A
+    positive entry has alpha g(-x), so its slope is -alpha g'(-x).
+    """
 
     @staticmethod
     def forward(ctx, logits, label, ignore, alpha, gamma):
         ctx.save_for_backward(logits, label, ignore)
         ctx.alpha, ctx.gamma = alpha, gamma
-        background = logits.sigmoid().pow_(gamma).mul_(F.softplus(logits))
+        negative = logits.sigmoid().pow_(gamma).mul_(F.softplus(logits))
         if ignore is not None:
-            background.masked_fill_(ignore, 0)
-        positive = focal_loss_positive(gather_class(logits, label), alpha, gamma) * (label >= 0)
-        return (1 - alpha) * _put(background, label, 0).sum(1) + positive
+            negative.masked_fill_(ignore, 0)
+        own = focal_loss_positive(gather_class(logits, label), alpha, gamma) * (label >= 0)
+        return (1 - alpha) * _put(negative, label, 0).sum(1) + own
 
     @staticmethod
     def backward(ctx, grad):
@@ -43,20 +47,23 @@ class _FocalLoss(torch.autograd.Function):
         slope = _slope(logits, ctx.gamma).mul_((1 - ctx.alpha) * grad.unsqueeze(1))
         if ignore is not None:
             slope.masked_fill_(ignore, 0)
-        # A positive entry is a background entry of logit -x.
-        positive = -ctx.alpha * grad * _slope(-gather_class(logits, label), ctx.gamma)
-        return _put(slope, label, positive), None, None, None, None
+        own = -ctx.alpha * grad * _slope(-gather_class(logits, label), ctx.gamma)
+        return _put(slope, label, own), None, None, None, None
 
 
 def _slope(x: Tensor, gamma: float) -> Tensor:
-    """Return d/dx p^gamma softplus(x) = p^gamma ((1 - p) gamma softplus(x) + p), p = sigmoid(x)."""
+    """Return g'(x) = p^gamma ((1 - p) a + p), where a = gamma softplus(x)."""
     p = x.sigmoid()
+    # lerp: a + p (1 - a) = (1 - p) a + p.
     slope = F.softplus(x).mul_(gamma).lerp_(x.new_ones(()), p)
     return slope.mul_(p.pow_(gamma))
 
 
 def _put(entries: Tensor, label: Tensor, value: Tensor | float) -> Tensor:
-    """Put a value at each positive location's own class in (B, K, R) entries, in place."""
+    """Put a value at each positive location's own class in (B, K, R) entries, in place.
+
+    Background locations write their entry of class 0 back, so that one scatter serves all.
+    """
     own = torch.where(label >= 0, value, gather_class(entries, label))
     return entries.scatter_(1, label.clamp(min=0).unsqueeze(1), own.unsqueeze(1))
 
@@ -76,7 +83,7 @@ def focal_loss(
     Args:
         logits: class logits; p = sigmoid(logits).
         label: the class of each location, 0..K-1; -1 for background.
-        ignore: entries without loss. A location's own class counts even if it is among them. None:
+        ignore: entries without loss. The own class of a positive location is never ignored. None:
             no entry is ignored.
         alpha: weight of the positive entries, 0..1.
         gamma: exponent that reduces the loss of confident entries, at least 0.

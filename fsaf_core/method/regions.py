@@ -7,8 +7,8 @@ from torch import Tensor
 from ..config import Rules
 from .locations import Locations
 
-MIN_COVERAGE = 0.01  # MMDetection: a box must cover more than this share of a location's square
-CROWD_SCALE = 0.5  # locations in the inner half of a crowd box are left out
+MIN_COVERAGE = 0.01  # with `overlap`, a box must cover more than this share of a square
+CROWD_SCALE = 0.5  # crowd boxes are shrunk to half their sides; locations inside have no loss
 
 
 def scale_boxes(boxes: Float[Tensor, "N 4"], scale: float) -> Float[Tensor, "N 4"]:
@@ -28,66 +28,68 @@ def region(
 ) -> Bool[Tensor, "N R"]:
     """Return the locations that belong to each instance's scaled box, at all levels.
 
-    A box has sides along the axes, so its region at a level is the product of a set of rows and a
-    set of columns.
+    A box has sides along the axes. So the share of a location's square that it covers is the share
+    of the column times the share of the row. `rules.region_rounding` says which locations belong:
 
-    `floor_ceil` (paper): the columns floor(x1 / stride) .. ceil(x2 / stride), half open, clamped to
-    the instance's own padded image, at least one; rows likewise. `overlap` (MMDetection): locations
-    whose square, of side stride around the center, is covered to more than 1 % by the scaled box.
-    May be empty.
+    - `floor_ceil` (paper): the columns from floor(x1 / stride) up to, not including,
+      ceil(x2 / stride). They are cut to the image, and there is at least one. Rows likewise.
+    - `overlap` (MMDetection): more than 1 % of the square around the location, of side stride, is
+      covered. A level may have no location.
 
     Args:
         boxes: x1 y1 x2 y2, pixels.
         scale: epsilon_e or epsilon_i, 0..1.
         locations: of the input.
-        rules: `region_rounding` and `cell_center` count here.
-        extent: columns and rows of each instance's own padded image at each level; None: every
-            image fills the input.
+        rules: only `region_rounding` and `cell_center` are used.
+        extent: columns and rows, at each level, of the image that an instance is in, before it is
+            padded further to the size of the batch; None: every image fills the input.
         inside: with `overlap`, the center must also lie strictly inside the full box, as
-            MMDetection asks of positives.
+            MMDetection asks of positives. No effect with `floor_ceil`.
 
     Source: paper, section 3.2 (ground truth); MMDetection, center_region_assigner.py,
         `CenterRegionAssigner.assign`.
     """
-    scaled, masks = scale_boxes(boxes, scale), []
+    scaled = scale_boxes(boxes, scale)
+    masks = []
     for level, (shape, stride) in enumerate(zip(locations.shapes, locations.strides)):
         shares = []
         for axis, count in enumerate(reversed(shape)):  # x: columns; y: rows
             limit = (
                 boxes.new_full((len(boxes),), count) if extent is None else extent[:, level, axis]
             )
-            ends = scaled[:, axis] / stride, scaled[:, 2 + axis] / stride
+            span = scaled[:, axis] / stride, scaled[:, 2 + axis] / stride
             if rules.region_rounding == "floor_ceil":
-                share = _rounded(*ends, count, limit)
+                share = _rounded(*span, count, limit)
             else:
-                share = _covered(*ends, count, limit, rules.cell_center)
+                share = _covered(*span, count, limit, rules.cell_center)
                 if inside:
                     center = torch.arange(count, device=boxes.device) + rules.cell_center
                     low, high = boxes[:, axis, None] / stride, boxes[:, 2 + axis, None] / stride
                     share = share * ((center > low) & (center < high))
             shares.append(share)
         columns, rows = shares
+        # With `floor_ceil` shares are 0 or 1, and this is a logical and.
         masks.append((rows[:, :, None] * columns[:, None, :] > MIN_COVERAGE).flatten(1))
     return torch.cat(masks, 1)
 
 
 def _rounded(low: Tensor, high: Tensor, count: int, limit: Tensor) -> Float[Tensor, "N _"]:
-    """Return 1 for the cells floor(low) .. ceil(high) of an axis, else 0.
+    """Return 1 for the cells floor(low) <= i < ceil(high) of an axis, else 0.
 
-    They are clamped to `limit` cells, and are at least one.
+    The range is cut to 0..limit - 1 and keeps at least one cell.
     """
     first = low.floor().clamp(min=0).minimum(limit - 1)[:, None]
-    end = high.ceil()[:, None].minimum(limit[:, None]).maximum(first + 1)
+    stop = high.ceil()[:, None].minimum(limit[:, None]).maximum(first + 1)
     index = torch.arange(count, device=low.device)
-    return ((index >= first) & (index < end)).float()
+    return ((index >= first) & (index < stop)).float()
 
 
 def _covered(
     low: Tensor, high: Tensor, count: int, limit: Tensor, cell_center: float
 ) -> Float[Tensor, "N _"]:
-    """Return how much of each cell of an axis, a unit long around its center, lies in low .. high.
+    """Return the share of each cell of an axis between low and high, 0..1; 0 from `limit` on.
 
-    0 beyond `limit`.
+    Cell i reaches from i + c - 0.5 to i + c + 0.5, where c is `cell_center`.
     """
     index = torch.arange(count, device=low.device)
     start, end = index + cell_center - 0.5, index + cell_center + 0.5
@@ -98,7 +100,9 @@ def _covered(
 def crowd_region(
     crowd_boxes: Float[Tensor, "M 4"], image: Int64[Tensor, " M"], batch: int, locations: Locations
 ) -> Bool[Tensor, "B R"]:
-    """Return the locations strictly inside the inner half of a crowd box: no positive, no negative.
+    """Return the locations strictly inside the inner half of a crowd box.
+
+    They are neither positive nor negative.
 
     Args:
         crowd_boxes: x1 y1 x2 y2, pixels.
@@ -106,7 +110,7 @@ def crowd_region(
         batch: B.
 
     Source: MMDetection, center_region_assigner.py, `CenterRegionAssigner.assign`
-        (gt_bboxes_ignore). The paper does not mention crowds; both conventions use this rule.
+        (gt_bboxes_ignore). The paper does not mention crowds.
     """
     low, high = scale_boxes(crowd_boxes, CROWD_SCALE)[:, None].chunk(2, 2)
     inside = ((locations.centers > low) & (locations.centers < high)).all(2)

@@ -13,13 +13,15 @@ def instance_level_losses(
     locations: Locations,
     num_instances: int,
 ) -> Float[Tensor, "N L"]:
-    """Return the mean loss of each instance over its locations at each level, inf without any.
+    """Return the mean loss of each instance over its locations at each level.
+
+    It is inf where the instance has no location at the level.
 
     L(n, l) = 1 / |locations of n at l| * sum over them of (focal loss + -ln IoU)
 
     Args:
         location_loss: focal loss plus IoU loss of each location with its assigned instance as
-            target.
+            target. Values of background locations are not used.
         assigned: instance of each location, 0..N-1; -1 for background.
         locations: of the input.
         num_instances: N.
@@ -32,6 +34,7 @@ def instance_level_losses(
     instance = torch.where(assigned < 0, num_instances, assigned)
     slot = (instance * levels + locations.level).flatten()
     mean = location_loss.new_full(((num_instances + 1) * levels,), torch.inf)
+    # include_self=False: inf stays where no location writes.
     mean.scatter_reduce_(0, slot, location_loss.flatten(), "mean", include_self=False)
     return mean.view(-1, levels)[:-1]
 
@@ -39,7 +42,7 @@ def instance_level_losses(
 def select_online(level_losses: Float[Tensor, "N L"]) -> Int64[Tensor, " N"]:
     """Return l* = argmin over levels of each instance's loss, 0..L-1.
 
-    It is the first on ties, and -1 without a location at any level.
+    On ties the finest level counts. -1: the instance has no location at any level.
 
     Source: paper, section 3.3; MMDetection, fsaf_head.py, `FSAFHead.reweight_loss_single`.
     """
@@ -55,14 +58,15 @@ def select_heuristic(
 ) -> Int64[Tensor, " N"]:
     """Return l' = floor(l0 + log2(sqrt(w h) / size)), clamped to the levels that exist.
 
-    It is -1 without a location at any level.
+    -1: the instance has no location at any level. If it has none at the level of its size, it has
+    no positive location.
 
     Args:
         boxes: x1 y1 x2 y2, pixels.
         level_losses: inf where an instance has no location.
         first_level: l of index 0 (3 for P3).
-        size: sqrt(w h) in pixels of an instance that belongs to `level` = l0; 224 and 5 in the
-            paper.
+        size: sqrt(w h), pixels, of an instance that belongs to level l0; 224 in the paper.
+        level: l0, a pyramid number; 5 in the paper.
 
     Source: paper, section 4.1 (heuristic feature selection), after Lin et al., Feature Pyramid
         Networks.

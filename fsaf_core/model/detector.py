@@ -3,7 +3,8 @@
 Each stage can be called alone.
 """
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import FSAFError, ModelConfig
+from ..config import COCO_CATEGORY_IDS, COCO_CLASSES, FSAFError, ModelConfig
 from ..data.images import read_image
 from ..data.transforms import resize
 from ..method.assignment import Assignment, GroundTruth, Predictions, anchor_free_losses, assign
@@ -36,7 +37,11 @@ from .structures import (
 
 
 class Detector(nn.Module):
-    """FSAF on RetinaNet; made by `build_detector`. `config` is the model's configuration."""
+    """FSAF on RetinaNet; made by `build_detector`.
+
+    `config` is the model's configuration. `category_ids` are the K ids of its classes in the
+    training set's json, which COCO results carry.
+    """
 
     mean: Tensor
     std: Tensor
@@ -44,6 +49,9 @@ class Detector(nn.Module):
     def __init__(self, config: ModelConfig, pretrained_backbone: bool = False) -> None:
         super().__init__()
         self.config = config
+        is_coco = config.class_names == COCO_CLASSES
+        by_count = tuple(range(1, config.num_classes + 1))
+        self.category_ids: tuple[int, ...] = COCO_CATEGORY_IDS if is_coco else by_count
         self.network = Network(config, AnchorBased.per_cell, pretrained_backbone)
         self.anchor_based = None
         if config.branches != "anchor_free":
@@ -51,7 +59,10 @@ class Detector(nn.Module):
             self.anchor_based = AnchorBased(config.strides, config.anchor_scale, *focal)
         self.sync_normalizer = False  # divide by the mean number of positives of all processes
         for name, value in (("mean", config.image_mean), ("std", config.image_std)):
-            self.register_buffer(name, 255 * torch.tensor(value)[:, None, None], persistent=False)
+            scaled = 255 * torch.tensor(value)
+            if config.convention == "reference":  # rounded once, to MMDetection's very bits
+                scaled = torch.tensor([255 * part for part in value])
+            self.register_buffer(name, scaled[:, None, None], persistent=False)
 
     def forward(
         self, images: list[Tensor], targets: Targets | None = None
@@ -73,28 +84,48 @@ class Detector(nn.Module):
                 best first.
 
         Raises:
-            FSAFError: "the detector is in training mode and got no targets: ..."; "2 images came
-                with 1 targets: ..."; as `check_images` and `pack_ground_truth`.
+            FSAFError: "the detector is in training mode and got no targets: ..."; as
+                `training_losses`.
 
         Source: paper, section 3.4 (joint training and inference).
         """
-        batch = self.preprocess(images)
-        outputs = self.head_outputs(batch.tensor)
         if not self.training:
-            return self.postprocess(outputs, batch.sizes)
+            batch = self.preprocess(images)
+            return self.postprocess(self.head_outputs(batch.tensor), batch.sizes)
         if targets is None:
             raise FSAFError(
                 "the detector is in training mode and got no targets: pass them, or call .eval() "
                 "first."
             )
+        return self.training_losses(images, targets)[0]
+
+    def training_losses(
+        self,
+        images: list[Tensor],
+        targets: Targets,
+        network: Callable[[Tensor], HeadOutputs] | None = None,
+    ) -> tuple[dict[str, Float[Tensor, ""]], HeadOutputs, Assignment | None]:
+        """Return the losses of a training step, with the outputs and the assignment behind them.
+
+        Args:
+            images, targets: as in `forward`.
+            network: stands for `head_outputs`, for example compiled or under autocast.
+
+        Raises:
+            FSAFError: "2 images came with 1 targets: ..."; as `check_images` and
+                `pack_ground_truth`.
+        """
+        batch = self.preprocess(images)
         if len(targets) != len(images):
             raise FSAFError(
                 f"{len(images)} images came with {len(targets)} targets: give a dict for each "
                 "image, empty ones too."
             )
         device, classes = batch.tensor.device, self.config.num_classes
-        packed = pack_ground_truth(targets, device, classes, batch.sizes)
-        return self.losses(outputs, self.assign(outputs, packed, batch.sizes), packed)
+        ground_truth = pack_ground_truth(targets, device, classes, batch.sizes)
+        outputs = (network or self.head_outputs)(batch.tensor)
+        assignment = self.assign(outputs, ground_truth, batch.sizes)
+        return self.losses(outputs, assignment, ground_truth), outputs, assignment
 
     def preprocess(self, images: Sequence[Tensor]) -> ImageBatch:
         """Normalize the images and pad them with zeros to one size, a multiple of `size_divisor`.
@@ -296,33 +327,40 @@ class Detector(nn.Module):
                 ]
             yield levels
 
-    @torch.inference_mode()
-    def predict(self, source: "str | Path | Image.Image | np.ndarray | list | tuple") -> Any:
+    @torch.no_grad()
+    def predict(
+        self, source: "str | Path | Image.Image | np.ndarray | Tensor | list | tuple"
+    ) -> Any:
         """Return the detections of an image, or of each image of a list.
 
+        The detector's mode does not count and is not changed, so threads may share a detector.
+
         Args:
-            source: an image file, a PIL image, a uint8 RGB array (H, W, 3), or a list of these.
-                OpenCV's arrays are BGR: give `array[..., ::-1]`.
+            source: an image file, a PIL image, a uint8 RGB array (H, W, 3), a tensor (3, H, W) as
+                in `forward`, or a list of these. OpenCV's arrays are BGR: give `array[..., ::-1]`.
 
         Returns:
             A dict, or a list of them: `boxes` (D, 4) x1 y1 x2 y2 in the image's own pixels (EXIF
             orientation applied), `scores` (D,), `labels` (D,) and class `names`, best first.
 
         Raises:
-            FSAFError: as `read_image`.
+            FSAFError: as `read_image` and `check_images`.
         """
+        if self.training:  # detect with a copy in evaluation mode, which shares all tensors
+            tensors = {id(tensor): tensor for tensor in (*self.parameters(), *self.buffers())}
+            return copy.deepcopy(self, tensors).eval().predict(source)
         if isinstance(source, (list, tuple)):
             return [self.predict(one) for one in source]
-        image = torch.from_numpy(np.array(read_image(source))).permute(2, 0, 1)
+        if isinstance(source, Tensor):
+            check_images([source])
+            image = source if source.dtype == torch.uint8 else (source * 255).round().clamp(0, 255)
+            image = image.byte().cpu()
+        else:
+            image = torch.from_numpy(np.array(read_image(source))).permute(2, 0, 1)
         small = resize(image, self.config.short_side, self.config.long_side)
-        was_training = self.training
-        self.eval()
-        try:
-            batch = self.preprocess([small])
-            scale = (small.shape[2] / image.shape[2], small.shape[1] / image.shape[1])
-            found = self.postprocess(self.head_outputs(batch.tensor), batch.sizes, [scale])[0]
-        finally:
-            self.train(was_training)
+        batch = self.preprocess([small])
+        scale = (small.shape[2] / image.shape[2], small.shape[1] / image.shape[1])
+        found = self.postprocess(self.head_outputs(batch.tensor), batch.sizes, [scale])[0]
         names = [self.config.class_names[label] for label in found["labels"].tolist()]
         return {**found, "names": names}
 

@@ -7,7 +7,7 @@ exported ONNX graph call the same functions.
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torchvision.ops import batched_nms, clip_boxes_to_image
+from torchvision.ops import batched_nms, clip_boxes_to_image, nms
 
 from ..config import ModelConfig
 from ..method.locations import decode
@@ -91,7 +91,14 @@ def merge_candidates(
     has_area = (boxes[:, 2:] > boxes[:, :2]).all(1)
     valid = has_area & (scores > config.score_thresh)
     boxes, scores, labels = boxes[valid], scores[valid], labels[valid]
-    keep = batched_nms(boxes, scores, labels, config.nms_thresh)[: config.detections_per_img]
+    if config.convention == "reference" and len(boxes):
+        # MMDetection moves the classes apart and suppresses all at once, which rounds the boxes.
+        # torchvision does so only for few boxes.
+        apart = labels[:, None] * (boxes.max() + 1)
+        keep = nms(boxes + apart, scores, config.nms_thresh)
+    else:
+        keep = batched_nms(boxes, scores, labels, config.nms_thresh)
+    keep = keep[: config.detections_per_img]
     return {"boxes": boxes[keep], "scores": scores[keep], "labels": labels[keep]}
 
 
@@ -116,5 +123,8 @@ def detect(
     boxes, scores, labels = (torch.cat(part) for part in zip(*parts))
     boxes = clip_boxes_to_image(boxes, size)
     if scale is not None:
-        boxes = boxes / boxes.new_tensor(scale * 2)
+        if config.convention == "reference":  # MMDetection multiplies, which rounds otherwise
+            boxes = boxes * boxes.new_tensor([1 / factor for factor in scale * 2])
+        else:
+            boxes = boxes / boxes.new_tensor(scale * 2)
     return merge_candidates(boxes, scores, labels, config)

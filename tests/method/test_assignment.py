@@ -399,11 +399,13 @@ def test_a_larger_box_gives_way_and_a_later_one_of_equal_area_wins(detector):
 def test_the_reference_erases_cells_where_regions_of_one_class_overlap(detector):
     """[40 40 140 100] around [60 50 120 90]: of one class, the inner box loses all its cells; the paper gives them to it."""
     outputs = random_outputs(9, batch=1, shapes=((16, 20), (8, 10), (4, 5), (2, 3), (1, 2)))
-    one, two = (
-        [target([[40, 40, 140, 100], [60, 50, 120, 90]], labels)] for labels in ([0, 0], [0, 1])
+    one, other, two = (
+        [target([[40, 40, 140, 100], [60, 50, 120, 90]], labels)]
+        for labels in ([0, 0], [1, 1], [0, 1])
     )
     for convention, targets, owns in (
         ("reference", one, False),
+        ("reference", other, False),
         ("reference", two, True),
         ("paper", one, True),
     ):
@@ -464,6 +466,14 @@ def test_the_paper_ignores_an_instance_at_its_selected_level_and_those_beside_it
         chosen = assignment.selected_level[n].item()
         levels = {level for level in range(5) if ignored[n, level_of == level].any()}
         assert levels == {level for level in (chosen - 1, chosen, chosen + 1) if 0 <= level < 5}
+
+
+def test_the_reference_ignores_an_instance_at_every_level(detector):
+    config = replace(SMALL, convention="reference", ignoring_scale=0.5)
+    outputs, _, assignment = nested_pair(detector, config, [0, 1])
+    level_of = detector.locations(outputs).level
+    assert set(level_of[assignment.ignoring[0]].tolist()) == {0, 1, 2, 3, 4}
+    assert torch.equal(assignment.ignore[0, :2], assignment.ignoring)
 
 
 def test_the_paper_ignores_nothing_for_an_instance_that_owns_no_cell(detector):
@@ -567,7 +577,8 @@ def test_lambda_scales_the_anchor_free_losses(detector):
 def test_an_image_means_the_same_alone_and_in_a_batch_with_a_larger_one(detector):
     """Cells beyond an image's own padded size carry nothing, so only the other image's loss is added."""
     detector.config = SMALL
-    outputs, small = random_outputs(14), target([[3, 4, 40, 50], [30, 30, 58, 49]], [0, 2])
+    boxes = [[3, 4, 40, 50], [30, 30, 58, 49], [40, 30, 90, 80]]  # the last crosses the border
+    outputs, small = random_outputs(14), target(boxes, [0, 2, 1])
     both = detector.assign(outputs, [SCENE[0], small], [(64, 96), (50, 61)])
     shapes = ((8, 8), (4, 4), (2, 2), (1, 1), (1, 1))
     cut = [
@@ -577,6 +588,7 @@ def test_an_image_means_the_same_alone_and_in_a_batch_with_a_larger_one(detector
     alone = detector.assign(type(outputs)(*cut), [small], [(50, 61)])
     torch.testing.assert_close(both.level_losses[4:], alone.level_losses)
     assert both.selected_level[4:].tolist() == alone.selected_level.tolist()
+    assert both.valid[1].sum() == alone.assigned.numel()
     assert (
         both.positive[1].sum() == alone.positive.sum()
         and not both.positive[1, ~both.valid[1]].any()

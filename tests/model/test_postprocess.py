@@ -67,10 +67,11 @@ def test_merging_keeps_the_better_of_two_of_a_class_and_both_of_two_classes():
 
 def test_merging_drops_scores_up_to_the_threshold_and_all_beyond_the_limit():
     boxes = torch.arange(4.0)[:, None] * 20 + torch.tensor([0.0, 0, 10, 10])
-    config = replace(SMALL, score_thresh=0.5, detections_per_img=2)
-    scores = torch.tensor([0.5, 0.6, 0.8, 0.7])
-    merged = merge_candidates(boxes, scores, torch.zeros(4, dtype=torch.int64), config)
-    assert torch.equal(merged["scores"], scores[[2, 3]])
+    scores, labels = torch.tensor([0.5, 0.6, 0.8, 0.7]), torch.zeros(4, dtype=torch.int64)
+    for limit, kept in ((100, [2, 3, 1]), (2, [2, 3])):
+        config = replace(SMALL, score_thresh=0.5, detections_per_img=limit)
+        merged = merge_candidates(boxes, scores, labels, config)
+        assert torch.equal(merged["scores"], scores[kept])
 
 
 def test_boxes_are_decoded_clipped_and_brought_to_the_pixels_before_the_resize():

@@ -17,10 +17,10 @@ TWO = [
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda it: it * 255, lambda it: it * 4 - 2, lambda it: it.permute(1, 2, 0), lambda it: it[:1], lambda it: it[0],
+        lambda it: it * 255, lambda it: it * 4 - 2, lambda it: it - 1, lambda it: it.permute(1, 2, 0), lambda it: it[:1], lambda it: it[0],
         lambda it: (it * 255).long(), lambda it: it * float("nan"), lambda it: it[:, :0], lambda it: it.numpy(), lambda it: None,
     ],
-    ids=["0..255", "normalised", "HWC", "grey", "flat", "int", "nan", "empty", "numpy", "none"],
+    ids=["0..255", "normalised", "negative", "HWC", "grey", "flat", "int", "nan", "empty", "numpy", "none"],
 )  # fmt: skip
 def test_what_is_no_picture_is_named_and_never_taken_for_one(wrong, unchecked):
     with pytest.raises(
