@@ -101,49 +101,44 @@ class Range:
         return is_above and value <= self.high and value != math.inf
 
     def __str__(self) -> str:
-        low = f"at least {self.low:,}" if self.low_is_allowed else f"above {self.low:,}"
-        return low if self.high == math.inf else f"{low} and at most {self.high:,}"
+        low = f"from {self.low:,}" if self.low_is_allowed else f"above {self.low:,}"
+        if self.high < math.inf:
+            return f"{low} to {self.high:,}"
+        return f"{low} up" if self.low_is_allowed else low
 
 
 @cache
-def ranges(config: type) -> dict[str, Range]:
-    """Return the range of each numeric field of a configuration class."""
+def ranges(config: type) -> dict[str, tuple[type, Range]]:
+    """Return the kind (int or float) and the range of each numeric field of a configuration."""
 
-    def of_type(hint: Any) -> Range | None:
-        if get_origin(hint) is Annotated:
-            return next((one for one in hint.__metadata__ if isinstance(one, Range)), None)
-        return next(filter(None, map(of_type, get_args(hint))), None)
+    def find(hint: Any) -> tuple[type, Range] | None:
+        parts = get_args(hint)
+        if get_origin(hint) is Annotated and isinstance(parts[1], Range):
+            return parts[0], parts[1]
+        return next(filter(None, map(find, parts)), None)
 
-    found = {
-        name: of_type(hint) for name, hint in get_type_hints(config, include_extras=True).items()
-    }
-    return {name: limits for name, limits in found.items() if limits is not None}
+    hints = get_type_hints(config, include_extras=True)
+    return {name: found for name, hint in hints.items() if (found := find(hint))}
 
 
 class Checked:
-    """A configuration whose numbers lie in the ranges of their types, or which is refused."""
+    """A configuration; it is refused if a number lies outside the range of its field."""
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for name, limits in ranges(type(self)).items():
+        for name, (kind, limits) in ranges(type(self)).items():  # type: ignore[arg-type]  # hashable
             given = getattr(self, name)
             for value in given if isinstance(given, tuple) else (given,):
-                if value is None:
-                    continue
-                is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-                whole = hints[name] in (int, int | None)
-                if not is_number or (whole and value != int(value)) or value not in limits:
-                    kind = "whole number" if whole else "number"
-                    raise FSAFError(f"{name} is {value}: it must be a {kind} of {limits}.")
+                is_number = type(value) is int or (kind is float and isinstance(value, float))
+                if value is not None and not (is_number and value in limits):
+                    what = "whole number" if kind is int else "number"
+                    raise FSAFError(f"{name} is {value!r:.40}: give a {what} {limits}.")
 
 
-Seed = Annotated[int, Range(0, 2**63 - 1)]
 Whole = Annotated[int, Range(0, 2**31 - 1)]
 Count = Annotated[int, Range(1, 2**31 - 1)]
 Share = Annotated[float, Range(0, 1)]  # a fraction or a probability
 Positive = Annotated[float, Range(0, low_is_allowed=False)]
 NotNegative = Annotated[float, Range(0)]
-Finite = Annotated[float, Range(-1e9, 1e9)]
 
 
 @dataclass(frozen=True)
@@ -193,7 +188,7 @@ class ModelConfig(Checked):
     #: The paper's lambda, on the anchor-free losses; None: 0.5 if joint, else 1.
     loss_weight: NotNegative | None = None
 
-    image_mean: tuple[Finite, Finite, Finite] = (0.485, 0.456, 0.406)
+    image_mean: tuple[NotNegative, NotNegative, NotNegative] = (0.485, 0.456, 0.406)
     image_std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
     short_side: Annotated[int, Range(1, 10_000)] = (
         800  # resizing: largest length of an image's short side, in pixels
@@ -272,7 +267,20 @@ class SceneConfig(Checked):
     noise: NotNegative = 10.0  # standard deviation of the pixel noise, in gray levels of 255
     #: Share of objects whose class shows only in fine detail (half) or coarse shape (half).
     detail: Share = 0.0
-    seed: Seed = 0
+    seed: Whole = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        largest = self.max_size * self.image_size
+        if self.min_size > largest:
+            raise FSAFError(
+                f"min_size is {self.min_size:g}: give at most {largest:g} pixels "
+                "(max_size x image_size)."
+            )
+        if self.min_objects > self.max_objects:
+            raise FSAFError(
+                f"min_objects is {self.min_objects}: give at most max_objects, {self.max_objects}."
+            )
 
 
 PATHS = ("train_json", "train_images", "val_json", "val_images")  # of the source "files"
@@ -304,6 +312,9 @@ class DataConfig(Checked):
             )
 
 
+Amp = Literal["none", "bf16", "fp16"]
+
+
 @dataclass(frozen=True)
 class TrainConfig(Checked):
     """The training recipe."""
@@ -325,7 +336,7 @@ class TrainConfig(Checked):
     flip: Share = 0.5  # probability of a horizontal flip
     ms: bool = False  # multi-scale: short side drawn from 640..800, and 1.5 x as many epochs
     crop: Share = 0.0  # probability of a random zoom and crop (tiny's augmentation)
-    amp: Literal["none", "bf16", "fp16"] = "none"  # number format of mixed precision
+    amp: Amp = "none"  # number format of mixed precision
     channels_last: bool = False
     compile: bool = False
     #: Divide the losses by the positives' mean over all processes, not by each process's own.
@@ -339,7 +350,7 @@ class TrainConfig(Checked):
     keep: Count = 2  # checkpoints that are kept, the latest; the best weights are kept beside them
     #: Start from torchvision's IMAGENET1K_V1, where they exist and --from is not given.
     pretrained_backbone: bool = True
-    seed: Seed = 0
+    seed: Whole = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()

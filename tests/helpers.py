@@ -54,13 +54,13 @@ def labels_of(targets):
     return torch.cat([target["labels"] for target in targets])
 
 
-def left_out(assignment, targets, before_selection=False):
+def left_out(assignment, targets, every_level=False):
     """Return (B, K, R): the entries of the class maps that carry no loss.
 
-    A positive location's own class always carries one. `before_selection` counts the locations assigned at any level as positive,
+    A positive location's own class always carries one. `every_level` counts the locations assigned at any level as positive,
     as MMDetection's records do.
     """
-    assigned = assignment.all_levels if before_selection else assignment.assigned
+    assigned = assignment.before_selection if every_level else assignment.assigned
     label = look_up(labels_of(targets), assigned, -1)
     own = torch.arange(assignment.ignore.shape[1])[:, None] == label[:, None]
     masked = assignment.ignore & ~own

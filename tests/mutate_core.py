@@ -39,13 +39,15 @@ LIMIT = 60  # seconds for a changed copy
 SLOW = "plain_loops_say or mixture_of_switches"  # they take long, and stand for no single rule
 
 
-def broken(text: str, old: str, new: str) -> str:
-    """Return the text with `new` in the place of `old`."""
-    if text.count(old) != 1:
-        raise SystemExit(
-            f"{old!r} is in the file {text.count(old)} times, not once: bring tests/mutations.py up to date."
-        )
-    return text.replace(old, new)
+def outdated(module: str) -> list[str]:
+    """Return the texts to replace that are not in the module exactly once."""
+    code = (ROOT / "fsaf_core" / f"{module}.py").read_text()
+    texts = [old for changes in MUTATIONS[module].values() for old, _ in changes]
+    return [
+        f"{module}: {old!r} is there {code.count(old)} times"
+        for old in texts
+        if code.count(old) != 1
+    ]
 
 
 def test_of(module: str, rule: str) -> str:
@@ -164,6 +166,9 @@ def trial(tree: Path, arguments: list[str]) -> tuple[dict[str, list[str]], float
 
 def try_listed(modules: list[str], tree: Path) -> list[str]:
     """Try the changes of the list. Return those that no test noticed."""
+    wrong = [line for module in modules for line in outdated(module)]
+    if wrong:
+        raise SystemExit("\n  ".join(["Bring tests/mutations.py up to date:", *wrong]))
     unnoticed = []
     for module in modules:
         path = tree / "fsaf_core" / f"{module}.py"
@@ -173,7 +178,7 @@ def try_listed(modules: list[str], tree: Path) -> list[str]:
             raise SystemExit(f"{module} without any change: {unchanged}. Repair that first.")
         for rule, changes in MUTATIONS[module].items():
             for old, new in changes:
-                path.write_text(broken(text, old, new))
+                path.write_text(text.replace(old, new))
                 names, seconds = trial(tree, ["-x", tests[rule]])
                 path.write_text(text)
                 noticed = names["failed"] == [f"test_{rule}"]

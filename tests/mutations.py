@@ -29,13 +29,13 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
             (".clamp(min=0).unbind(-1)", ".clamp(min=0).unbind(1)"),
         ],
         "decode_by_hand": [
-            ("offsets * scale.unsqueeze(-1)", "offsets"),
+            ("offsets * unit.unsqueeze(-1)", "offsets"),
             ("centers - distance[..., :2]", "centers + distance[..., :2]"),
             ("centers + distance[..., 2:]", "centers + distance[..., :2]"),
         ],
         "encode_is_the_inverse_of_decode_also_where_the_point_lies_outside": [
             ("[centers - low, high - centers]", "[low - centers, centers - high]"),
-            ("/ scale.unsqueeze(-1)", "* scale.unsqueeze(-1)"),
+            ("/ unit.unsqueeze(-1)", "* unit.unsqueeze(-1)"),
         ],
         "iou_is_torchvisions": [
             ("torch.maximum(one", "torch.minimum(one"),
@@ -94,17 +94,17 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
             ),
         ],
         "ignored_entries_have_no_loss_and_exactly_no_gradient": [
-            ("background.masked_fill_(ignore, 0)", "pass"),
+            ("negative.masked_fill_(ignore, 0)", "pass"),
             ("slope.masked_fill_(ignore, 0)", "pass"),
         ],
         "ignored_entries_change_nothing_elsewhere": [
             (
-                "background.masked_fill_(ignore, 0)",
-                "background.masked_fill_(ignore.any(0, keepdim=True), 0)",
+                "negative.masked_fill_(ignore, 0)",
+                "negative.masked_fill_(ignore.any(0, keepdim=True), 0)",
             ),
         ],
         "a_positive_locations_own_class_counts_though_it_is_among_the_ignored": [
-            (".sum(1) + positive", ".sum(1) + positive * (ignore is None)"),
+            (".sum(1) + own", ".sum(1) + own * (ignore is None)"),
         ],
         "iou_loss_is_minus_the_logarithm_of_torchvisions_iou": [
             (
@@ -196,7 +196,7 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
     "method/selection": {
         "an_instances_loss_at_a_level_is_the_mean_over_the_cells_it_owns_there": [
             ('"mean", include_self=False', '"sum", include_self=False'),
-            ("include_self=False", "include_self=True"),
+            ('"mean", include_self=False', '"mean", include_self=True'),
             ("instance * levels + locations.level", "instance + locations.level"),
             ("torch.where(assigned < 0, num_instances, assigned)", "assigned.clamp(min=0)"),
             ("view(-1, levels)[:-1]", "view(-1, levels)[1:]"),
@@ -240,14 +240,14 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
     },
     "method/assignment": {
         "the_smaller_of_two_instances_is_assigned_wherever_it_stands_in_the_list": [
-            ("size.flip(0).argsort(", "(-size).flip(0).argsort("),
+            ("areas.flip(0).argsort(", "(-areas).flip(0).argsort("),
             ("mask[order], background", "mask, background"),
         ],
         "of_two_instances_of_equal_area_the_later_is_assigned": [
-            ("len(size) - 1 - size.flip(0).argsort(stable=True)", "size.argsort(stable=True)"),
+            ("len(areas) - 1 - areas.flip(0).argsort(stable=True)", "areas.argsort(stable=True)"),
         ],
         "an_instance_is_assigned_to_locations_of_its_own_image_only": [
-            ("start += len(size)", "start = 0"),
+            ("start += len(areas)", "start = 0"),
         ],
         "a_region_may_end_with_the_last_location_of_the_last_image": [
             ("order.new_full((1,), -1)", "order.new_full((1,), 0)"),
@@ -257,19 +257,15 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("ground_truth.image * classes + ground_truth.labels", "ground_truth.image * classes"),
         ],
         "a_thousand_regions_over_one_location_are_counted": [
-            ("plane, regions.to(torch.int16))", "plane, regions.to(torch.int16)).to(torch.int8)"),
+            ("regions.to(torch.int16))", "regions.to(torch.int16)).to(torch.int8)"),
         ],
         "equal_classes_of_different_images_do_not_meet": [
             ("ground_truth.image * classes + ground_truth.labels", "ground_truth.labels"),
         ],
         "the_reference_erases_cells_where_regions_of_one_class_overlap": [
-            (".squeeze(1) >= 2", ".squeeze(1) >= 1"),
-            (".squeeze(1) >= 2", ".squeeze(1) > 2"),
-            ("assigned.masked_fill(crossed, -1)", "assigned"),
-            (
-                "count.gather(1, look_up(labels, assigned, 0)",
-                "count.gather(1, 0 * look_up(labels, assigned, 0)",
-            ),
+            (".squeeze(1) >= 2, -1)", ".squeeze(1) >= 1, -1)"),
+            (".squeeze(1) >= 2, -1)", ".squeeze(1) > 2, -1)"),
+            ("count.gather(1, own_class)", "count.gather(1, 0 * own_class)"),
         ],
         "each_switch_changes_a_number": [
             ('config.selection_focal == "all"', "True"),
@@ -388,7 +384,7 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
             ),
         ],
         "the_reference_takes_box_outputs_as_at_least_a_ten_thousandth": [
-            (".clamp(min=self.config.rules.min_offset)", ""),
+            ("self.config.rules.min_offset if training", "0 if training"),
         ],
         "an_image_means_the_same_alone_and_in_a_batch_with_a_larger_one": [
             ("extent[ground_truth.image]", "extent[ground_truth.image * 0]"),
@@ -400,7 +396,7 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
         "the_losses_are_sums_over_valid_cells_and_over_positive_cells_divided_by_the_positives": [
             (
                 "assignment.positive.sum(dtype=torch.float32)",
-                "(assignment.all_levels >= 0).sum(dtype=torch.float32)",
+                "(assignment.before_selection >= 0).sum(dtype=torch.float32)",
             ),
         ],
         "positives_divide_both_losses_and_without_any_each_convention_has_its_own_divisor": [
@@ -431,9 +427,9 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("has_area & (scores > config", "has_area & (scores >= config"),
             ("[: config.detections_per_img]", ""),
         ],
-        "boxes_are_decoded_clipped_and_brought_to_the_pixels_before_the_resize": [
+        "boxes_are_clipped_and_brought_to_the_pixels_before_the_resize": [
             ("clip_boxes_to_image(boxes, size)", "boxes"),
-            ("boxes / boxes.new_tensor", "boxes * boxes.new_tensor"),
+            ("[1 / factor for factor", "[factor for factor"),
         ],
     },
     "model/anchor_branch": {

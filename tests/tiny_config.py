@@ -23,7 +23,7 @@ def tiny_config(root: Path, **recipe) -> fsaf.Config:
             TINY.train,
             **{
                 "steps": None,
-                "epochs": 2,
+                "epochs": None if "steps" in recipe else 2,
                 "batch_size": 4,
                 "log_every": 2,
                 "warmup_steps": 3,

@@ -4,14 +4,25 @@ import inspect
 import io
 import os
 import sys
-from typing import Any
+from dataclasses import replace
+from typing import Annotated, Any, get_type_hints
 
 import tyro
 
 from .. import presets
-from ..config import FSAFError
-from ..engine.run_dir import validation_config
-from .commands import Coco, Evaluate, Export, Predict, Scenes, Train
+from ..config import (
+    PATHS,
+    DataConfig,
+    EvaluateConfig,
+    FSAFError,
+    ModelConfig,
+    SceneConfig,
+    TrainConfig,
+    ranges,
+)
+from ..engine.run_dir import run_of, validation_config
+from .commands import Evaluate, Export, Predict, Train
+from .data_commands import Check, Coco, Convert, Scenes
 from .tool_commands import Ablation, Bench, Plan, Reproduce
 
 COMMANDS: dict[str, type] = {
@@ -25,7 +36,17 @@ COMMANDS: dict[str, type] = {
     "bench": Bench,
     "data scenes": Scenes,
     "data coco": Coco,
+    "data check": Check,
+    "data convert": Convert,
 }
+
+
+# Help shows the range of a number in place of its type.
+for _config in (ModelConfig, SceneConfig, DataConfig, TrainConfig, EvaluateConfig):
+    _hints = get_type_hints(_config, include_extras=True)
+    for _name, (_kind, _limits) in ranges(_config).items():
+        _shown = tyro.conf.arg(metavar=f"{{{_kind.__name__} {_limits}}}")
+        _config.__annotations__[_name] = Annotated[_hints[_name], _shown]
 
 
 def examples(command: type) -> str:
@@ -68,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"fsaf: {where}{error.strerror}: {advice}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
-        print(f"\n{error or 'Stopped.'}", file=sys.stderr)
+        print(f"\nfsaf: {str(error) or 'stopped by Ctrl-C.'}", file=sys.stderr)
         return 130
 
 
@@ -111,15 +132,41 @@ def _parse_with_preset(command: type, args: list[str], name: str) -> Any:
             f"{', '.join(presets.names())}."
         )
     preset, *options = args
-    default = command(config=presets.get(preset))
-    return _parse(command, options, f"{name} {preset}", default=default)
+    config = presets.get(preset)
+    given = _given(options)
+    steps, epochs = config.train.steps, config.train.epochs
+    if steps and "--train.epochs" in given and "--train.steps" not in given:
+        print(f"{preset} counts steps ({steps}): --train.epochs takes their place")
+        config = replace(config, train=replace(config.train, steps=None, epochs=12))
+    if epochs and "--train.steps" in given and "--train.epochs" not in given:
+        # Any number of steps: the given one takes its place.
+        config = replace(config, train=replace(config.train, epochs=None, steps=1))
+    config = replace(config, data=_with_source(config.data, given))
+    return _parse(command, options, f"{name} {preset}", default=command(config=config))
 
 
 def _parse_evaluate(args: list[str]) -> Evaluate:
     """Parse `fsaf evaluate`: weights in a run directory are evaluated on that run's data."""
-    weights = _parse(Evaluate, args, "evaluate").weights
-    default = Evaluate(weights, *(validation_config(weights.parent) or ()))
+    # Any source that is compatible with paths: only the weights are read in this pass.
+    weights = _parse(Evaluate, ["--data.source", "files", *args], "evaluate").weights
+    default = Evaluate(weights, *(validation_config(run_of(weights)) or ()))
+    default = replace(default, data=_with_source(default.data, _given(args)))
     return _parse(Evaluate, args, "evaluate", default=default)
+
+
+def _given(args: list[str]) -> set[str]:
+    """Return the options that are given, as `--data.train-json`."""
+    return {arg.split("=")[0].replace("_", "-") for arg in args if arg.startswith("--")}
+
+
+def _with_source(data: DataConfig, given: set[str]) -> DataConfig:
+    """Return defaults that fit the options: a path means files, another source means no paths."""
+    paths = {f"--data.{name}".replace("_", "-") for name in PATHS}
+    if "--data.source" in given and not paths & given:
+        return replace(data, train_json="", train_images="", val_json="", val_images="")
+    if paths & given and "--data.source" not in given:
+        return replace(data, source="files")
+    return data
 
 
 def _help() -> str:

@@ -5,7 +5,6 @@ A call runs the command. What it alone needs it imports then, so that help does 
 
 import json
 import os
-import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,34 +12,29 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..config import Config, DataConfig, EvaluateConfig, FSAFError, SceneConfig
+from ..config import Amp, Config, DataConfig, EvaluateConfig, FSAFError, TrainConfig
 from ..data.images import image_files, load_image
 from ..data.loader import Loader, open_dataset
 from ..engine.train import train
 from ..evaluation.coco_metrics import table, to_coco_results
-from ..evaluation.evaluator import evaluate
+from ..evaluation.evaluator import EvaluationStopped, evaluate
 from ..model.detector import Detector
+from ..utils.classes import are_unnamed
 from ..utils.distributed import device_of
 from ..utils.files import write_atomically
-from ..weights.checkpoint import load
-from ..weights.mmdet import load_mmdet
+from ..weights.formats import load_any
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Flat = tyro.conf.arg(name="")  # `--train.lr`, not `--config.train.lr`
 
 
-def load_any(weights: Path, device: str = "cpu") -> Detector:
-    """Return the detector of a file, in inference mode.
-
-    Args:
-        weights: a .safetensors or .pt file of this project, or one of MMDetection (.pth).
-        device: as in `device_of`.
+def open_detector(weights: Path, device: str) -> Detector:
+    """Return the detector of a weights file, in evaluation mode.
 
     Raises:
-        FSAFError: as `load`, `load_mmdet` and `device_of`.
+        FSAFError: as `load_any` and `device_of`.
     """
-    detector = load(weights) if weights.suffix in (".safetensors", ".pt") else load_mmdet(weights)
-    return detector.to(device_of(device)).eval()
+    return load_any(weights).to(device_of(device))
 
 
 def _draw(folder: Path) -> None:
@@ -59,8 +53,8 @@ class Train:
         fsaf train tiny
         fsaf train tiny --train.steps 200 --out runs/short --data.scenes.num-train 400
         fsaf train r50 --train.accumulate 4 --train.amp bf16
-        fsaf train r50 --data.source files --data.train-json a.json --data.train-images a \\
-            --data.val-json b.json --data.val-images b
+        fsaf train tiny --data.train-json a.json --data.train-images a \\
+            --data.val-json b.json --data.val-images b --check
     """
 
     config: Annotated[Config, Flat]
@@ -68,10 +62,18 @@ class Train:
     device: Device = "auto"
     resume: bool = False  # require that there is a run to resume
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None  # weights to start from
+    #: Only train for two minutes on ten images, without augmentation: they must be learned.
+    check: bool = False
 
     def __call__(self) -> None:
         """Train and draw."""
         out = self.out or Path("runs") / self.config.name
+        if self.check:
+            from ..tools.overfit import overfit
+
+            return print(
+                overfit(self.config, out.with_name(f"{out.name}_check"), self.device, self.from_)
+            )
         result = train(self.config, out, self.device, self.resume, self.from_)
         if os.environ.get("RANK", "0") == "0":  # under torchrun only the first process prints
             print(table(result.metrics))
@@ -90,17 +92,29 @@ class Evaluate:
     weights: tyro.conf.Positional[Path]  # a .safetensors file, or a .pth file of MMDetection
     data: DataConfig = field(default_factory=DataConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    amp: Amp = "none"  # number format; weights of a run: that run's
     #: Folder for metrics.json, detections.json, levels.json and the pictures.
     out: Path | None = None
     device: Device = "auto"
 
     def __call__(self) -> None:
         """Evaluate and print."""
-        detector = load_any(self.weights, self.device)
+        detector = open_detector(self.weights, self.device)
         dataset = open_dataset(self.data, "val")
         print(f"evaluating {self.weights} on {dataset.summary()}", flush=True)
-        config = Config(self.weights.stem, detector.config, self.data, evaluate=self.evaluate)
-        result = evaluate(detector, Loader(dataset, config, training=False))
+        if are_unnamed(detector.config.class_names):
+            print(f"{self.weights} has no class names: its classes are matched by position")
+        config = Config(
+            self.weights.stem, detector.config, self.data, TrainConfig(amp=self.amp), self.evaluate
+        )
+        try:
+            result = evaluate(detector, Loader(dataset, config, training=False))
+        except EvaluationStopped as stop:
+            done = f"stopped after {stop.images} of {len(dataset)} images"
+            if self.out is not None:
+                write_atomically(self.out / "detections.json", json.dumps(stop.results))
+                done += f": their detections are in {self.out / 'detections.json'}"
+            raise KeyboardInterrupt(f"{done}.") from None
         print(table(result.metrics))
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -125,24 +139,33 @@ class Predict:
 
     def __call__(self) -> None:
         """Detect, draw and write."""
-        files = image_files(self.images)
-        detector = load_any(self.weights, self.device)
-        results, failed = [], 0
-        for number, file in enumerate(files, start=1):
-            try:
-                results += self._predict(detector, number, file)
-            except FSAFError as error:  # one bad file must not lose the results of the others
-                failed += 1
-                print(f"fsaf: {error}", file=sys.stderr, flush=True)
-        if failed < len(files):
-            path = self.out / "detections.json"
-            write_atomically(path, json.dumps(results))
-            print(f"{len(results)} detections of {len(files) - failed} images in {path}")
+        files = image_files(self.images, exclude=self.out)
+        detector = open_detector(self.weights, self.device)
+        results: list[dict] = []
+        number = failed = 0
+        try:
+            for number, file in enumerate(files, start=1):
+                try:
+                    results += self._predict(detector, number, file)
+                except FSAFError as error:  # one bad file must not lose the results of the others
+                    failed += 1
+                    print(f"fsaf: {error}", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            self._write(results, number - 1 - failed)
+            raise KeyboardInterrupt(f"stopped in image {number} of {len(files)}.") from None
+        self._write(results, number - failed)
         if failed:
             raise FSAFError(
                 f"{failed} of {len(files)} images could not be read, as said above: "
                 "repair or leave them out."
             )
+
+    def _write(self, results: list[dict], images: int) -> None:
+        """Write the results of `images` images, unless there are none."""
+        if images:
+            path = self.out / "detections.json"
+            write_atomically(path, json.dumps(results))
+            print(f"{len(results)} detections of {images} images in {path}")
 
     def _predict(self, detector: Detector, number: int, file: Path) -> list[dict]:
         """Draw the detections of one file, and return them as COCO results."""
@@ -159,61 +182,11 @@ class Predict:
         self.out.mkdir(parents=True, exist_ok=True)
         draw_boxes(picture, boxes, labels, scores, names).save(target)
         print(f"{file}: {len(boxes)} objects of score >= {self.score:g} -> {target}", flush=True)
+        name_of = dict(zip(detector.category_ids, names))
         return [
-            {**result, "file_name": str(file), "category": names[result["category_id"] - 1]}
-            for result in to_coco_results([number], [detections], range(1, len(names) + 1))
+            {**result, "file_name": str(file), "category": name_of[result["category_id"]]}
+            for result in to_coco_results([number], [detections], detector.category_ids)
         ]
-
-
-@dataclass(frozen=True)
-class Scenes:
-    """Generate the scenes: small images of shapes, with their boxes.
-
-    Examples:
-        fsaf data scenes
-        fsaf data scenes --scenes.max-aspect 8 --scenes.seed 1
-    """
-
-    scenes: SceneConfig = field(default_factory=SceneConfig)
-    root: Path = Path("data")
-
-    def __call__(self) -> None:
-        """Generate the scenes."""
-        from ..data.synthetic.dataset import make_scenes
-
-        folder = make_scenes(self.scenes, self.root)
-        print(f"{self.scenes.num_train} + {self.scenes.num_val} scenes in {folder}")
-
-
-@dataclass(frozen=True)
-class Coco:
-    """Download COCO 2017 (20 GB, or a small subset), check it and unpack it.
-
-    Examples:
-        fsaf data coco
-        fsaf data coco --subset 500
-    """
-
-    root: Path = Path("data")
-    subset: int | None = None  # images of a small training set, taken from val2017 alone
-
-    def __call__(self) -> None:
-        """Download, and print the command that trains on the result."""
-        from ..data.download import download_coco
-
-        folder = download_coco(self.root, subset=self.subset)
-        print(f"COCO is in {folder}. To train on it:")
-        command = ["fsaf", "train", "r50"]
-        if self.subset is None:
-            command += ["--data.root", str(self.root)]
-        else:
-            command += ["--data.source", "files"]
-            for split in ("train", "val"):
-                json_path = folder / "annotations" / f"subset{self.subset}_{split}.json"
-                command += [f"--data.{split}-json", str(json_path)]
-                command += [f"--data.{split}-images", str(folder / "val2017")]
-            command += ["--out", f"runs/subset{self.subset}"]
-        print(shlex.join(command))
 
 
 @dataclass(frozen=True)

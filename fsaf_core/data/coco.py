@@ -2,8 +2,13 @@
 
 import mmap
 import os
+import posixpath
+import unicodedata
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
+from urllib.parse import unquote
 
 import numpy as np
 import torch
@@ -12,11 +17,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..config import FSAFError
-from .coco_index import CocoIndex, open_index
-from .images import load_image
+from ..utils.files import excerpt
+from .coco_index import counted, open_index
+from .images import header_size, load_image
 
 # Source: MMDetection 3.3.0, configs/_base_/datasets/coco_detection.py, filter_cfg.
 MIN_SIDE = 32  # pixels; training leaves out images with a shorter side
+MAX_FAULTY = 0.01  # fraction of a set's images that may be missing or unreadable
 CACHE_BYTES = 256 * 2**20  # a set whose decoded images fit into this is decoded only once
 
 
@@ -31,19 +38,71 @@ class Sample(TypedDict):
     size: tuple[int, int]  # height and width of the image in the file, before any transform
 
 
-def _files(folder: Path) -> set[str]:
-    """Return the names of the files in a folder, with links to files, without pipes and devices."""
-    try:
-        return {entry.name for entry in os.scandir(folder) if entry.is_file()}
-    except OSError:
-        return set()
+def _key(name: str) -> str:
+    """Return a name without its letter case, its Unicode form and its %20 codes."""
+    return unicodedata.normalize("NFC", unquote(name)).casefold()
+
+
+class ImageFolder:
+    """The files below a folder, found by the names that a json gives them.
+
+    Each folder is listed once, because a look-up for each file takes minutes on a network disk.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._names = {_key(root.name), _key(root.resolve().name)} - {""}  # of the folder itself
+        self._listings: dict[str, dict[str, list[str]]] = {}
+
+    def find(self, name: str) -> str | None:
+        """Return the path below the folder of the file that `name` means, or None.
+
+        Where no file has the name itself, backslashes, "..", a path that leads to the folder,
+        letter case, Unicode form and codes such as %20 may differ. Nothing outside the folder is
+        found.
+        """
+        if found := self._descend(name):
+            return found
+        clean = posixpath.normpath(name.replace("\\", "/"))
+        parts = clean.split("/")
+        below = ("/".join(parts[i:]) for i, p in enumerate(parts, 1) if _key(p) in self._names)
+        return next(filter(None, map(self._descend, (clean, *below))), None)
+
+    def size(self, name: str) -> tuple[int, int]:
+        """Return width and height of the file that `name` means, or 0, 0 without one."""
+        path = self.find(name)
+        with suppress(FSAFError):
+            return header_size(self.root / path)[:2] if path else (0, 0)
+        return 0, 0
+
+    def _descend(self, name: str) -> str | None:
+        """Follow the parts of a name, each written so that it means one entry, to a file."""
+        path = ""
+        for part in name.split("/"):
+            same = self._list(path).get(_key(part), [])
+            exact = [entry for entry in same if entry.rstrip("/") == part] or same
+            if len(exact) != 1:
+                return None
+            path += exact[0]
+        return None if path.endswith("/") else path
+
+    def _list(self, folder: str) -> dict[str, list[str]]:
+        """Return the entries of a folder by their keys. All but files end with a slash."""
+        if folder not in self._listings:
+            listing = self._listings[folder] = {}
+            with suppress(OSError), os.scandir(self.root / folder) as entries:
+                for entry in entries:
+                    name = entry.name if entry.is_file() else f"{entry.name}/"
+                    listing.setdefault(_key(entry.name), []).append(name)
+        return self._listings[folder]
 
 
 class CocoDataset(Dataset):
     """Images and boxes of a COCO-format json.
 
-    In training, images without any box and images with a side under 32 pixels are left out. A
-    small set is decoded once, into memory that forked worker processes share.
+    In training, images without any box and images with a side under 32 pixels are left out. A file
+    is found as `ImageFolder.find` does; up to 1 % of the files may be missing. A small set is
+    decoded once, into memory that forked worker processes share.
 
     Args:
         json_path: a COCO-format json.
@@ -51,18 +110,19 @@ class CocoDataset(Dataset):
         train: leave out images that training cannot use.
 
     Raises:
-        FSAFError: as `open_index`; "y does not contain any of the 5000 images of x.json: give
-            ..."; and from `[i]` as `load_image`, or "x.jpg has 640 x 480 pixels, but the json says
-            ...: correct ...".
+        FSAFError: as `open_index`; "y does not contain 39 of the 40 images of x.json, for example
+            y/1.jpg: give ..."; "x.json has no image to train on (...): ..."; and from `[i]` as
+            `load_image`, or "x.jpg has 640 x 480 pixels, but the json says ...: correct ...".
     """
 
     def __init__(self, json_path: Path | str, images: Path | str, train: bool) -> None:
-        self.index: CocoIndex = open_index(json_path)
         self.json_path, self.root = Path(json_path), Path(images)
         if not self.root.is_dir():
             raise FSAFError(f"{images} is not a folder: give the folder of {json_path}'s images.")
-        index = self.index
-        present = self._present()
+        folder = ImageFolder(self.root)
+        index = self.index = open_index(json_path, folder.size)
+        self.renamed: dict[int, str] = {}  # files whose names differ from the json's, by position
+        present = self._locate(folder)
         keep = present.copy()
         if train:
             keep &= np.minimum(index.widths, index.heights) >= MIN_SIDE
@@ -70,10 +130,11 @@ class CocoDataset(Dataset):
         self.kept = np.flatnonzero(keep).astype(np.int32)  # the images' positions in the index
         self.missing = int((~present).sum())
         self.left_out = len(index) - self.missing - len(self.kept)
-        if not present.any():
+        if self.missing > MAX_FAULTY * len(index):
+            example = f"{images}/{excerpt(index.file_name(int(present.argmin())))}"
             raise FSAFError(
-                f"{images} does not contain any of the {len(index)} images of {json_path}: "
-                "give the folder of its files."
+                f"{images} does not contain {self.missing:,} of the {len(index):,} images of "
+                f"{json_path}, for example {example}: give the folder of its files."
             )
         if not len(self.kept):
             raise FSAFError(
@@ -91,19 +152,26 @@ class CocoDataset(Dataset):
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_cache": np.zeros(0, np.uint8), "_cached": np.zeros(0, np.uint8)}
 
-    def _present(self) -> np.ndarray:
-        """Return whether each image's file exists, (I,).
+    def _locate(self, folder: ImageFolder) -> np.ndarray:
+        """Note the files' names that differ from the json's; return which files exist, (I,)."""
+        names = [self.index.file_name(i) for i in range(len(self.index))]
+        found = [folder.find(name) for name in names]
+        uses = Counter(path for path, _ in {*zip(found, names)})
+        for i, (name, path) in enumerate(zip(names, found)):
+            if path is not None and path != name:
+                self.renamed[i] = path
+        # A file that two names would mean belongs to neither, except to its own name.
+        present = [
+            path is not None and (path == name or uses[path] == 1)
+            for name, path in zip(names, found)
+        ]
+        return np.array(present) & (self.index.widths > 0)
 
-        Each folder is listed once, because a look-up for each file takes minutes on a network disk.
-        """
-        folders: dict[str, set[str]] = {}
-        present = np.ones(len(self.index), bool)
-        for i in range(len(self.index)):
-            folder, _, name = self.index.file_name(i).rpartition("/")
-            if folder not in folders:
-                folders[folder] = _files(self.root / folder)
-            present[i] = name in folders[folder]
-        return present
+    @property
+    def instances(self) -> int:
+        """Return the number of boxes on the images of this set, crowds not counted."""
+        places = np.repeat(np.arange(len(self.index)), np.diff(self.index.box_ends))
+        return int((np.isin(places, self.kept) & ~self.index.iscrowd).sum())
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -120,17 +188,32 @@ class CocoDataset(Dataset):
 
     def path(self, i: int) -> Path:
         """Return the path of the i-th image."""
-        return self.root / self.index.file_name(int(self.kept[i]))
+        k = int(self.kept[i])
+        return self.root / self.renamed.get(k, self.index.file_name(k))
 
     def summary(self) -> str:
         """Return one line on what was read, what was left out, and why."""
-        parts = [self.index.summary()]
-        if self.missing:
-            parts.append(f"{self.missing:,} files missing")
-        if self.left_out:
-            unused = f"{self.left_out:,} images not used for training"
-            parts.append(f"{unused} (no box, or under {MIN_SIDE} px)")
-        return ", ".join(parts)
+        parts = {
+            "files found under another name": len(self.renamed),
+            "files missing": self.missing,
+            f"images not used for training (no box, or under {MIN_SIDE} px)": self.left_out,
+        }
+        return ", ".join([self.index.summary(), *counted(parts)])
+
+    def check_size(self, i: int, size: tuple[int, int]) -> None:
+        """Raise if the width and height of the i-th image's file are not the json's.
+
+        Raises:
+            FSAFError: "x.jpg has 640 x 480 pixels, but the json says 64 x 48: correct ..."
+        """
+        k = int(self.kept[i])
+        stated = int(self.index.widths[k]), int(self.index.heights[k])
+        if size != stated:
+            turned = " after its EXIF rotation" if size == stated[::-1] else ""
+            raise FSAFError(
+                f"{self.path(i)} has {size[0]} x {size[1]} pixels{turned}, but the json says "
+                f"{stated[0]} x {stated[1]}: correct the json or the file."
+            )
 
     def _image(self, i: int) -> UInt8[Tensor, "3 H W"]:
         k = int(self.kept[i])
@@ -141,11 +224,7 @@ class CocoDataset(Dataset):
             if self._cached[i]:
                 return torch.tensor(cached)
         picture = load_image(self.path(i))
-        if picture.size != (w, h):
-            raise FSAFError(
-                f"{self.path(i)} has {picture.width} x {picture.height} pixels, but the json says "
-                f"{w} x {h}: correct the json or the file."
-            )
+        self.check_size(i, picture.size)
         pixels = np.asarray(picture).transpose(2, 0, 1)
         if cached is not None:
             cached[:] = pixels

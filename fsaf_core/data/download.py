@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import time
 import urllib.error
@@ -19,12 +20,13 @@ from tqdm.auto import tqdm
 
 from ..config import FSAFError
 from ..utils.files import write_atomically
-from .coco_index import OUTSIDE
 
 COCO_URL = "http://images.cocodataset.org"
 TRIES = 5  # consecutive connections that may deliver nothing
 TIMEOUT = 20  # seconds without a byte
 BLOCK = 2**20
+# Names that lead out of their folder on some operating system.
+OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
 
 
 @dataclass(frozen=True)

@@ -21,22 +21,16 @@ ORIENTATION = 0x0112  # the EXIF tag; its values 5..8 exchange width and height
 def image_files(sources: Sequence[Path], exclude: Path | None = None) -> list[Path]:
     """Return the files among `sources` and, sorted, the image files in the folders among them.
 
-    Files and folders that are hidden, or that an operating system or a NAS puts there, are left
-    out. The number of files of other kinds is printed.
+    The number of other files in the folders is printed.
 
     Args:
         sources: files and folders.
-        exclude: a folder whose files are left out, such as that of earlier results.
+        exclude: as in `images_below`.
 
     Raises:
         FSAFError: "photo.jpg: no such file or folder exists: check the path."; "pictures contains
             no image file: ..."; "No image is given: ..."
     """
-    known = {
-        suffix
-        for suffix, kind in Image.registered_extensions().items()
-        if kind in Image.OPEN and kind not in NO_PIXELS
-    }
     files: list[Path] = []
     others = 0
     if not sources:
@@ -46,12 +40,12 @@ def image_files(sources: Sequence[Path], exclude: Path | None = None) -> list[Pa
         )
     for source in sources:
         if source.is_dir():
-            seen = [path for path in source.rglob("*") if _is_visible(path, source, exclude)]
-            inside = sorted(path for path in seen if path.suffix.lower() in known)
-            others += len(seen) - len(inside)
+            inside, passed_over = images_below(source, exclude)
             if not inside:
-                raise FSAFError(f"{source} contains no image file: name another folder.")
+                where = "" if exclude is None else f" outside of {exclude}"
+                raise FSAFError(f"{source} contains no image file{where}: name another folder.")
             files += inside
+            others += passed_over
         elif source.exists():
             files.append(source)
         else:
@@ -61,12 +55,34 @@ def image_files(sources: Sequence[Path], exclude: Path | None = None) -> list[Pa
     return files
 
 
-def _is_visible(path: Path, source: Path, exclude: Path | None) -> bool:
-    """Return whether a path is a file that a user put into the folder `source`."""
-    parts = [part.lower() for part in path.relative_to(source).parts]
-    if any(part.startswith(".") or part in SYSTEM_NAMES for part in parts) or path.is_dir():
-        return False
-    return exclude is None or not path.resolve().is_relative_to(exclude.resolve())
+def images_below(folder: Path, exclude: Path | None = None) -> tuple[list[Path], int]:
+    """Return the image files in a folder and its folders, sorted, and the number of other files.
+
+    Files and folders that are hidden, or that an operating system or a NAS puts there, are left
+    out and not counted.
+
+    Args:
+        folder: where to look.
+        exclude: a folder inside, whose files are left out, such as that of earlier results.
+    """
+    known = {
+        suffix
+        for suffix, kind in Image.registered_extensions().items()
+        if kind in Image.OPEN and kind not in NO_PIXELS
+    }
+    excluded = exclude and exclude.resolve()
+    images, others = [], 0
+    for path in sorted(folder.rglob("*")):
+        parts = [part.lower() for part in path.relative_to(folder).parts]
+        if any(part.startswith(".") or part in SYSTEM_NAMES for part in parts) or path.is_dir():
+            continue
+        if excluded and path.resolve().is_relative_to(excluded):
+            continue
+        if path.suffix.lower() in known:
+            images.append(path)
+        else:
+            others += 1
+    return images, others
 
 
 def header_size(path: Path | str) -> tuple[int, int, bool]:

@@ -3,8 +3,12 @@
 Resuming in the middle of an epoch therefore needs no replay.
 """
 
+import os
+import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,11 +21,14 @@ from tqdm.auto import tqdm
 
 from ..config import Config, DataConfig, FSAFError
 from ..utils.files import excerpt
-from .coco import CocoDataset, Sample
+from .coco import MAX_FAULTY, CocoDataset, Sample
 from .synthetic.dataset import make_scenes
-from .transforms import eval_transform, train_transform
+from .transforms import eval_transform, resized_size, train_transform
 
-MAX_FAULTY = 0.01  # fraction of a set's images that may be unreadable
+PREFETCH = 4  # batches that each loading process prepares ahead
+SHARED = "/dev/shm"  # holds them until they are received
+TICK = 5  # seconds after which a wait for a batch is noticed
+WARN_AFTER, END_AFTER = 60, 600  # seconds without a batch until it is said, until the run ends
 TRIES = 10  # images tried in a row to replace one that cannot be read
 
 
@@ -46,8 +53,8 @@ def open_dataset(data: DataConfig, split: Literal["train", "val"]) -> CocoDatase
         split: "train", without the images that training cannot use, or "val".
 
     Raises:
-        FSAFError: "data/coco/annotations/instances_train2017.json does not exist: get COCO with
-            `fsaf data coco`, ..."; "x.json has no usable box (...): give a json with annotations.";
+        FSAFError: as `CocoDataset`; "data/coco/annotations/instances_train2017.json does not exist:
+            get COCO with `fsaf data coco`, ..."; "x.json has no usable box (...): give ...";
             "--data.source files needs both paths: give --data.val_json and --data.val_images."
     """
     if data.source == "scenes":
@@ -70,10 +77,10 @@ def open_dataset(data: DataConfig, split: Literal["train", "val"]) -> CocoDatase
                 f"give --data.{split}_json and --data.{split}_images."
             )
     dataset = CocoDataset(json_path, images, train=split == "train")
-    if not len(dataset.index.boxes):
+    if not dataset.instances:
         raise FSAFError(
             f"{json_path} has no usable box ({dataset.index.summary()}): "
-            "give a json with annotations."
+            "give a json whose images have boxes other than crowds."
         )
     return dataset
 
@@ -111,19 +118,51 @@ def train_order(
     return batches[: len(batches) // world * world][rank::world]
 
 
-def eval_order(wide: np.ndarray, batch_size: int, rank: int = 0, world: int = 1) -> list[list[int]]:
+def eval_order(
+    sizes: list[tuple[int, int]], batch_size: int, rank: int = 0, world: int = 1
+) -> list[list[int]]:
     """Return one rank's batches of an evaluation, as lists of image numbers.
 
-    Over all ranks every image comes once, wide ones first.
+    Over all ranks every image comes once. The images of a batch have one size, so none gets more
+    padding than alone, which would change the statistics of group normalization.
 
     Args:
-        wide: (I,) bool, whether an image is at least as wide as high.
+        sizes: height and width of each image as the network gets it alone.
         batch_size: images in a batch of this rank.
         rank: number of this process.
         world: number of processes.
     """
-    order = np.argsort(~wide, kind="stable").tolist()
-    return [order[at : at + batch_size] for at in range(0, len(order), batch_size)][rank::world]
+    order = sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True)
+    batches = []
+    for _, group in groupby(order, key=sizes.__getitem__):
+        alike = list(group)
+        batches += [alike[at : at + batch_size] for at in range(0, len(alike), batch_size)]
+    return batches[rank::world]
+
+
+def _network_sizes(dataset: CocoDataset, config: Config) -> list[tuple[int, int]]:
+    """Return height and width of each image after resize and padding."""
+    index, model = dataset.index, config.model
+    sizes = zip(index.heights[dataset.kept].tolist(), index.widths[dataset.kept].tolist())
+    limits, step = (model.short_side, model.long_side), model.size_divisor
+    resized = [resized_size(*size, *limits) for size in sizes]
+    return [(-(-height // step) * step, -(-width // step) * step) for height, width in resized]
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _check_shared_memory(need: int) -> None:
+    """Raise if so many bytes do not fit into shared memory: PyTorch would wait forever."""
+    with suppress(OSError):  # only Linux has the folder
+        free = shutil.disk_usage(SHARED).free
+        if need > free:
+            raise FSAFError(
+                f"The loading processes need {need / 1e6:,.0f} MB of shared memory, and {SHARED} "
+                f"has {free / 1e6:,.0f} MB free: set --data.workers 0 (or docker's --shm-size)."
+            )
 
 
 class _Prepared(Dataset):
@@ -194,7 +233,7 @@ def _use_one_thread(_worker: int) -> None:
 
 
 class Loader:
-    """Batches of a dataset, loaded ahead by `data.workers` processes that live until `close`.
+    """Batches of a dataset, loaded ahead by processes, at most one a core, that live until `close`.
 
     An image that cannot be read is reported and counted. In training the next image of the set
     takes its place; in an evaluation it is left out.
@@ -208,8 +247,8 @@ class Loader:
 
     Raises:
         FSAFError: "A batch of 16 cannot be divided among 3 processes x 1 micro-batches: ..."; "12
-            images are less than a batch of 16 ...: ..."; while iterating, "3 of 200 images cannot
-            be read, more than 1 %: ...", "A loading process died (...): ...".
+            images are less than a batch of 16 ...: ..."; "The loading processes need 820 MB of
+            shared memory, and /dev/shm has 64 MB free: ..."; while iterating, as `epoch`.
     """
 
     def __init__(
@@ -217,6 +256,7 @@ class Loader:
     ) -> None:
         self.dataset, self.config, self.training = dataset, config, training
         self.rank, self.world = rank, world
+        self._sizes = _network_sizes(dataset, config)
         self.batch_size = config.evaluate.batch_size
         if training:
             parts = world * config.train.accumulate
@@ -235,7 +275,10 @@ class Loader:
         self.faulty: dict[int, str] = {}  # image number: what is wrong with it
         # Batches of (epoch, image). The DataLoader reads the list at the start of each pass.
         self._batches: list[list[tuple[int, int]]] = []
-        workers = config.data.workers
+        workers = min(config.data.workers, _cores())
+        if workers:
+            batch = 3 * sum(h * w for h, w in self._sizes) / len(self._sizes) * self.batch_size
+            _check_shared_memory(int(batch * workers * PREFETCH))
         self._loader = DataLoader(
             _Prepared(dataset, config, training),
             batch_sampler=self._batches,
@@ -243,7 +286,8 @@ class Loader:
             collate_fn=_pack,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
-            prefetch_factor=4 if workers else None,
+            prefetch_factor=PREFETCH if workers else None,
+            timeout=TICK if workers else 0,
             worker_init_fn=_use_one_thread,
             # A generator of its own, because every pass would advance the global one.
             generator=torch.Generator(),
@@ -263,30 +307,47 @@ class Loader:
             self._loader._iterator = None
 
     def _order(self, epoch: int) -> list[list[int]]:
-        wide, seed, share = self.dataset.wide, self.config.train.seed, (self.rank, self.world)
-        if self.training:
-            return train_order(wide, self.batch_size, seed, epoch, *share)
-        return eval_order(wide, self.batch_size, *share)
+        share = self.rank, self.world
+        if not self.training:
+            return eval_order(self._sizes, self.batch_size, *share)
+        wide, seed = self.dataset.wide, self.config.train.seed
+        return train_order(wide, self.batch_size, seed, epoch, *share)
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from number `start` on.
 
         Raises:
-            FSAFError: "A loading process died (...): ..."; "3 of 200 images cannot be read, ..."
+            FSAFError: "A loading process died (...): ..."; "No batch was loaded for 600 seconds;
+                ..."; "3 of 200 images cannot be read, more than 1 %: ..."
         """
         self._batches[:] = [[(epoch, i) for i in batch] for batch in self._order(epoch)[start:]]
-        try:
-            for loaded in self._loader:
-                batch = self._batch(loaded)
-                if batch.images:
-                    yield batch
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise FSAFError(
-                f"A loading process died ({excerpt(error)}): "
-                "it may have run out of memory; try fewer --data.workers."
-            ) from error
+        iterator = iter(self._loader)
+        while (loaded := self._next(iterator)) is not None:
+            batch = self._batch(loaded)
+            if batch.images:
+                yield batch
+
+    def _next(self, iterator: Iterator[_Packed]) -> _Packed | None:
+        """Return what the loading processes send next, or None at the end."""
+        waited = 0
+        while True:
+            try:
+                return next(iterator, None)
+            except RuntimeError as error:
+                if "DataLoader" not in str(error):
+                    raise
+                if "timed out" not in str(error):
+                    raise FSAFError(
+                        f"A loading process died ({excerpt(error)}): "
+                        "it may have run out of memory; try fewer --data.workers."
+                    ) from error
+            waited += TICK
+            said = f"{SHARED} may be full, or a disk does not answer: try --data.workers 0."
+            said = f"No batch was loaded for {waited} seconds; {said}"
+            if waited >= END_AFTER:
+                raise FSAFError(said)
+            if waited == WARN_AFTER:
+                tqdm.write(said, file=sys.stderr)
 
     def _batch(self, packed: _Packed) -> Batch:
         for i in packed.faults.keys() - self.faulty.keys():

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from ..config import FSAFError
+from ..utils.files import excerpt
+
+MAX_SKIPPED = 20  # steps in a row that the scaler of fp16 may skip
 
 
 class Meters:
@@ -44,12 +47,19 @@ class Meters:
 
 
 class NonFiniteGuard:
-    """Stop a training at its first loss or gradient that is infinite or NaN.
+    """Stop a training whose loss or gradient is infinite or NaN.
 
-    On CUDA the answer is read one step later, so that no step waits for it.
+    Without loss scaling (fp16) the first such step stops it. With it, `GradScaler` skips the step
+    and lowers the scale, so `MAX_SKIPPED` such steps in a row stop it, or a scale below 1. On CUDA
+    the answer is read one step later, so that no step waits for it.
+
+    Args:
+        scaler: of the training.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scaler: torch.amp.GradScaler) -> None:
+        self.scaler = scaler
+        self.skipped = 0  # such steps in a row
         self.pending: tuple[Tensor, torch.cuda.Event, int, list[int]] | None = None
 
     def check(self, finite: Tensor, step: int, ids: list[int]) -> None:
@@ -65,7 +75,7 @@ class NonFiniteGuard:
         """
         self.wait()
         if not finite.is_cuda:
-            return self._raise_unless(finite, step, ids)
+            return self._read(finite, step, ids)
         answer = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(finite, non_blocking=True)
         event = torch.cuda.Event()
         event.record()
@@ -81,15 +91,20 @@ class NonFiniteGuard:
             answer, event, step, ids = self.pending
             self.pending = None
             event.synchronize()
-            self._raise_unless(answer, step, ids)
+            self._read(answer, step, ids)
 
-    def _raise_unless(self, finite: Tensor, step: int, ids: list[int]) -> None:
-        if not finite:
-            raise FSAFError(
-                f"Step {step}: the loss or its gradient is not finite "
-                f"(images {', '.join(map(str, ids))}); the last good checkpoint is kept: look at "
-                "these images, or start again with a smaller --train.lr or --train.clip_norm 10."
-            )
+    def _read(self, finite: Tensor, step: int, ids: list[int]) -> None:
+        self.skipped = 0 if finite else self.skipped + 1
+        if finite or (
+            self.scaler.is_enabled() and self.skipped < MAX_SKIPPED and self.scaler.get_scale() >= 1
+        ):
+            return
+        raise FSAFError(
+            f"Step {step}: the loss or its gradient is not finite "
+            f"(images {excerpt(', '.join(map(str, ids)))}); the last good checkpoint is kept: "
+            "look at these images, or start again with a smaller --train.lr or "
+            "--train.clip_norm 10."
+        )
 
 
 class Interrupt:

@@ -8,27 +8,59 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..config import Config, DataConfig, EvaluateConfig, FSAFError, SceneConfig
+from ..config import (
+    PATHS,
+    Amp,
+    Config,
+    DataConfig,
+    EvaluateConfig,
+    FSAFError,
+    SceneConfig,
+    TrainConfig,
+)
+from ..data.coco import CocoDataset
+from ..utils.classes import list_some
 from ..utils.files import excerpt, write_atomically
 
-# Fields that a resumed run may change, because they have no effect on its results.
-RESUMABLE_FIELDS = ("data.root", "data.workers", "train.keep")
+# Fields that a resumed run may change, because they have no effect on its results: the sets are
+# recognized by the SHA-256 of their jsons.
+RESUMABLE_FIELDS = (
+    *("data.root", "data.workers", "train.keep", *(f"data.{name}" for name in PATHS)),
+    *(f"sets.{split}.{what}" for split in ("train", "val") for what in ("json", "images")),
+)
 
 
-def validate_run_dir(run_dir: Path, config: Config, resume: bool) -> None:
-    """Check that a folder is new, or holds an unfinished run of the same configuration.
+def run_record(config: Config, train_set: CocoDataset, val_set: CocoDataset) -> dict[str, Any]:
+    """Return what config.json holds: the configuration, and where and which the two sets are."""
+    sets = {
+        split: {
+            "json": str(dataset.json_path.resolve()),
+            "images": str(dataset.root.resolve()),
+            "sha256": dataset.index.sha256,
+        }
+        for split, dataset in (("train", train_set), ("val", val_set))
+    }
+    return {**asdict(config), "sets": sets}
+
+
+def validate_run_dir(run_dir: Path, record: Mapping[str, Any], resume: bool) -> list[str]:
+    """Check that a folder is new, or holds an unfinished run of the same configuration and sets.
 
     Nothing in the folder is changed.
 
     Args:
         run_dir: the folder.
-        config: the configuration to train.
+        record: of `run_record`, for the run that is to be trained.
         resume: whether the folder must hold a run.
+
+    Returns:
+        Lines to print: where the sets lie now, if they have moved since the run was started.
 
     Raises:
         FSAFError: "... is a file: ..."; "... holds no run to resume: ..."; "... is not a run of
-            fsaf train: ..."; "... holds a finished run: ..."; "... holds an unfinished run of
-            another configuration (train.lr: 0.01 -> 0.02): ..."
+            fsaf train: ..."; "... holds a finished run: ..."; "... was started on another train
+            json (...): ..."; "... holds an unfinished run of another configuration (train.lr: 0.01
+            -> 0.02): ..."
     """
     if run_dir.exists() and not run_dir.is_dir():
         raise FSAFError(f"{run_dir} is a file: take another --out.")
@@ -38,7 +70,7 @@ def validate_run_dir(run_dir: Path, config: Config, resume: bool) -> None:
                 f"{run_dir} holds no run to resume: leave out --resume, "
                 "or give the run's folder as --out."
             )
-        return
+        return []
     try:
         old = json.loads((run_dir / "config.json").read_text())
         old["model"], old["train"]
@@ -52,20 +84,37 @@ def validate_run_dir(run_dir: Path, config: Config, resume: bool) -> None:
             f"{run_dir} holds a finished run: take another --out "
             "(--resume continues an unfinished run only)."
         )
-    changed = [
-        line
-        for line in differences(old, asdict(config))
-        if line.split(":")[0] not in RESUMABLE_FIELDS
-    ]
-    if changed:
+    if "sets" not in old:
         raise FSAFError(
-            f"{run_dir} holds an unfinished run of another configuration ({'; '.join(changed)}): "
+            f"{run_dir} holds an unfinished run of an earlier version: take another --out."
+        )
+    changed = differences(old, record)
+    for split in ("train", "val"):
+        if f"sets.{split}.sha256" in changed:
+            raise FSAFError(
+                f"{run_dir} was started on another {split} json: {record['sets'][split]['json']} "
+                "has another SHA-256 than the json of then. Put that json back, or take another "
+                "--out."
+            )
+    refused = [f"{name}: {how}" for name, how in changed.items() if name not in RESUMABLE_FIELDS]
+    if refused:
+        raise FSAFError(
+            f"{run_dir} holds an unfinished run of another configuration "
+            f"({list_some(refused, '; ')}): "
             "give that run's fields to --resume it, or take another --out."
         )
+    moved = [f"{name}: {how}" for name, how in changed.items() if name.startswith("sets.")]
+    return [f"the sets have moved, their jsons are the same: {'; '.join(moved)}"] if moved else []
 
 
-def validation_config(run_dir: Path) -> tuple[DataConfig, EvaluateConfig] | None:
-    """Return the data of a run and how it was evaluated, or None where there is no run.
+def run_of(weights: Path) -> Path:
+    """Return the run directory that a weights file lies in, also below checkpoints/, snapshots/."""
+    folder = weights.absolute().parent
+    return folder.parent if folder.name in ("checkpoints", "snapshots") else folder
+
+
+def validation_config(run_dir: Path) -> tuple[DataConfig, EvaluateConfig, Amp] | None:
+    """Return a run's data, how it was evaluated, and its `amp`; None where there is no run.
 
     Raises:
         FSAFError: "runs/x/config.json is damaged (...): repair it, or copy the weights to another
@@ -77,32 +126,33 @@ def validation_config(run_dir: Path) -> tuple[DataConfig, EvaluateConfig] | None
     try:
         values = json.loads(path.read_text())
         data = {**values["data"], "scenes": SceneConfig(**values["data"]["scenes"])}
-        return DataConfig(**data), EvaluateConfig(**values["evaluate"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        evaluate = EvaluateConfig(**values["evaluate"])
+        return DataConfig(**data), evaluate, TrainConfig(amp=values["train"]["amp"]).amp
+    except (OSError, ValueError, KeyError, TypeError, FSAFError) as error:
         raise FSAFError(
             f"{path} is damaged ({excerpt(error)}): "
             "repair it, or copy the weights to another folder."
         ) from None
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return the fields in which two configurations differ, such as "train.lr: 0.01 -> 0.02".
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return the fields in which two configurations differ, such as {"train.lr": "0.01 -> 0.02"}.
 
     Args:
         old, new: configurations as `dataclasses.asdict` returns them, or as json stores them.
         prefix: comes before each field's name.
     """
-    lines = []
+    changed: dict[str, str] = {}
     for name in dict.fromkeys([*old, *new]):
         before, after = (
             list(value) if isinstance(value, tuple) else value
             for value in (old.get(name), new.get(name))
         )
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            lines += differences(before, after, f"{prefix}{name}.")
+            changed |= differences(before, after, f"{prefix}{name}.")
         elif before != after:
-            lines.append(f"{prefix}{name}: {_short(before)} -> {_short(after)}")
-    return lines
+            changed[f"{prefix}{name}"] = f"{_short(before)} -> {_short(after)}"
+    return changed
 
 
 def _short(value: Any) -> str:
@@ -145,19 +195,21 @@ class Log:
     Args:
         path: the file.
         step: the step of the checkpoint.
+        validated: the step of its last validation.
 
     Raises:
         FSAFError: "runs/x/log.jsonl has a damaged line (...): remove that line and give the same
             command again."
     """
 
-    def __init__(self, path: Path, step: int) -> None:
+    def __init__(self, path: Path, step: int, validated: int) -> None:
+        def is_kept(entry: dict[str, Any]) -> bool:
+            return entry["step"] <= (validated if "validation" in entry else step)
+
         self.path = path
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         try:  # a kill may cut the last line short: a complete line ends in a line feed
-            kept = [
-                line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step
-            ]
+            kept = [line for line in lines if line.endswith("\n") and is_kept(json.loads(line))]
         except (ValueError, KeyError, TypeError) as error:
             raise FSAFError(
                 f"{path} has a damaged line ({error}): "

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,14 +12,16 @@ import torch
 from tqdm.auto import tqdm
 
 from .. import presets
-from ..config import Config, FSAFError
+from ..config import PATHS, Config, FSAFError
 from ..data.loader import Loader, open_dataset
 from ..evaluation.evaluator import evaluate
 from ..model.detector import Detector, build_detector
+from ..utils.classes import are_unnamed, list_names, match_classes
 from ..utils.distributed import DistributedContext, destroy, init
 from ..utils.files import excerpt, write_atomically
-from ..weights.checkpoint import load_weights, read_training, save
-from .run_dir import Log, differences, lock_run_dir, validate_run_dir
+from ..weights.checkpoint import read_training, save
+from ..weights.formats import load_weights
+from .run_dir import Log, differences, lock_run_dir, run_record, validate_run_dir
 from .trainer import Trainer
 from .training_state import training_files
 
@@ -33,27 +36,40 @@ class TrainResult:
 
 
 def train(
-    config: Config,
-    run_dir: str | Path,
+    config: Config | None = None,
+    out: str | Path | None = None,
     device: str = "auto",
     resume: bool = False,
     weights: str | Path | None = None,
+    *,
+    preset: str = "tiny",
+    train_json: str | Path = "",
+    train_images: str | Path = "",
+    val_json: str | Path = "",
+    val_images: str | Path = "",
 ) -> TrainResult:
     """Train a detector into a folder, or resume the unfinished run in that folder.
+
+    >>> fsaf.train(train_json="a.json", train_images="a", val_json="b.json", val_images="b")
 
     The folder gets config.json, log.jsonl, checkpoints/, best.safetensors and snapshots/; at the
     end metrics.json, levels.json, detections.json, pictures.json and, last, model.safetensors. A
     run is finished if model.safetensors exists.
 
     Args:
-        config: the configuration; its class names are replaced by those of the training set.
-        run_dir: a new folder, or that of an unfinished run of the same configuration.
+        config: the configuration; its class names are replaced by those of the training set. None:
+            that of `preset`.
+        out: a new folder, or that of an unfinished run of the same configuration. None: runs/ and
+            the configuration's name.
         device: auto, cuda, mps or cpu. Under torchrun each process trains on its share of the
             images, and only the first process writes.
         resume: require that there is a run to resume.
-        weights: a file of `save` to start from; its number of classes may differ. Without it the
-            backbone starts from torchvision's IMAGENET1K_V1 weights, if they exist and
-            `config.train.pretrained_backbone` is set.
+        weights: a file to start from, as in `load_any`; classes of the same name keep their rows
+            of the class layer. Without it the backbone starts from torchvision's IMAGENET1K_V1
+            weights, if they exist and `config.train.pretrained_backbone` is set.
+        preset: name of the configuration, where `config` is None.
+        train_json, train_images, val_json, val_images: your own sets, COCO-format jsons and the
+            folders of their images, in place of the configuration's.
 
     Raises:
         FSAFError: one sentence about what is wrong: the folder holds something else, the data set
@@ -61,11 +77,16 @@ def train(
         KeyboardInterrupt: after Ctrl-C or SIGTERM; the run is saved, and the message says how to
             resume it.
     """
+    config = presets.get(preset) if config is None else config
     if not isinstance(config, Config):
         raise FSAFError(
             f"config is a {type(config).__name__}: give a Config, such as presets.get('tiny')."
         )
-    context, run_dir = init(device), Path(run_dir)
+    paths: dict[str, Any] = dict(zip(PATHS, (train_json, train_images, val_json, val_images)))
+    if any(paths.values()):
+        config = replace(config, data=replace(config.data, source="files", **paths))
+    run_dir = Path(out or Path("runs") / config.name)
+    context = init(device)
     try:
         return _train(config, run_dir, context, resume, weights)
     except torch.OutOfMemoryError as error:
@@ -76,11 +97,12 @@ def train(
             "--model.short_side."
         ) from error
     except RuntimeError as error:
-        if not isinstance(error, torch.distributed.DistError) and "gloo" not in str(error):
+        if context.size == 1:
             raise
         raise FSAFError(
-            "Another process of this training has ended: see its own message; "
-            "the same command resumes at the last checkpoint."
+            f"Process {context.rank} of {context.size} has stopped ({excerpt(error)}), most likely "
+            "because another one has: see the other messages; the same command resumes at the last "
+            "checkpoint."
         ) from error
     finally:
         destroy()
@@ -97,28 +119,31 @@ def _train(
         open_dataset(config.data, "train")  # the first process alone makes scenes and indices
     context.barrier()
     train_set, val_set = open_dataset(config.data, "train"), open_dataset(config.data, "val")
-    if val_set.class_names != train_set.class_names:
-        raise FSAFError(
-            f"The classes of validation {val_set.class_names} are not those of training "
-            f"{train_set.class_names}: take jsons of one data set."
-        )
+    # The order of the classes may differ: `evaluate` matches them by name.
+    match_classes(
+        train_set.class_names, val_set.class_names, train_set.json_path, val_set.json_path
+    )
     config = replace(config, model=replace(config.model, class_names=train_set.class_names))
     if context.is_main:
-        validate_run_dir(run_dir, config, resume)
+        record = run_record(config, train_set, val_set)
+        for line in validate_run_dir(run_dir, record, resume):
+            print(line)
     data = Loader(train_set, config, True, context.rank, context.size)
     val_data = Loader(val_set, config, False, context.rank, context.size)
     lock = lock_run_dir(run_dir) if context.is_main else nullcontext()
     with lock, closing(data), closing(val_data):
-        context.barrier()
-        last = next(reversed(training_files(run_dir / "checkpoints")), None)
+        # The first process decides for all: the others may have no access to its folder.
+        last = context.broadcast(_last_checkpoint(run_dir) if context.is_main else None)
         torch.manual_seed(config.train.seed)
-        detector = _build(config, context, weights, is_new=last is None)
+        detector = build(config, context, weights, is_new=last is None)
+        detector.category_ids = train_set.index.category_ids
         trainer = Trainer(config, run_dir, detector, data, val_data, context)
         if last is not None:
-            _restore(trainer, last)
+            _restore(trainer, *last)
+            del last  # as large as the detector and its optimizer
         if context.is_main:
             # From here on the folder holds a run, which another configuration cannot resume.
-            write_atomically(run_dir / "config.json", json.dumps(asdict(config), indent=1))
+            write_atomically(run_dir / "config.json", json.dumps(record, indent=1))
             print(*_summary(trainer), sep="\n", flush=True)
         _fit(trainer)
         result = trainer.result or evaluate(detector, val_data)
@@ -128,10 +153,21 @@ def _train(
         return TrainResult(run_dir, trainer.step, result.metrics)
 
 
-def _build(
+def build(
     config: Config, context: DistributedContext, weights: str | Path | None, is_new: bool
 ) -> Detector:
-    """Build the detector; a new run starts from `weights` or from a pretrained backbone."""
+    """Return the detector of a training, on the context's device.
+
+    Args:
+        config: the configuration, with the class names of the training set.
+        context: this process.
+        weights: to start from, as in `train`.
+        is_new: False leaves fresh weights, because a checkpoint replaces them.
+
+    Raises:
+        FSAFError: "The pretrained weights of resnet50 cannot be downloaded (...): connect ..."; as
+            `load_weights`.
+    """
     pretrained = (
         is_new
         and weights is None
@@ -151,12 +187,9 @@ def _build(
     if pretrained and context.is_main:
         context.barrier()
     if is_new and weights is not None:
-        skipped = load_weights(detector, weights)
-        if skipped and context.is_main:
-            print(
-                f"{weights} has other classes: everything is loaded except the class layer "
-                f"({', '.join(skipped)}), which starts from scratch."
-            )
+        source, labels = load_weights(detector, weights)
+        if context.is_main:
+            _print_classes(config.model.class_names, source.config.class_names, labels, weights)
     detector.sync_normalizer = config.train.sync_normalizer
     detector.to(context.device)
     if config.train.channels_last:
@@ -164,11 +197,40 @@ def _build(
     return detector
 
 
-def _restore(trainer: Trainer, checkpoint: Path) -> None:
-    """Load a checkpoint into the trainer. A damaged file may raise almost anything."""
+def _print_classes(
+    own: Sequence[str], theirs: Sequence[str], labels: list[int | None], weights: str | Path
+) -> None:
+    """Print where the rows of the class layer come from, unless both have the same classes."""
+    new = [name for name, label in zip(own, labels) if label is None]
+    if tuple(own) == tuple(theirs):
+        return
+    if not new and (are_unnamed(own) or are_unnamed(theirs)):
+        print(f"the classes of {weights} are taken by position, as one side has no class names")
+    else:
+        scratch = f", those of {list_names(new)} start from scratch" if new else ""
+        taken = len(own) - len(new)
+        print(f"class layer: the rows of {taken} classes come from {weights} by name{scratch}")
+
+
+def _last_checkpoint(run_dir: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return the last checkpoint of a run and its state; None if there is none."""
+    checkpoint = next(reversed(training_files(run_dir / "checkpoints")), None)
+    if checkpoint is None:
+        return None
+    try:
+        return checkpoint, read_training(checkpoint)
+    except FSAFError as error:
+        raise FSAFError(
+            f"{checkpoint} is no readable checkpoint ({excerpt(error.__cause__)}): "
+            "delete it, and the one before it is used."
+        ) from error
+
+
+def _restore(trainer: Trainer, checkpoint: Path, state: dict[str, Any]) -> None:
+    """Load a checkpoint's state into the trainer. A damaged file may raise almost anything."""
     faults = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
     try:
-        trainer.restore(read_training(checkpoint))
+        trainer.restore(state)
     except torch.OutOfMemoryError:
         raise
     except faults as error:
@@ -181,7 +243,7 @@ def _restore(trainer: Trainer, checkpoint: Path) -> None:
 def _fit(trainer: Trainer) -> None:
     """Run the loop with its progress bar and its log, and save the state after Ctrl-C."""
     is_main = trainer.context.is_main
-    log = Log(trainer.run_dir / "log.jsonl", trainer.step) if is_main else None
+    log = Log(trainer.run_dir / "log.jsonl", trainer.step, trainer.validated) if is_main else None
     bar = tqdm(
         total=trainer.total_steps,
         initial=trainer.step,
@@ -209,7 +271,8 @@ def _summary(trainer: Trainer) -> list[str]:
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     if config.name in presets.names():
         changed = differences(asdict(presets.get(config.name)), asdict(config))
-        origin = f"differs from the preset in {'; '.join(changed)}" if changed else "as the preset"
+        fields = "; ".join(f"{name}: {how}" for name, how in changed.items())
+        origin = f"differs from the preset in {fields}" if changed else "as the preset"
     else:
         origin = "not a preset"
     return [

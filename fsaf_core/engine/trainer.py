@@ -5,11 +5,11 @@ augmentation from (seed, epoch, rank), the learning rate from the step. So a run
 any moment and resumed ends, on the CPU, with exactly the weights of one that was not.
 """
 
+import math
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from ..utils.distributed import DistributedContext
 from ..weights.checkpoint import save, versions
 from .callbacks import Interrupt, Meters, NonFiniteGuard
 from .optim import build_optimizer, clip_gradients, learning_rate, set_rate, snapshot_steps
-from .run_dir import Log
+from .run_dir import Log, run_record
 from .training_state import random_states, save_training, set_random_states
 from .training_step import TrainingStep
 
@@ -60,7 +60,9 @@ class Trainer:
         val_data: Loader,
         context: DistributedContext,
     ) -> None:
-        self.config, self.recipe, self.run_dir = config, config.train, run_dir
+        self.config, self.recipe = config, config.train
+        self.record = run_record(config, data.dataset, val_data.dataset)
+        self.run_dir = run_dir
         self.detector, self.data, self.val_data = detector, data, val_data
         self.context = context
         recipe = config.train
@@ -70,14 +72,14 @@ class Trainer:
                 f"{len(data)} micro-batches are less than one step of {recipe.accumulate}: "
                 "set --train.accumulate lower."
             )
-        epochs = round(1.5 * recipe.epochs) if recipe.ms else recipe.epochs
+        epochs = round((1.5 if recipe.ms else 1) * (recipe.epochs or 0))
         self.total_steps = recipe.steps or epochs * self.steps_per_epoch
         interval = recipe.validate_every or self.steps_per_epoch
         self.validation_steps = {*range(0, self.total_steps, interval), self.total_steps}
         self.snapshots = snapshot_steps(recipe.snapshots, self.total_steps)
         self.optimizer = build_optimizer(recipe, detector)
         self.scaler = torch.amp.GradScaler(context.device.type, enabled=recipe.amp == "fp16")
-        self.meters, self.guard = Meters(), NonFiniteGuard()
+        self.meters, self.guard = Meters(), NonFiniteGuard(self.scaler)
         self.interrupt = Interrupt(single_process=context.size == 1)
         self.step, self.seconds = 0, 0.0
         self.validated, self.best = 0, -1.0  # step of the last validation; the best AP
@@ -149,10 +151,8 @@ class Trainer:
             self.meters.add({"loss": total, **losses, **counts})
         self.scaler.unscale_(self.optimizer)
         norm = clip_gradients(self.optimizer, self.recipe.clip_norm)
-        if not self.scaler.is_enabled():  # the scaler itself skips a step of infinite gradients
-            finite = finite & norm.isfinite()
-        self.guard.check(finite, self.step, ids)
-        self.scaler.step(self.optimizer)
+        self.guard.check(finite & norm.isfinite(), self.step, ids)
+        self.scaler.step(self.optimizer)  # fp16: skips the step if a gradient is not finite
         self.scaler.update()
         self.optimizer.zero_grad()
         self.meters.add({"grad_norm": norm})
@@ -201,7 +201,7 @@ class Trainer:
             "waiting": waited / seconds,
         }
         if log is not None:
-            log.write(**{n: round(v, 7) if isinstance(v, float) else v for n, v in entry.items()})
+            log.write(**{name: _rounded(value) for name, value in entry.items()})
         shown = {name: f"{value:.3f}" for name, value in losses.items()}
         bar.set_postfix(shown | {"images/s": f"{images / seconds:.1f}"})
         return sums["stop"] > 0
@@ -213,8 +213,10 @@ class Trainer:
             save(self.detector, path, half=True)
 
     def validate(self, log: Log | None, bar: tqdm) -> None:
-        """Evaluate the weights, save them if they are the best so far, and write a checkpoint."""
-        self.guard.wait()
+        """Evaluate the weights and save them if they are the best; checkpoint before and after."""
+        self.checkpoint()  # an evaluation may fail, for example on a damaged image
+        for buffer in self.detector.buffers():  # each process has its own batch statistics
+            self.context.share(buffer)
         self.interrupt.immediate = True
         last = self.step == self.total_steps
         self.result = evaluate(self.detector, self.val_data, thorough=last)
@@ -249,7 +251,8 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": random_states(),
-            "config": asdict(self.config),
+            "config": self.record,
+            "category_ids": self.detector.category_ids,
             "versions": versions(),
             **{name: getattr(self, name) for name in COUNTERS},
             "meters": vars(self.meters),
@@ -282,3 +285,10 @@ class Trainer:
         self.meters.sums = {
             name: value.to(self.context.device) for name, value in self.meters.sums.items()
         }
+
+
+def _rounded(value: Any) -> Any:
+    """Return a number for the log; None for one that is not finite, which json cannot hold."""
+    if not isinstance(value, float):
+        return value
+    return round(value, 7) if math.isfinite(value) else None

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 from ..config import TrainConfig
 from ..model.detector import Detector
 from ..model.structures import HeadOutputs
-
-AMP = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from ..utils.distributed import autocast
 
 
 class TrainingStep(nn.Module):
@@ -18,7 +17,7 @@ class TrainingStep(nn.Module):
 
     def __init__(self, detector: Detector, recipe: TrainConfig) -> None:
         super().__init__()
-        self.detector, self.dtype = detector, AMP[recipe.amp]
+        self.detector, self.amp = detector, recipe.amp
         self.format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.network = (
             torch.compile(detector.head_outputs) if recipe.compile else detector.head_outputs
@@ -51,5 +50,5 @@ class TrainingStep(nn.Module):
 
     def _outputs(self, tensor: Tensor) -> HeadOutputs:
         """Run the network in the recipe's number format and memory layout."""
-        with torch.autocast(tensor.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with autocast(tensor.device, self.amp):
             return self.network(tensor.contiguous(memory_format=self.format))

@@ -24,6 +24,7 @@ from ..method.selection import select_heuristic
 from ..model.detector import Detector
 from ..model.postprocess import merge_candidates
 from ..utils.classes import match_classes
+from ..utils.distributed import autocast
 from ..utils.files import write_atomically
 from .coco_metrics import coco_metrics, size_bin, to_coco_results
 from .miss_analysis import diagnose_misses, miss_table
@@ -62,6 +63,19 @@ class EvaluationResult:
             write_atomically(Path(run_dir) / f"{name}.json", text)
 
 
+class EvaluationStopped(KeyboardInterrupt):
+    """Ctrl-C in an evaluation. `results` are COCO results of this process's first images.
+
+    Args:
+        results: as in `EvaluationResult`.
+        images: the number of these images.
+    """
+
+    def __init__(self, results: list[dict[str, Any]], images: int) -> None:
+        super().__init__()
+        self.results, self.images = results, images
+
+
 @torch.no_grad()
 def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> EvaluationResult:
     """Return the results of the detector on the images of `loader`.
@@ -72,12 +86,13 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
     Args:
         detector: is left in its mode.
         loader: of a validation set, with this process's share. `config.evaluate.tta` turns on
-            test-time augmentation.
+            test-time augmentation, and `config.train.amp` gives the network's number format.
         thorough: whether to add selected levels, pictures and causes of misses to the metrics.
             With test-time augmentation, only pictures are added.
 
     Raises:
         FSAFError: as `match_classes` and `Loader.epoch`.
+        EvaluationStopped: after Ctrl-C.
     """
     was_training, dataset, tta = detector.training, loader.dataset, loader.config.evaluate.tta
     index, names = dataset.index, dataset.class_names
@@ -112,7 +127,8 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
                 detections = [detect_tta(detector, image) for image in images]
             else:
                 prepared = detector.preprocess(batch.images)
-                outputs = detector.head_outputs(prepared.tensor)
+                with autocast(prepared.tensor.device, loader.config.train.amp):
+                    outputs = detector.head_outputs(prepared.tensor)
                 detections = detector.postprocess(outputs, prepared.sizes, scales)
             ids += batch.ids
             results += to_coco_results(batch.ids, detections, category_ids)
@@ -147,6 +163,8 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
             for truth, causes_of_image in zip(truths, causes):
                 bins = map(size_bin, box_area(truth["boxes"]).tolist())
                 outcomes += zip(bins, causes_of_image)
+    except KeyboardInterrupt as stop:
+        raise EvaluationStopped(results, len(ids)) from stop
     finally:
         detector.train(was_training)
 

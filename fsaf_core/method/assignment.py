@@ -42,7 +42,7 @@ class Predictions:
 class Assignment:
     """What every location learns, and the intermediate results.
 
-    `assigned` and `all_levels` hold indices into the batch's `N` instances, -1 for none.
+    `assigned` and `before_selection` hold indices into the batch's `N` instances, -1 for none.
     """
 
     assigned: Int64[Tensor, "B R"]  # the instance that a location learns; -1: background
@@ -50,9 +50,7 @@ class Assignment:
     valid: Bool[Tensor, "B R"] | None = None  # inside the image and no crowd region; None: all
     level_losses: Float[Tensor, "N L"] | None = None  # inf where an instance has no location
     selected_level: Int64[Tensor, " N"] | None = None  # 0..L-1; -1: no location at any level
-    all_levels: Int64[Tensor, "B R"] | None = (
-        None  # `assigned` before the selection, at every level
-    )
+    before_selection: Int64[Tensor, "B R"] | None = None  # the same, at every level
     effective: Bool[Tensor, "N R"] | None = None  # each instance's own region, overlaps included
     ignoring: Bool[Tensor, "N R"] | None = None  # its ignoring region, a superset of `effective`
 
@@ -195,7 +193,7 @@ def assign(
         valid=valid,
         level_losses=level_losses,
         selected_level=selected,
-        all_levels=assigned,
+        before_selection=assigned,
         effective=effective,
         ignoring=ignoring,
     )

@@ -39,6 +39,7 @@ class AnchorBased(nn.Module):
             tuple(int(scale * stride * 2 ** (octave / 3)) for octave in range(3))
             for stride in strides
         )
+        self.finest = strides[0]
         self.generator = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(strides))
         self.matcher = Matcher(0.5, 0.4, allow_low_quality_matches=True)
         self.coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
@@ -54,13 +55,15 @@ class AnchorBased(nn.Module):
         anchors = self.generator(images, [level.float() for level in maps])[0]
         return list(anchors.split([level[0, 0].numel() * self.per_cell for level in maps]))
 
+    def input_size(self, maps: list[Tensor]) -> tuple[int, int]:
+        """Return height and width of the input of these maps, pixels."""
+        return maps[0].shape[-2] * self.finest, maps[0].shape[-1] * self.finest
+
     def losses(
         self,
         cls: list[Tensor],
         box: list[Tensor],
         ground_truth: GroundTruth,
-        height: int,
-        width: int,
         sync: bool = False,
     ) -> dict[str, Float[Tensor, ""]]:
         """Return ab_cls, a focal loss of all anchors not left out, and ab_box, smooth L1 of deltas.
@@ -71,10 +74,9 @@ class AnchorBased(nn.Module):
             cls: for each level (B, 9 K, h, w).
             box: for each level (B, 36, h, w).
             ground_truth: of the batch.
-            height, width: of the input, pixels.
             sync: divide by the mean number of positive anchors of all processes.
         """
-        anchors = torch.cat(self.anchors(cls, height, width))
+        anchors = torch.cat(self.anchors(cls, *self.input_size(cls)))
         assigned, left_out = self._match(anchors, ground_truth, len(cls[0]))
         logits, deltas = (torch.cat([self._per_anchor(m) for m in maps], 1) for maps in (cls, box))
         label = look_up(ground_truth.labels, assigned, -1)
@@ -128,5 +130,5 @@ class AnchorBased(nn.Module):
             box: (36, h, w).
             anchors: (A, 4) of the level, A = 9 h w.
         """
-        logits, deltas = (self._per_anchor(part[None])[0] for part in (cls, box))
+        logits, deltas = (self._per_anchor(precise(part)[None])[0] for part in (cls, box))
         return logits, self.coder.decode_single(deltas, anchors)

@@ -24,7 +24,7 @@ from ..method.locations import Locations, decode, pyramid_locations
 from ..utils.distributed import all_reduce_mean
 from .anchor_branch import AnchorBased
 from .network import Network
-from .postprocess import decode_level, detect
+from .postprocess import detect
 from .structures import (
     HeadOutputs,
     ImageBatch,
@@ -167,12 +167,17 @@ class Detector(nn.Module):
         shapes = tuple((int(level.shape[-2]), int(level.shape[-1])) for level in maps)
         return pyramid_locations(shapes, config.strides, config.rules.cell_center, maps[0].device)
 
-    def predictions(self, outputs: HeadOutputs) -> Predictions:
-        """Return the anchor-free outputs of all levels side by side, with decoded boxes."""
+    def predictions(self, outputs: HeadOutputs, training: bool = True) -> Predictions:
+        """Return the anchor-free outputs of all levels side by side, with decoded boxes.
+
+        Args:
+            outputs: of `head_outputs`.
+            training: whether box outputs are at least the convention's `min_offset`.
+        """
         logits = torch.cat([level.flatten(2) for level in outputs.cls_logits], 2)
         offsets = torch.cat([level.flatten(2) for level in outputs.box_offsets], 2).mT
         locations = self.locations(outputs)
-        offsets = precise(offsets).clamp(min=self.config.rules.min_offset)
+        offsets = precise(offsets).clamp(min=self.config.rules.min_offset if training else 0)
         scale = self.config.offset_normalizer * locations.stride
         return Predictions(precise(logits), decode(offsets, locations.centers, scale))
 
@@ -223,9 +228,8 @@ class Detector(nn.Module):
                 predictions, ground_truth, assignment, normalizer, self.config
             )
         if self.anchor_based is not None:
-            size = self._input_size(outputs.ab_cls)
             losses |= self.anchor_based.losses(
-                outputs.ab_cls, outputs.ab_box, ground_truth, *size, self.sync_normalizer
+                outputs.ab_cls, outputs.ab_box, ground_truth, self.sync_normalizer
             )
         return losses
 
@@ -251,10 +255,6 @@ class Detector(nn.Module):
             return targets
         device = (outputs.cls_logits or outputs.ab_cls)[0].device
         return pack_ground_truth(targets, device, self.config.num_classes)
-
-    def _input_size(self, maps: list[Tensor]) -> tuple[int, int]:
-        height, width = (side * self.config.strides[0] for side in maps[0].shape[-2:])
-        return height, width
 
     def _extent(self, locations: Locations, sizes: Sizes | None) -> Int64[Tensor, "B L 2"] | None:
         """Return columns and rows at each level of each image, padded by itself.
@@ -308,21 +308,19 @@ class Detector(nn.Module):
         x1 y1 x2 y2 in pixels of the input tensor. They are not clipped, and no score threshold is
         applied.
         """
-        locations, anchors = self.locations(outputs), []
-        centers = locations.centers.split(locations.sizes)
-        scale = (self.config.offset_normalizer * locations.stride).split(locations.sizes)
+        free: list = []
+        anchors: list = []
+        if outputs.cls_logits:
+            predictions, sizes = self.predictions(outputs, False), self.locations(outputs).sizes
+            free = [predictions.logits.mT.split(sizes, 1), predictions.boxes.split(sizes, 1)]
         if self.anchor_based is not None:
-            anchors = self.anchor_based.anchors(outputs.ab_cls, *self._input_size(outputs.ab_cls))
+            size = self.anchor_based.input_size(outputs.ab_cls)
+            anchors = self.anchor_based.anchors(outputs.ab_cls, *size)
         for index in range(len((outputs.cls_logits or outputs.ab_cls)[0])):
-            levels = [
-                decode_level(logits[index], offsets[index], *of_level)
-                for logits, offsets, *of_level in zip(
-                    outputs.cls_logits, outputs.box_offsets, centers, scale
-                )
-            ]
+            levels = [(logits[index], boxes[index]) for logits, boxes in zip(*free)]
             if self.anchor_based is not None:
                 levels += [
-                    self.anchor_based.candidates(logits[index].float(), deltas[index].float(), own)
+                    self.anchor_based.candidates(logits[index], deltas[index], own)
                     for logits, deltas, own in zip(outputs.ab_cls, outputs.ab_box, anchors)
                 ]
             yield levels

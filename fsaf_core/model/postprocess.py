@@ -10,28 +10,6 @@ from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image, nms
 
 from ..config import ModelConfig
-from ..method.locations import decode
-
-
-def decode_level(
-    logits: Float[Tensor, "K H W"],
-    offsets: Float[Tensor, "4 H W"],
-    centers: Float[Tensor, "A 2"],
-    scale: Float[Tensor, " A"],
-) -> tuple[Float[Tensor, "A K"], Float[Tensor, "A 4"]]:
-    """Return the class logits and decoded boxes of one level of one image, row by row.
-
-    Args:
-        logits: class logits.
-        offsets: l t r b >= 0, in units of `scale`.
-        centers: x y of the level's A = H * W locations, pixels.
-        scale: S * stride, pixels.
-
-    Returns:
-        Logits and boxes x1 y1 x2 y2 in pixels of the input tensor, not clipped, as float32.
-    """
-    boxes = decode(offsets.flatten(1).mT.float(), centers, scale)
-    return logits.flatten(1).mT.float(), boxes
 
 
 def top_candidates(
@@ -111,7 +89,7 @@ def detect(
     """Return the detections of one image: top candidates of each level, clipped, then merged.
 
     Args:
-        levels: logits (A, K) and decoded boxes (A, 4) of each level, as `decode_level` gives them.
+        levels: logits (A, K) and decoded boxes (A, 4) of each level, of `Detector.candidates`.
         size: height, width of the image in the input tensor, without padding.
         scale: factors (x, y) by which the image was resized. Boxes come back in the pixels before
             the resize; None: in pixels of the input tensor.
@@ -123,8 +101,6 @@ def detect(
     boxes, scores, labels = (torch.cat(part) for part in zip(*parts))
     boxes = clip_boxes_to_image(boxes, size)
     if scale is not None:
-        if config.convention == "reference":  # MMDetection multiplies, which rounds otherwise
-            boxes = boxes * boxes.new_tensor([1 / factor for factor in scale * 2])
-        else:
-            boxes = boxes / boxes.new_tensor(scale * 2)
+        # MMDetection multiplies by the inverse too, which rounds otherwise than a division.
+        boxes = boxes * boxes.new_tensor([1 / factor for factor in scale * 2])
     return merge_candidates(boxes, scores, labels, config)

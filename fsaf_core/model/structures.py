@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
+from torchvision.transforms.v2.functional import convert_bounding_box_format
+from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
 
 from ..config import FSAFError
 from ..method.assignment import GroundTruth
@@ -96,18 +98,23 @@ def pack_ground_truth(
 
     Args:
         targets: for each image `boxes` (N, 4) x1 y1 x2 y2 pixels, `labels` (N,) 0..K-1 and, if it
-            has crowds, `ignored` (M, 4).
+            has crowds, `ignored` (M, 4). torchvision's BoundingBoxes are converted from their
+            format.
         num_classes: K.
         sizes: height, width of each image; if given, boxes outside their image raise too.
 
     Raises:
         FSAFError: "targets[i] is no dict ..."; "targets[i]: boxes are (n, 4) and labels (m,); ...";
             "targets[i]['boxes'][n] is [nan, 2, 3, 4]: give ..."; "targets[i]['labels'][n] is 80:
-            labels count ..."; with `sizes` "...: it lies outside its image ..." and "all boxes lie
-            within 0..1: ..."
+            labels count ..."; with `sizes` "...: it lies outside its image ...", "all boxes lie
+            within 0..1: ..." and "targets[i]['boxes'] belong to an image of 640 x 480 ...: ..."
     """
     for index, target in enumerate(targets):
         _check_shapes(f"targets[{index}]", target)
+    targets = [
+        _plain(f"targets[{index}]", target, sizes[index] if sizes else None)
+        for index, target in enumerate(targets)
+    ]
     boxes = torch.cat([target["boxes"] for target in targets]).float()
     labels = torch.cat([target["labels"] for target in targets]).long()
     crowds = [target.get("ignored", boxes[:0]) for target in targets]
@@ -141,6 +148,30 @@ def _check_shapes(where: str, target: dict[str, Tensor]) -> None:
             f"{labels.dtype}; give (N, 4) x1 y1 x2 y2 and (N,) whole numbers, (0, 4) and (0,) "
             "where nothing is, and (M, 4) for 'ignored'."
         )
+
+
+def _plain(
+    where: str, target: dict[str, Tensor], size: tuple[int, int] | None
+) -> dict[str, Tensor]:
+    """Return a target whose boxes are plain tensors x1 y1 x2 y2.
+
+    Raises:
+        FSAFError: "targets[0]['boxes'] belong to an image of 640 x 480 pixels, and it has 320 x
+            240: resize boxes with their image."
+    """
+    plain = dict(target)
+    for name, boxes in target.items():
+        if not isinstance(boxes, BoundingBoxes):
+            continue
+        if size is not None and tuple(boxes.canvas_size) != tuple(size):
+            (height, width), (own_height, own_width) = size, boxes.canvas_size
+            raise FSAFError(
+                f"{where}['{name}'] belong to an image of {own_width} x {own_height} pixels, and "
+                f"it has {width} x {height}: resize boxes with their image."
+            )
+        corners = convert_bounding_box_format(boxes, new_format=BoundingBoxFormat.XYXY)
+        plain[name] = corners.as_subclass(Tensor)
+    return plain
 
 
 def _check_values(where: str, target: dict[str, Tensor], num_classes: int) -> None:

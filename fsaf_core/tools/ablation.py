@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import presets
-from ..config import Config
+from ..config import Config, FSAFError
 from ..engine.train import train
 from ..utils.files import write_atomically
 
@@ -29,12 +29,17 @@ def ablation(out: Path, rows: Sequence[str], seeds: int, steps: int | None, base
         base: its data and its recipe are used for all rows.
 
     Raises:
-        FSAFError: "There is no preset 'foo': ..."; as `train`.
+        FSAFError: "There is no preset 'foo': ..."; "The ablation counts steps, ...: give --steps."; as
+            `train`.
     """
     steps = steps or (base.train.steps or 0) // 2
+    if not steps:
+        raise FSAFError(f"The ablation counts steps, and {base.name} has none: give --steps.")
     results: Results = {row: {"AP": [], "AP50": []} for row in rows}
     for seed in range(seeds):
-        recipe = replace(base.train, steps=steps, seed=seed, snapshots=0, validate_every=steps)
+        recipe = replace(
+            base.train, epochs=None, steps=steps, seed=seed, snapshots=0, validate_every=steps
+        )
         for row in rows:
             config = replace(presets.get(row), train=recipe, data=base.data, evaluate=base.evaluate)
             run_dir = out / f"{row}_seed{seed}"

@@ -12,53 +12,65 @@ def are_unnamed(names: Sequence[str]) -> bool:
     return all(re.fullmatch(r"class_\d+", name) for name in names)
 
 
-def match_classes(
-    own: Sequence[str], other: Sequence[str], where_own: object, where_other: object
-) -> list[int]:
-    """Return the position in `own` of each class of `other`.
+def find_classes(own: Sequence[str], other: Sequence[str]) -> list[int | None]:
+    """Return the position in `other` of each class of `own`, None where it has no such class.
 
     Names are compared without regard to letter case, outer spaces and Unicode form. Where one of
     the lists holds only placeholders and both have one length, classes match by position.
+    """
+    if len(own) == len(other) and (are_unnamed(own) or are_unnamed(other)):
+        return [*range(len(own))]
+    positions = {_normal(name): label for label, name in enumerate(other)}
+    return [positions.get(_normal(name)) for name in own]
+
+
+def match_classes(
+    own: Sequence[str], other: Sequence[str], where_own: object, where_other: object
+) -> list[int]:
+    """Return the label in `own` of each class of `other`; both have the same classes.
 
     Args:
         own: K class names, in the order of the labels that are wanted.
-        other: the same K names in any order.
+        other: the same K names, in any order, compared as in `find_classes`.
         where_own: what has the names `own`, for the message.
         where_other: what has the names `other`, for the message.
 
     Returns:
-        K positions: label c of `other` is label `result[c]` of `own`.
+        K labels: label c of `other` is label `result[c]` of `own`.
 
     Raises:
-        FSAFError: "a.safetensors and b.json have different classes: 'cat' is only in the first,
-            'dog' only in the second: give ..."
+        FSAFError: "a.safetensors has 2 classes and b.json has 2: 'cat' is only in the first; 'dog'
+            is only in the second. Give both the same class names; ..."
     """
-    if len(own) == len(other) and (are_unnamed(own) or are_unnamed(other)):
-        return list(range(len(own)))
-    positions = {_normal(name): label for label, name in enumerate(own)}
-    others = {_normal(name) for name in other}
-    only_own = [name for name in own if _normal(name) not in others]
-    only_other = [name for name in other if _normal(name) not in positions]
-    if only_own or only_other or len(own) != len(other):
-        parts = [
-            f"{_some(names)} only in {where}"
-            for names, where in ((only_own, where_own), (only_other, where_other))
-            if names
-        ]
-        raise FSAFError(
-            f"{where_own} has {len(own)} classes and {where_other} has {len(other)}: "
-            f"{'; '.join(parts) or 'a name is repeated'}. "
-            "Give both the same class names; their order and ids may differ."
+    labels = find_classes(other, own)
+    found = [label for label in labels if label is not None]
+    if len(own) == len(other) == len(set(found)):
+        return found
+    parts = [
+        f"{list_names(names)} {'is' if len(names) == 1 else 'are'} only in the {which}"
+        for names, which in (
+            ([name for name, at in zip(own, find_classes(own, other)) if at is None], "first"),
+            ([name for name, at in zip(other, labels) if at is None], "second"),
         )
-    return [positions[_normal(name)] for name in other]
+        if names
+    ]
+    raise FSAFError(
+        f"{where_own} has {len(own)} classes and {where_other} has {len(other)}: "
+        f"{'; '.join(parts) or 'a name is repeated'}. "
+        "Give both the same class names; their order and ids may differ."
+    )
 
 
 def _normal(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip().casefold()
 
 
-def _some(names: Sequence[str]) -> str:
-    """Return up to three names, and how many more there are."""
-    shown = ", ".join(repr(name if len(name) <= 30 else f"{name[:30]}...") for name in names[:3])
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{shown}{more} {'is' if len(names) == 1 else 'are'}"
+def list_names(names: Sequence[str]) -> str:
+    """Return up to three names in quotes, each cut at 30 characters, and how many more."""
+    return list_some([repr(name if len(name) <= 30 else f"{name[:30]}...") for name in names])
+
+
+def list_some(texts: Sequence[str], separator: str = ", ") -> str:
+    """Return up to three texts, and how many more there are."""
+    more = f" and {len(texts) - 3} more" if len(texts) > 3 else ""
+    return separator.join(texts[:3]) + more

@@ -1,4 +1,4 @@
-"""One process or several: the device, the process that writes, and sums over all processes.
+"""One process or several: the device, its number format, who writes, and sums over all.
 
 torchrun starts the processes and describes them in environment variables.
 """
@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..config import FSAFError
+from ..config import Amp, FSAFError
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,18 @@ class DistributedContext:
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
+
+    def share(self, tensor: Tensor) -> None:
+        """Give all processes the first process's values of a tensor, in place."""
+        if self.size > 1:
+            dist.broadcast(tensor, 0)
+
+    def broadcast(self, value: Any) -> Any:
+        """Return the first process's value, any object that can be pickled."""
+        values = [value if self.is_main else None]
+        if self.size > 1:
+            dist.broadcast_object_list(values, device=self.device)
+        return values[0]
 
     def barrier(self) -> None:
         """Wait until every process has called this."""
@@ -73,6 +85,12 @@ def device_of(name: str) -> torch.device:
             "start at most as many processes with torchrun."
         )
     return device
+
+
+def autocast(device: torch.device, amp: Amp) -> torch.autocast:
+    """Return the context in which a network computes in the number format `amp`."""
+    dtype = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
+    return torch.autocast(device.type, dtype, enabled=amp != "none")
 
 
 def init(device: str) -> DistributedContext:

@@ -1,11 +1,15 @@
 """Write files whole or not at all, and read them without running any code they hold."""
 
 import errno
+import glob
 import io
 import os
+import secrets
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,8 @@ import torch
 from torch import Tensor
 
 from ..config import FSAFError
+
+STALE_SECONDS = 3600  # age at which a temporary file belongs to no running process
 
 
 def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> None:
@@ -31,11 +37,12 @@ def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> Non
     """
     path = Path(path)
     payload = payload.encode() if isinstance(payload, str) else payload
-    # The name is fixed, so that the next write replaces what a killed process left behind.
-    temporary = path.with_name(f".{path.name}.tmp")
+    # Two processes may write the same file, so each has a name of its own.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        _remove_stale(path)
+        with open(temporary, "xb") as file:
             file.write(payload)
             file.flush()
             os.fsync(file.fileno())
@@ -61,10 +68,23 @@ def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> Non
         ) from error
 
 
-def load_tensors(file: io.BufferedIOBase) -> Any:
+def _remove_stale(path: Path) -> None:
+    """Remove the temporary files that killed processes left behind when they wrote `path`."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(OSError):  # another process may have removed it
+            if left.stat().st_mtime < time.time() - STALE_SECONDS:
+                left.unlink()
+
+
+def load_tensors(file: io.BufferedIOBase, pickle_module: Any = None) -> Any:
     """Return what `torch.save` wrote: tensors and plain containers, on the CPU.
 
     No code in the file is run, and the tensors take no more memory than the file has bytes.
+
+    Args:
+        file: opened for reading bytes.
+        pickle_module: has an `Unpickler` that runs no code; None: torch's, which refuses objects
+            of other kinds.
 
     Raises:
         ValueError: "it would unpack to more than it holds"; "a tensor claims more than the file
@@ -76,7 +96,12 @@ def load_tensors(file: io.BufferedIOBase) -> Any:
             if sum(entry.file_size for entry in archive.infolist()) > size:
                 raise ValueError("it would unpack to more than it holds")
     file.seek(0)
-    contents = torch.load(file, map_location="cpu", weights_only=True)  # type: ignore[arg-type]  # any file object will do
+    contents = torch.load(
+        file,  # type: ignore[arg-type]  # any file object will do
+        map_location="cpu",
+        weights_only=pickle_module is None,
+        pickle_module=pickle_module,
+    )
     for tensor in _tensors(contents):
         if tensor.layout == torch.strided and tensor.nbytes > tensor.untyped_storage().nbytes():
             raise ValueError("a tensor claims more than the file holds")

@@ -1,4 +1,4 @@
-"""A detector's weights and configuration in one safetensors file.
+"""A detector's weights, configuration and category ids in one safetensors file.
 
 Such a file holds tensors and text, and nothing that could run.
 """
@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -29,7 +29,14 @@ OLD_FIELDS = {
     "other_levels": "ignore_levels",
     "same_class": "same_class_overlap",
 }
-CLASS_LAYERS = ("af_cls", "ab_cls")  # the number of their filters depends on the classes
+
+
+class Weights(NamedTuple):
+    """What a weights file holds."""
+
+    tensors: dict[str, Tensor]
+    config: ModelConfig
+    category_ids: tuple[int, ...] | None  # the classes' ids in the training json; None: not said
 
 
 def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
@@ -83,9 +90,9 @@ def _is_a(value: Any, hint: Any) -> bool:
 
 
 def save(detector: Detector, path: str | Path, half: bool = False) -> None:
-    """Write weights and configuration into one safetensors file.
+    """Write weights, configuration and category ids into one safetensors file.
 
-    The header holds the `ModelConfig` as JSON.
+    The header holds the `ModelConfig` and the ids as JSON.
 
     Args:
         detector: of `build_detector`.
@@ -108,8 +115,12 @@ def save(detector: Detector, path: str | Path, half: bool = False) -> None:
         .contiguous()
         for name, tensor in detector.state_dict().items()
     }
-    header = {HEADER: json.dumps({"model": asdict(detector.config), "versions": versions()})}
-    write_atomically(path, to_safetensors(state, header))
+    facts = {
+        "model": asdict(detector.config),
+        "category_ids": detector.category_ids,
+        "versions": versions(),
+    }
+    write_atomically(path, to_safetensors(state, {HEADER: json.dumps(facts)}))
 
 
 def load(path: str | Path) -> Detector:
@@ -122,7 +133,7 @@ def load(path: str | Path) -> Detector:
         FSAFError: "x.safetensors does not fit its own configuration: ..., take another copy."; as
             `read_weights`.
     """
-    tensors, config = read_weights(path)
+    tensors, config, category_ids = read_weights(path)
     with torch.device("meta"):  # takes no memory, however much the configuration asks for
         wrong = find_mismatches(build_detector(config).state_dict(), tensors)
     if wrong:
@@ -132,11 +143,12 @@ def load(path: str | Path) -> Detector:
         )
     detector = build_detector(config)
     detector.load_state_dict(tensors)
+    detector.category_ids = category_ids or detector.category_ids
     return detector.eval()
 
 
-def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig]:
-    """Return the tensors of a file and the configuration that was saved with them.
+def read_weights(path: str | Path) -> Weights:
+    """Return the tensors of a file, and the configuration and ids that were saved with them.
 
     Args:
         path: of a file that `save` wrote, or of a training's checkpoint (.pt).
@@ -154,8 +166,8 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig]:
     if path.suffix == ".pt":
         state = read_training(path)
         try:
-            return state["model"], model_config(state["config"]["model"], str(path))
-        except (KeyError, TypeError, AttributeError) as error:
+            return _weights(state["model"], state["config"]["model"], state, path)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FSAFError(
                 f"{path} has a damaged configuration ({excerpt(error)}): take another checkpoint."
             ) from error
@@ -175,11 +187,23 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelConfig]:
             "give a file that fsaf.save or fsaf train wrote."
         )
     try:
-        return tensors, model_config(json.loads(header)["model"], str(path))
+        facts = json.loads(header)
+        return _weights(tensors, facts["model"], facts, path)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FSAFError(
             f"{path} has a damaged FSAF header ({excerpt(error)}): take another copy of the file."
         ) from error
+
+
+def _weights(
+    tensors: dict[str, Tensor], model: Mapping[str, Any], facts: Mapping[str, Any], path: Path
+) -> Weights:
+    config, ids = model_config(model, str(path)), facts.get("category_ids")
+    if ids is not None:
+        ids = tuple(ids)
+        if not all(type(one) is int for one in ids) or len({*ids}) != config.num_classes:
+            raise ValueError(f"its category ids do not fit {config.num_classes} classes")
+    return Weights(tensors, config, ids)
 
 
 def find_mismatches(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, str]:
@@ -216,40 +240,6 @@ def list_mismatches(wrong: Mapping[str, str]) -> str:
     return ", ".join(shown) + (f" and {len(wrong) - 4} more tensors" if len(wrong) > 4 else "")
 
 
-def load_weights(detector: Detector, path: str | Path) -> list[str]:
-    """Load weights into a detector for a new training.
-
-    If the number of classes differs, the class layers keep their initial weights.
-
-    Args:
-        detector: takes the weights, in place.
-        path: of a file that `save` wrote, or of a training's checkpoint.
-
-    Returns:
-        The names of the class layers' tensors that kept their weights; empty when all fit.
-
-    Raises:
-        FSAFError: "x.safetensors does not fit this model: ...", with the tensors' names, if
-            anything else differs; as `read_weights`.
-    """
-    tensors, _ = read_weights(path)
-    wrong = find_mismatches(detector.state_dict(), tensors)
-    unloaded = [
-        name
-        for name, what in wrong.items()
-        if not {*CLASS_LAYERS}.isdisjoint(name.split(".")) and "in the file" in what
-    ]
-    others = {name: what for name, what in wrong.items() if name not in unloaded}
-    if others:
-        raise FSAFError(
-            f"{path} does not fit this model: {list_mismatches(others)}; "
-            "take the model fields it was trained with."
-        )
-    fitting = {name: tensor for name, tensor in tensors.items() if name not in unloaded}
-    detector.load_state_dict(fitting, strict=False)
-    return unloaded
-
-
 def versions() -> dict[str, str]:
     """Return the versions of the libraries that results depend on."""
     return {"torch": str(torch.__version__), "numpy": str(np.__version__)}
@@ -262,7 +252,7 @@ def read_training(path: Path) -> dict[str, Any]:
         path: of the checkpoint.
 
     Raises:
-        FSAFError: "x.pt is no readable checkpoint (...): delete it, and the one before it is used."
+        FSAFError: "x.pt is no readable checkpoint of fsaf train (...): give ..."
     """
     try:
         with open(path, "rb") as file:
@@ -273,7 +263,7 @@ def read_training(path: Path) -> dict[str, Any]:
             raise ValueError("its weights are of another kind")
     except Exception as error:  # the reader raises many kinds of errors for damaged files
         raise FSAFError(
-            f"{path} is no readable checkpoint ({excerpt(error)}): "
-            "delete it, and the one before it is used."
+            f"{path} is no readable checkpoint of fsaf train ({excerpt(error)}): "
+            "give a file that fsaf.save or fsaf train wrote, or a .pth of MMDetection."
         ) from error
     return state

@@ -1,6 +1,6 @@
 """Weights of other code: MMDetection's FSAF in both directions, torchvision's RetinaNet.
 
-Messages name the tensors that do not fit. Files that could run code are refused.
+Messages name the tensors that do not fit. No code of a file is run.
 """
 
 import hashlib
@@ -17,7 +17,15 @@ from torch import Tensor
 from ..config import COCO_CLASSES, FSAFError, ModelConfig
 from ..model.detector import Detector, build_detector
 from ..utils.files import excerpt, load_tensors
+from . import inert_pickle
 from .checkpoint import find_mismatches, list_mismatches
+
+ZIP = b"PK\3\4"  # the first bytes of a file in PyTorch's format since version 1.6
+CONTAINERS = ("state_dict", "model")  # keys of a file under which the weights lie
+# What surrounds the names where a model was wrapped: for several GPUs, or for averaged weights.
+WRAPPERS = re.compile(r"^(?:(?:module|model|ema_model|ema)\.|ema_)+")
+# The preprocessing's constants, and how many models an average is of.
+NO_WEIGHTS = re.compile(r"data_preprocessor\.|(?:steps|n_averaged)$")
 
 LTRB_ROWS = [2, 0, 3, 1]  # our l t r b out of MMDetection's t b l r
 TBLR_ROWS = [1, 3, 0, 2]  # t b l r out of l t r b
@@ -35,18 +43,23 @@ def load_mmdet(source: str | Path | Mapping[str, Any]) -> Detector:
     """Return the detector of a checkpoint of MMDetection's FSAF, in the `reference` convention.
 
     Backbone, channels, depth of the towers and number of classes follow from the names and shapes.
-    80 classes get COCO's names, any other number class_0, class_1, ...
+    The class names are those of the file's `meta`. Without any, 80 classes get COCO's names and
+    any other number class_0, class_1, ...
 
     Args:
-        source: a file as MMDetection writes it, or its contents: {"state_dict": ...}, or the
-            state_dict itself. If a file's name ends in eight hex digits, as published ones do, its
-            SHA-256 must begin with them. `nscale0.5` in the name gives the ignoring scale that it
-            was trained with.
+        source: a file as MMDetection writes it, or its contents: {"state_dict": ...} or
+            {"model": ...}, or the state_dict itself. If a file's name ends in eight hex digits, as
+            published ones do, its SHA-256 must begin with them. `nscale0.5` in the name gives the
+            ignoring scale that it was trained with.
+
+    Returns:
+        The detector in evaluation mode, on the CPU.
 
     Raises:
         FSAFError: "x.pth does not fit: neck.lateral_convs.0.conv.weight (missing), ...: give the
-            whole checkpoint of that code, ..."; "x.pth: its SHA-256 begins with ..."; "x.pth holds
-            more than tensors, ...".
+            whole checkpoint of that code, ..."; "x.pth: its SHA-256 begins with ..."; "x.pth names
+            3 classes, 'a' the first, and its head has 80: ..."; "x.pth is in PyTorch's old format
+            and holds more than tensors: ...".
 
     Source: MMDetection 3.3.0, configs/fsaf, published checkpoints.
     """
@@ -56,22 +69,29 @@ def load_mmdet(source: str | Path | Mapping[str, Any]) -> Detector:
         if match := re.search(r"nscale(\d\.\d+)", where):
             ignoring_scale = float(match[1])
         source = _read(Path(source))
-    weights = source.get("state_dict", source) if isinstance(source, Mapping) else source
+    weights, names = source, None
+    if isinstance(source, Mapping):
+        weights = next((source[key] for key in CONTAINERS if key in source), source)
+        names = _class_names(source.get("meta"))
     if not isinstance(weights, Mapping) or not all(
-        isinstance(value, Tensor) for value in weights.values()
+        _is_text(name) and isinstance(value, Tensor) for name, value in weights.items()
     ):
         raise FSAFError(
             f"{where} is no checkpoint: give names and tensors, bare or under the key 'state_dict'."
         )
-    config = _recognize(weights, ignoring_scale, where)
+    weights = _without_wrappers(weights)
+    config = _recognize(weights, names, ignoring_scale, where)
     with torch.device("meta"):  # takes no memory, whatever the shapes ask for
         own = build_detector(config).state_dict()
+    for name in map(reference_name, own):
+        if name.endswith("num_batches_tracked"):  # older versions of PyTorch did not count
+            weights.setdefault(name, torch.tensor(0))
     renamed = _rename(own, {name: reference_name(name) for name in own}, weights, where)
     detector = build_detector(config)
     detector.load_state_dict(
         {name: value[LTRB_ROWS] if "af_box" in name else value for name, value in renamed.items()}
     )
-    return detector
+    return detector.eval()
 
 
 def to_mmdet(detector: Detector) -> dict[str, Tensor]:
@@ -160,8 +180,41 @@ def _torchvision_name(name: str) -> str:
     return name
 
 
+def _class_names(meta: Any) -> tuple[str, ...] | None:
+    """Return the class names in a file's `meta`, or None.
+
+    Source: MMDetection 2 wrote `CLASSES`, version 3 writes `dataset_meta`.
+    """
+    meta = meta if isinstance(meta, Mapping) else {}
+    inner = meta.get("dataset_meta")
+    parts = (inner, meta) if isinstance(inner, Mapping) else (meta,)
+    for value in (part.get(key) for part in parts for key in ("classes", "CLASSES")):
+        names = [value] if isinstance(value, str) else value  # a forgotten comma in its config
+        if isinstance(names, (list, tuple)) and names and all(map(_is_text, names)):
+            return tuple(names)
+    return None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _without_wrappers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights under the names that the detector itself gave them.
+
+    A second, averaged set (`ema_...`) beside them is left out. MMDetection exchanges both sets
+    before it writes a file, so the averaged weights have the plain names.
+    """
+    plain = [name for name in weights if not name.startswith("ema_")] or [*weights]
+    renamed = {WRAPPERS.sub("", name): weights[name] for name in plain}
+    return {name: value for name, value in renamed.items() if not NO_WEIGHTS.match(name)}
+
+
 def _read(path: Path) -> Any:
-    """Return the contents of a checkpoint file, after its hash is checked, without running code."""
+    """Return the contents of a checkpoint file, after its hash is checked, without running code.
+
+    Objects that are neither tensors nor plain values come back as `inert_pickle.Inert`.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -174,12 +227,18 @@ def _read(path: Path) -> Any:
             "download it again."
         )
     try:
-        return load_tensors(io.BytesIO(data))
+        try:
+            return load_tensors(io.BytesIO(data))
+        except pickle.UnpicklingError:  # the file holds other objects too
+            if not data.startswith(ZIP):
+                raise
+            return load_tensors(io.BytesIO(data), inert_pickle)
     except pickle.UnpicklingError as error:
         raise FSAFError(
-            f"{path.name} holds more than tensors, and reading it could run code: if you trust its "
-            "source, write its weights alone with torch.save(torch.load(path, weights_only=False)"
-            "['state_dict'], new_path) and load that."
+            f"{path.name} is in PyTorch's old format and holds more than tensors, and reading it "
+            "could run code: if you trust its source, write its weights alone with "
+            "torch.save(torch.load(path, weights_only=False)['state_dict'], new_path) and load "
+            "that."
         ) from error
     except Exception as error:  # the reader raises many kinds of errors for damaged files
         raise FSAFError(
@@ -189,7 +248,10 @@ def _read(path: Path) -> Any:
 
 
 def _recognize(
-    weights: Mapping[str, Tensor], ignoring_scale: float | None, where: str
+    weights: Mapping[str, Tensor],
+    class_names: tuple[str, ...] | None,
+    ignoring_scale: float | None,
+    where: str,
 ) -> ModelConfig:
     """Return the configuration that follows from names and shapes."""
 
@@ -218,7 +280,13 @@ def _recognize(
             f"there are {', '.join(BACKBONES.values())}."
         )
     classes = size("bbox_head.retina_cls.weight", 0)
-    names = COCO_CLASSES if classes == 80 else tuple(f"class_{label}" for label in range(classes))
+    unnamed = tuple(f"class_{label}" for label in range(classes))
+    names = class_names or (COCO_CLASSES if classes == 80 else unnamed)
+    if len(names) != classes:
+        raise FSAFError(
+            f"{where} names {len(names)} classes, {excerpt(names[0])!r} the first, and its head "
+            f"has {classes}: give its state_dict alone, and the classes are named by number."
+        )
     try:
         return ModelConfig(
             class_names=names,

@@ -4,6 +4,9 @@ NMS is not part of the graph. `fsaf_core.model.postprocess.merge_candidates` mak
 image's candidates, as it does for the detector itself.
 """
 
+import copy
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -16,15 +19,16 @@ from ..config import FSAFError
 from ..method.locations import decode
 from ..model.detector import Detector
 from ..model.network import fold_norms
+from ..utils.files import write_atomically
 
 
 class Exported(nn.Module):
     """From images to the candidates of all levels: normalization, network, decoding and top-k.
 
-    The input is `images` (B, 3, H, W), RGB, float 0..1. H and W are multiples of `size_divisor`.
-    Pad other images with the mean color, which normalization turns into 0. The outputs are `boxes`
-    (B, M, 4) x1 y1 x2 y2 in pixels of the input, `scores` (B, M) and `labels` (B, M). Every level
-    gives the same number of candidates; a level with fewer is filled up with scores of 0.
+    The input is `images` (B, 3, H, W), RGB, float 0..1, of any H and W. The graph pads it as
+    `Detector.preprocess` does. The outputs are `boxes` (B, M, 4) x1 y1 x2 y2 in pixels of the
+    input, `scores` (B, M) and `labels` (B, M). Every level gives the same number of candidates; a
+    level with fewer is filled up with scores of 0.
 
     Raises:
         FSAFError: "only anchor_free detectors are exported, this one is joint: give another."
@@ -42,13 +46,17 @@ class Exported(nn.Module):
                 f"only anchor_free detectors are exported, this one is {detector.config.branches}: "
                 "give another."
             )
-        self.network, self.config = fold_norms(detector.network), detector.config
-        self.register_buffer("mean", detector.mean / 255)
-        self.register_buffer("std", detector.std / 255)
+        # A detector of half precision is exported in float32, in which its weights are the same.
+        network = copy.deepcopy(detector.network).float()
+        self.network, self.config = fold_norms(network), detector.config
+        self.register_buffer("mean", detector.mean.float() / 255)
+        self.register_buffer("std", detector.std.float() / 255)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, Tensor, Tensor]:
         """Return boxes, scores and labels of the candidates, before NMS."""
-        cls_logits, box_offsets, _, _ = self.network((images - self.mean) / self.std)
+        (height, width), step = images.shape[2:], self.config.size_divisor
+        padded = F.pad((images - self.mean) / self.std, (0, -width % step, 0, -height % step))
+        cls_logits, box_offsets, _, _ = self.network(padded)
         candidates = []
         for stride, logits, offsets in zip(self.config.strides, cls_logits, box_offsets):
             scores = logits.sigmoid().permute(0, 2, 3, 1).flatten(1, 2)  # (B, A, K)
@@ -64,7 +72,7 @@ class Exported(nn.Module):
                 location, label = pair // classes, pair % classes
             candidates.append((_rows(self._decode(offsets, stride), location), score, label))
         boxes, scores, labels = (torch.cat(part, 1) for part in zip(*candidates))
-        return clip_boxes_to_image(boxes, images.shape[2:]), scores, labels
+        return clip_boxes_to_image(boxes, (height, width)), scores, labels
 
     def _top(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return the best `topk_candidates` values and their indices, padded with zeros."""
@@ -89,15 +97,16 @@ def _rows(values: Tensor, index: Tensor) -> Tensor:
 
 
 def export(detector: Detector, path: str | Path) -> Path:
-    """Write an ONNX file with dynamic batch and size, and return its path.
+    """Write an ONNX file with dynamic batch and size, whole or not at all, and return its path.
 
     The outputs of ONNX Runtime become detections by the function that the detector itself uses:
 
         boxes, scores, labels = map(torch.from_numpy, session.run(None, {"images": images}))
         merge_candidates(boxes[0], scores[0], labels[0], config)  # of fsaf_core.model.postprocess
 
-    `config` is the `ModelConfig` of the detector; its thresholds apply here. Boxes are in pixels of
-    the input: divide them by the factors of the resize.
+    `config` is the `ModelConfig` of the detector; its thresholds apply here. The file's
+    `metadata_props` hold each of its fields as JSON, class names and thresholds among them, and
+    `category_ids`. Boxes are in pixels of the input: divide them by the factors of the resize.
 
     Args:
         detector: with an anchor-free branch alone.
@@ -105,7 +114,7 @@ def export(detector: Detector, path: str | Path) -> Path:
 
     Raises:
         FSAFError: as `Exported`; "export needs two packages more: pip install onnx onnxscript
-            onnxruntime."
+            onnxruntime."; as `write_atomically`.
     """
     try:
         import onnx  # noqa: F401
@@ -114,21 +123,20 @@ def export(detector: Detector, path: str | Path) -> Path:
         raise FSAFError(
             "export needs two packages more: pip install onnx onnxscript onnxruntime."
         ) from None
-    path, model, step = Path(path), Exported(detector).eval(), detector.config.size_divisor
-    path.parent.mkdir(parents=True, exist_ok=True)
-    batch, rows, columns = (
-        torch.export.Dim(name, min=least)
-        for name, least in (("batch", 1), ("rows", 2), ("columns", 2))
-    )
-    torch.onnx.export(
+    model = Exported(detector).eval()
+    batch, height, width = (torch.export.Dim(name, min=1) for name in ("batch", "height", "width"))
+    program = torch.onnx.export(
         model,
-        (torch.rand(2, 3, 4 * step, 5 * step),),
-        path,
+        (torch.rand(2, 3, 133, 170),),
         dynamo=True,
-        dynamic_shapes={"images": {0: batch, 2: step * rows, 3: step * columns}},
+        dynamic_shapes={"images": {0: batch, 2: height, 3: width}},
         input_names=["images"],
         output_names=["boxes", "scores", "labels"],
         external_data=False,
         verbose=False,
     )
-    return path
+    assert program is not None  # it is None where a path is given
+    values = {**asdict(detector.config), "category_ids": detector.category_ids}
+    program.model.metadata_props.update({name: json.dumps(part) for name, part in values.items()})
+    write_atomically(path, program.model_proto.SerializeToString())
+    return Path(path)

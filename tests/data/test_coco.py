@@ -115,7 +115,7 @@ def test_boxes_labels_and_crowds_come_out_by_image(make, tmp_path):
     )
 
 
-def test_each_unusable_annotation_is_dropped_and_counted(make):
+def test_each_unusable_annotation_is_counted_and_not_trained_on(make):
     index = open_index(
         make(
             **with_annotations(
@@ -123,7 +123,8 @@ def test_each_unusable_annotation_is_dropped_and_counted(make):
                 {"category_id": 5},
                 {"bbox": [1, 1, 0.5, 9]},
                 {"bbox": [1, 1, 9, 0]},
-                {"area": 0},
+                {"area": -1},
+                {"ignore": 1},
                 {"bbox": []},
                 {"bbox": [float("nan"), 1, 5, 5]},
                 {"bbox": [1000, 1, 5, 5]},
@@ -132,25 +133,89 @@ def test_each_unusable_annotation_is_dropped_and_counted(make):
             ),
             images=[
                 *BASE["images"],
-                {"id": 10, "file_name": "again.jpg", "width": 10, "height": 10},
+                {"id": 10, "file_name": "a.jpg", "width": 10, "height": 10},
+                {"id": 50, "file_name": "a.jpg", "width": 64, "height": 48},
             ],
         )
     )
     assert {what: count for what, count in index.counts.items() if count} == {
-        "annotations of no image dropped": 1,
-        "annotations of no category dropped": 1,
-        "duplicate annotations dropped": 1,
-        "degenerate boxes dropped": 5,
-        "boxes outside the image dropped": 1,
-        "duplicate images dropped": 1,
+        "images of a file that has another id, too": 1,
+        "annotations of no image left out": 1,
+        "annotations of no category left out": 1,
+        "repeated annotations not trained on": 1,
+        "annotations marked 'ignore' not trained on": 1,
+        "degenerate boxes not trained on": 5,
+        "boxes outside the image not trained on": 1,
         "boxes clipped": 3,
         "crowds": 1,
-        "images without a box": 1,
+        "images without a box": 2,
     }
-    assert len(index) == 3 and len(index.boxes) == 5
+    assert {what: count for what, count in index.repaired.items() if count} == {
+        "images listed again": 1
+    }
+    assert len(index) == 4 and len(index.boxes) == 5
     assert index.summary().startswith(
-        "3 images, 5 boxes of 3 classes, 1 duplicate images dropped, 1 annotations of no image"
+        "4 images, 5 boxes of 3 classes, 1 images listed again, 1 images of a file that has"
     )
+
+
+def test_ids_sizes_areas_and_boxes_may_be_written_in_other_ways(make, tmp_path):
+    from fsaf_core.evaluation.coco_metrics import coco_metrics
+
+    entries = [
+        {"id": "6f9619ff-8b86", "image_id": 10.0, "category_id": "7", "bbox": [1, 2, 30, 40]},
+        {**ENTRY, "id": 2**80, "area": 0},
+        {**ENTRY, "id": None, "bbox": None, "segmentation": [[5, 6, 25, 6, 25, 36], [4, 9, 5, 9, 5, 8]]},
+        {**ENTRY, "id": 4, "bbox": [], "segmentation": {"counts": "abc", "size": [48, 64]}},
+    ]  # fmt: skip
+    path = make(annotations=entries)
+    content = json.loads(path.read_text())
+    content["images"][1] |= {"id": "10", "width": 0, "coco_url": "x"}
+    del content["images"][2]["file_name"]
+    content["images"][2]["coco_url"] = "http://images.example.org/images/empty.jpg"
+    del content["images"][2]["height"]
+    content["categories"][2]["id"] = 7.0
+    path.write_text(json.dumps(content))
+    dataset = CocoDataset(path, tmp_path / "images", train=False)
+    assert dataset[1]["boxes"].tolist() == [[1, 2, 31, 42], [10, 20, 40, 48], [4, 6, 25, 36]]
+    assert dataset[1]["labels"].tolist() == [1, 1, 1] and dataset[2]["size"] == (48, 64)
+    assert dataset.index.repaired == {
+        "boxes taken from polygons": 1,
+        "areas of 0 replaced by the box's": 1,
+        "sizes read from the files": 2,
+    }
+    assert "1 boxes taken from polygons, 2 sizes read from the files" in dataset.summary()
+    assert coco_metrics(path, [])["instances"] == 3
+
+
+def test_a_size_that_was_not_found_is_looked_for_again(make, tmp_path):
+    images = [{"id": i, "file_name": f"{i}.png", "width": 8, "height": 9} for i in range(100)]
+    path = make(images=images, annotations=[{**ENTRY, "image_id": 7, "bbox": [1, 1, 5, 5]}])
+    path.write_text(path.read_text().replace('"width": 8', '"width": null'))
+    (tmp_path / "images" / "7.png").rename(tmp_path / "7.png")
+    assert len(CocoDataset(path, tmp_path / "images", train=False)) == 99
+    (tmp_path / "7.png").rename(tmp_path / "images" / "7.png")
+    dataset = CocoDataset(path, tmp_path / "images", train=False)
+    assert dataset[7]["boxes"].tolist() == [[1, 1, 6, 6]] and dataset.index.file is not None
+
+
+@pytest.mark.parametrize(
+    ("key", "entry", "said"),
+    [
+        ("images", {"id": 10, "file_name": "b.jpg", "width": 9, "height": 9}, "id 10 is also that of 'a.jpg'"),
+        ("categories", {"id": 7, "name": "tram"}, "id 7 is also that of 'train'"),
+        ("categories", {"id": 8, "name": "train"}, "another id has the same name"),
+        ("images", {"id": "x7", "file_name": "b.jpg"}, "its id is 'x7', not a whole number"),
+        ("annotations", {**ENTRY, "image_id": 1.5}, "its image_id is 1.5, not a whole number"),
+    ],
+)  # fmt: skip
+def test_two_meanings_of_an_id_or_a_name_are_refused(make, key, entry, said):
+    path = make()
+    content = json.loads(path.read_text())
+    content[key].append(entry)
+    path.write_text(json.dumps(content))
+    with pytest.raises(FSAFError, match=f"an entry of '{key}' cannot be used .{said}"):
+        open_index(path)
 
 
 def test_area_id_and_iscrowd_may_be_left_out(make):
@@ -172,15 +237,19 @@ def test_training_leaves_out_images_without_box_and_small_ones(make, tmp_path):
     assert dataset.wide.tolist() == [False, True]
 
 
-def test_missing_files_are_counted_and_all_missing_is_a_fault(make, tmp_path):
-    path = make()
-    (tmp_path / "images" / "a.jpg").unlink()
+def test_missing_files_are_counted_and_more_than_one_percent_is_a_fault(make, tmp_path):
+    many = [{"id": i, "file_name": f"{i}.png", "width": 9, "height": 9} for i in range(100)]
+    path = make(images=many)
+    (tmp_path / "images" / "17.png").unlink()
     dataset = CocoDataset(path, tmp_path / "images", train=False)
-    assert len(dataset) == 2 and "1 files missing" in dataset.summary()
+    assert len(dataset) == 99 and "1 files missing" in dataset.summary()
+    (tmp_path / "images" / "16.png").unlink()
+    said = r"images does not contain 2 of the 100 images of .*set\.json, for example .*/16\.png"
+    with pytest.raises(FSAFError, match=said):
+        CocoDataset(path, tmp_path / "images", train=False)
+    path = make()
     (tmp_path / "other").mkdir()
-    with pytest.raises(
-        FSAFError, match=r"other does not contain any of the 3 images of .*set\.json"
-    ):
+    with pytest.raises(FSAFError, match=r"other does not contain 3 of the 3 images of .*set\.json"):
         CocoDataset(path, tmp_path / "other", train=False)
     with pytest.raises(FSAFError, match="nowhere is not a folder"):
         CocoDataset(path, tmp_path / "nowhere", train=False)
@@ -188,15 +257,74 @@ def test_missing_files_are_counted_and_all_missing_is_a_fault(make, tmp_path):
         CocoDataset(make(annotations=[]), tmp_path / "images", train=True)
 
 
+def named(make, tmp_path, *names) -> CocoDataset:
+    """A set of one file, `images/deep/Ä b.png`, that the json names differently."""
+    path = make(images=[{"id": 10, "file_name": "x.png", "width": 64, "height": 48}])
+    (tmp_path / "images" / "deep").mkdir()
+    (tmp_path / "images" / "x.png").rename(tmp_path / "images" / "deep" / "Ä b.png")
+    (tmp_path / "b.png").write_bytes(b"outside")
+    images = [
+        {"id": i, "file_name": name.replace("ROOT", str(tmp_path)), "width": 64, "height": 48}
+        for i, name in enumerate(names, 10)
+    ]
+    path.write_text(json.dumps({**BASE, "images": images}))
+    return CocoDataset(path, tmp_path / "images", train=False)
+
+
 @pytest.mark.parametrize(
     "name",
-    ["../a.jpg", "/etc/passwd", "x/../../a.jpg", "..", "C:\\a.jpg", "x\\..\\..\\a.jpg", "a\0b"],
+    [
+        "deep\\Ä b.png",
+        "ROOT/images/deep/Ä b.png",
+        "../images/deep/Ä b.png",
+        "images/deep/Ä b.png",
+        "C:\\data\\images\\deep\\Ä b.png",
+        "deep/Ä%20b.png",
+        "Deep/Ä B.PNG",
+        "deep/A\u0308 b.png",
+        "./deep//Ä b.png",
+        "x/../deep/ä b.png",
+    ],
 )
-def test_a_file_name_that_leads_outside_is_refused(make, name):
-    fine = {"id": 1, "file_name": "..x/ok..jpg", "width": 9, "height": 9}
-    with pytest.raises(FSAFError, match="leads outside the image folder") as fault:
-        open_index(make(images=[fine, {**BASE["images"][1], "file_name": name}]))
-    assert repr(name) in str(fault.value)
+def test_a_file_is_found_where_its_name_is_written_differently(make, tmp_path, name):
+    dataset = named(make, tmp_path, name)
+    assert dataset.path(0) == tmp_path / "images" / "deep" / "Ä b.png"
+    assert dataset[0]["image"].shape == (3, 48, 64) and len(dataset[0]["boxes"]) == 2
+    assert "1 files found under another name" in dataset.summary()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../b.png",
+        "ROOT/b.png",
+        "/etc/passwd",
+        "x/../../b.png",
+        "..",
+        "C:\\b.png",
+        "a\0b",
+        "Ä b.png",
+    ],
+)
+def test_nothing_is_found_outside_the_folder_or_in_another_place(make, tmp_path, name):
+    with pytest.raises(FSAFError, match="does not contain 1 of the 1 images") as fault:
+        named(make, tmp_path, name)
+    assert name.replace("ROOT", str(tmp_path)) in str(fault.value)
+
+
+def test_a_file_belongs_to_one_name(make, tmp_path):
+    with pytest.raises(FSAFError, match="does not contain 2 of the 2 images"):
+        named(make, tmp_path, "deep/ä b.png", "deep/Ä B.png")
+
+
+def test_an_index_that_somebody_planted_reads_nothing_outside_the_folder(make, tmp_path):
+    path = make(images=[{"id": 10, "file_name": "aa/aa.png", "width": 64, "height": 48}])
+    file = open_index(path).file
+    (tmp_path / "images" / "aa" / "aa.png").rename(tmp_path / "bb.png")
+    file.write_bytes(file.read_bytes().replace(b"aa/aa.png", b"../bb.png"))
+    assert open_index(path).file_name(0) == "../bb.png"  # size, time and hash are the json's
+    with pytest.raises(FSAFError, match="does not contain 1 of the 1 images"):
+        CocoDataset(path, tmp_path / "images", train=False)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +355,10 @@ def test_a_file_name_that_leads_outside_is_refused(make, name):
             '{"images": [{"id": 1, "file_name": "a", "width": 0, "height": 3}]}',
             "its width or height is below 1",
         ),
-        ('{"images": [{"id": 1, "file_name": "a", "height": 3}]}', "has no 'width'"),
+        (
+            '{"images": [{"id": 1, "file_name": "a", "height": 3}]}',
+            "its width or height is below 1",
+        ),
         (
             '{"images": [{"id": 1, "file_name": "a", "width": 3, "height": 3}],'
             '"categories": [{"id": 1, "name": "b"}],'
@@ -262,9 +393,9 @@ def parses(monkeypatch):
     counts = {"_parse": 0, "_sha256": 0}
 
     def watch(name):
-        def counted(path):
+        def counted(*args):
             counts[name] += 1
-            return reals[name](path)
+            return reals[name](*args)
 
         monkeypatch.setattr(index, name, counted)
 
@@ -581,18 +712,23 @@ def test_at_coco_s_size(tmp_path):
 
 
 def test_image_files_are_those_named_and_sorted_those_of_folders_and_what_is_not_there_is_said(
-    tmp_path,
+    tmp_path, capsys
 ):
     (tmp_path / "empty").mkdir()
-    (tmp_path / "b" / "deep").mkdir(parents=True)
-    for name in ("b/2.PNG", "b/deep/1.jpg", "b/notes.txt", "b/plot.pdf"):
+    hidden = [".git/x.jpg", "__MACOSX/b/2.PNG", "@eaDir/1.jpg", ".trash.jpg", "Thumbs.db"]
+    for name in ("b/2.PNG", "b/deep/1.jpg", "b/notes.txt", "b/plot.pdf", "b/out/found.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
+    for name in hidden:
+        (tmp_path / "b" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "b" / name).touch()
     named = [tmp_path / "b" / "notes.txt", tmp_path / "b"]
-    assert image_files(named) == [
-        named[0],
-        tmp_path / "b" / "2.PNG",
-        tmp_path / "b" / "deep" / "1.jpg",
-    ]
+    inside = [tmp_path / "b" / "2.PNG", tmp_path / "b" / "deep" / "1.jpg"]
+    assert image_files(named, exclude=tmp_path / "b" / "out") == [named[0], *inside]
+    assert capsys.readouterr().out == "2 files of other kinds were passed over.\n"
+    assert image_files([tmp_path / "b"]) == [*inside, tmp_path / "b" / "out" / "found.png"]
+    with pytest.raises(FSAFError, match="contains no image file outside of"):
+        image_files([tmp_path / "b"], exclude=tmp_path)
     for name, said in ("empty", "contains no image file"), ("x", "no such file or folder"):
         with pytest.raises(FSAFError, match=said):
             image_files([tmp_path / name])

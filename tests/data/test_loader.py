@@ -3,12 +3,15 @@
 import json
 import os
 import random
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from helpers import SMALL
 from PIL import Image
 
 from fsaf_core.config import (
@@ -21,8 +24,12 @@ from fsaf_core.config import (
     SceneConfig,
     TrainConfig,
 )
+from fsaf_core.data import loader as loader_module
 from fsaf_core.data.coco import CocoDataset
 from fsaf_core.data.loader import Loader, eval_order, open_dataset, train_order
+from fsaf_core.data.synthetic.renderer import render_scene
+from fsaf_core.evaluation.evaluator import evaluate
+from fsaf_core.model.detector import Detector, build_detector
 
 WIDE = np.random.default_rng(0).random(103) < 0.7
 
@@ -107,9 +114,10 @@ def test_two_processes_see_what_one_with_twice_the_batch_sees():
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_an_evaluation_sees_each_image_once_over_all_ranks(world):
-    flat = [i for rank in range(world) for batch in eval_order(WIDE, 4, rank, world) for i in batch]
-    assert sorted(flat) == list(range(103))
-    assert sum(len(set(WIDE[batch])) == 2 for batch in eval_order(WIDE, 4)) <= 1
+    sizes = [(64, 96) if wide else (96, 64) for wide in WIDE]
+    batches = [batch for rank in range(world) for batch in eval_order(sizes, 4, rank, world)]
+    assert sorted(i for batch in batches for i in batch) == list(range(103))
+    assert all(len({sizes[i] for i in batch}) == 1 and len(batch) <= 4 for batch in batches)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -238,6 +246,111 @@ def test_a_validation_set_without_any_box_is_refused_before_anything_is_trained(
     )
     with pytest.raises(FSAFError, match=r"bare\.json has no usable box \(4 images, 0 boxes"):
         open_dataset(data, "val")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_set_of_crowds_alone_is_refused(split, broken, tmp_path):
+    broken(4, [])
+    path = tmp_path / "set.json"
+    path.write_text(path.read_text().replace('"iscrowd": 0', '"iscrowd": 1'))
+    data = DataConfig("files", **{f"{split}_json": str(path), f"{split}_images": str(tmp_path)})
+    with pytest.raises(FSAFError, match=r"set\.json has no usable box .*, 4 crowds"):
+        open_dataset(data, split)
+
+
+def test_no_more_processes_are_started_than_there_are_cores(config, broken, monkeypatch, recwarn):
+    monkeypatch.setattr(loader_module, "_cores", lambda: 2)
+    many = replace(config, data=replace(config.data, workers=64))
+    loader = Loader(broken(8, []), many, training=True)
+    assert loader._loader.num_workers == 2 and not recwarn
+    assert 1 <= loader_module._cores() <= os.cpu_count()
+
+
+def test_shared_memory_that_is_too_small_is_said_before_any_process_starts(
+    config, broken, monkeypatch
+):
+    dataset, two = broken(8, []), replace(config, data=replace(config.data, workers=1))
+    free = SimpleNamespace(free=64_000)  # a container has 64 MB
+    monkeypatch.setattr(loader_module.shutil, "disk_usage", lambda path: free)
+    said = r"need 0 MB of shared memory, and /dev/shm has 0 MB free: set --data\.workers 0"
+    with pytest.raises(FSAFError, match=said):
+        Loader(dataset, two, training=True)
+    Loader(dataset, config, training=True)  # no process, no shared memory
+
+
+class Hangs(CocoDataset):
+    """A set whose loading process never answers."""
+
+    def __getitem__(self, i: int):
+        if torch.utils.data.get_worker_info():
+            time.sleep(1000)
+        return super().__getitem__(i)
+
+
+def test_a_wait_without_end_is_said_and_ends(config, broken, monkeypatch, capsys):
+    for name, seconds in ("TICK", 1), ("WARN_AFTER", 2), ("END_AFTER", 4):
+        monkeypatch.setattr(loader_module, name, seconds)
+    dataset = broken(8, [])
+    dataset.__class__ = Hangs
+    loader = Loader(dataset, replace(config, data=replace(config.data, workers=1)), training=True)
+    start = time.monotonic()
+    with pytest.raises(
+        FSAFError, match=r"No batch was loaded for 4 seconds; .*try --data\.workers 0"
+    ):
+        list(loader.epoch(0))
+    assert 4 <= time.monotonic() - start < 30
+    assert capsys.readouterr().err.count("No batch was loaded for 2 seconds; /dev/shm may be") == 1
+    loader.close()
+
+
+SIZES = ((96, 64), (64, 96), (50, 90), (128, 40), (70, 70))  # width, height
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory) -> tuple[CocoDataset, Detector]:
+    """Fifteen images of five sizes, and a detector whose scores depend on padding."""
+    folder = tmp_path_factory.mktemp("mixed")
+    images = []
+    for i in range(15):
+        width, height = SIZES[i % 5]
+        picture, _ = render_scene(SceneConfig(image_size=128), i, "val")
+        picture.crop((0, 0, width, height)).save(folder / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png", "width": width, "height": height})
+    box = {"category_id": 1, "bbox": [1, 1, 20, 20], "area": 400, "iscrowd": 0}
+    content = {
+        "images": images,
+        "categories": [{"id": i, "name": name} for i, name in enumerate("abc", 1)],
+        "annotations": [{"id": i, "image_id": i, **box} for i in range(15)],
+    }
+    (folder / "set.json").write_text(json.dumps(content))
+    torch.manual_seed(0)
+    model = replace(SMALL, channels=64, tower_norm="group", short_side=64, long_side=128)
+    detector = build_detector(model).eval()
+    with torch.no_grad():
+        detector.network.head.af_cls.weight.mul_(40)
+        detector.network.head.af_cls.bias.fill_(-2)
+    return CocoDataset(folder / "set.json", folder, train=False), detector
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 50])
+def test_detections_do_not_depend_on_the_batch(config, mixed, batch_size):
+    dataset, detector = mixed
+    each = replace(config, model=detector.config, evaluate=EvaluateConfig(batch_size=batch_size))
+    loader = Loader(dataset, each, training=False)
+    assert len(loader) == {1: 15, 3: 5, 50: 5}[batch_size]
+    found: dict[int, list] = {i: [] for i in range(15)}
+    for row in evaluate(detector, loader, thorough=False).results:
+        found[row["image_id"]].append(row)
+    for i in range(15):
+        alone = detector.predict(dataset.path(i))
+        assert len(alone["scores"]) == len(found[i]) > 3
+        scores = torch.tensor([row["score"] for row in found[i]])
+        assert (scores - alone["scores"]).abs().max() <= 1e-5
+        # Boxes of equal scores may change places.
+        boxes = sorted(row["bbox"] for row in found[i])
+        corners = alone["boxes"].clone()
+        corners[:, 2:] -= corners[:, :2]
+        assert np.allclose(boxes, sorted(corners.tolist()), atol=2e-3)
 
 
 def test_each_source_is_found_or_its_lack_explained(config, broken, tmp_path):

@@ -69,7 +69,8 @@ def test_an_unreadable_checkpoint_is_one_sentence_and_runs_no_code(content, tmp_
             {"step": 1, "model": {}, "config": Evil()} if content == "evil" else [1, 2], path
         )
     with pytest.raises(
-        FSAFError, match=r"step_000000001\.pt is no readable checkpoint .*: delete it"
+        FSAFError,
+        match=r"step_000000001\.pt is no readable checkpoint of fsaf train .*: give a file",
     ) as caught:
         read_training(path)
     assert "\n" not in str(caught.value)

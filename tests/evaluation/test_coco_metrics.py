@@ -192,3 +192,12 @@ def test_results_are_x_y_w_h_with_the_set_s_own_ids():
 def test_the_libraries_stay_silent(random_set, capsys):
     coco_metrics(*random_set, library="pycocotools")
     assert capsys.readouterr().out == ""
+
+
+def test_results_keep_every_digit_of_boxes_and_scores():
+    """AP moves in the fourth digit where boxes are rounded to thousandths of a pixel."""
+    boxes = torch.tensor([[1.23456789, 2.3456789, 33.456789, 44.56789]])
+    found = {"boxes": boxes, "scores": torch.tensor([0.123456789]), "labels": torch.tensor([0])}
+    (row,) = to_coco_results([7], [found], [3])
+    x1, y1, x2, y2 = boxes[0].tolist()
+    assert row["bbox"] == [x1, y1, x2 - x1, y2 - y1] and row["score"] == found["scores"].item()

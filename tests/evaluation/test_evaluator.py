@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from fsaf_core.config import Config, DataConfig, EvaluateConfig, ModelConfig
+from fsaf_core.config import Config, DataConfig, EvaluateConfig, FSAFError, ModelConfig
 from fsaf_core.data.loader import Loader, open_dataset
+from fsaf_core.evaluation.coco_metrics import COCO_METRICS, to_coco_results
 from fsaf_core.evaluation.evaluator import detect_tta, evaluate
 from fsaf_core.model.detector import build_detector
 
@@ -123,6 +124,60 @@ def test_true_boxes_give_an_ap_of_one_in_the_files_pixels(config, monkeypatch):
     wanted = sorted((row["image_id"], row["category_id"], *row["bbox"]) for row in annotations)
     given = sorted((row["image_id"], row["category_id"], *row["bbox"]) for row in record.results)
     np.testing.assert_allclose(given, wanted, atol=1e-3)
+
+
+def test_classes_are_matched_by_name_and_results_carry_the_sets_ids(config, tmp_path):
+    """The same objects under other ids and in another order give the same metrics."""
+    detector = seeded(MODEL)
+    plain = evaluate(detector, loader_of(config))
+    data = json.loads(Path(config.data.val_json).read_text())
+    other_id = {5: 70, 9: 2}  # so "dog" comes first
+    for row in data["annotations"]:
+        row["category_id"] = other_id[row["category_id"]]
+    for row in data["categories"]:
+        row["id"] = other_id[row["id"]]
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(data))
+    swapped = replace(config, data=replace(config.data, val_json=str(path)))
+    other = evaluate(detector, loader_of(swapped))
+    assert [{**row, "category_id": other_id[row["category_id"]]} for row in plain.results] == (
+        other.results
+    )
+    assert {name: plain.metrics[name] for name in COCO_METRICS} == {
+        name: other.metrics[name] for name in COCO_METRICS
+    }
+    assert plain.metrics["missed"] == other.metrics["missed"]
+    assert plain.levels == other.levels and plain.pictures == other.pictures
+
+
+def test_a_set_of_other_classes_is_refused_with_their_names(config):
+    detector = seeded(replace(MODEL, class_names=("cat", "horse")))
+    words = r"'horse' is only in the detector; 'dog' is only in .*val\.json"
+    with pytest.raises(FSAFError, match=words):
+        evaluate(detector, loader_of(config))
+    unnamed = seeded(replace(MODEL, class_names=("class_0", "class_1")))
+    assert evaluate(unnamed, loader_of(config)).pictures["class_names"] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("convention", ["paper", "reference"])
+@pytest.mark.parametrize("batch_size", [1, 3, 50])
+def test_predict_and_evaluate_agree_at_any_batch_size(convention, batch_size, config):
+    """Padding enters group norms, so only images of equal padded size may share a batch."""
+    detector = seeded(replace(MODEL, convention=convention, tower_norm="group"))
+    sized = replace(config, model=detector.config, evaluate=EvaluateConfig(batch_size=batch_size))
+    results = evaluate(detector, loader_of(sized)).results
+    ids = loader_of(sized).dataset.index.category_ids
+    for image_id in range(1, 8):
+        found = detector.predict(Path(config.data.val_images) / f"{image_id}.png")
+        ours = [row for row in results if row["image_id"] == image_id]
+        wanted = to_coco_results([image_id], [found], ids)
+        assert [row["category_id"] for row in ours] == [row["category_id"] for row in wanted]
+        assert [row["score"] for row in ours] == pytest.approx(
+            [row["score"] for row in wanted], abs=1e-5
+        )
+        np.testing.assert_allclose(
+            [row["bbox"] for row in ours], [row["bbox"] for row in wanted], atol=1e-3
+        )
 
 
 def test_the_detector_stays_in_its_mode_and_unchanged(config):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -248,6 +249,27 @@ def test_pil_images_and_arrays_are_read_as_files_are(predicted, checkpoint):
             assert torch.equal(
                 detector.predict(picture)["boxes"], detector.predict(folder / name)["boxes"]
             )
+
+
+@pytest.mark.parametrize("name", ["f.png", "f.tif", "f.pgm", "int.tif"])
+def test_two_frames_of_one_camera_get_one_scale(name, tmp_path):
+    """White goes by the file's depth. The largest value of a frame says nothing about the next."""
+    for largest, grey in (255, 1), (256, 1), (65535, 255):
+        values = np.full((4, 6), largest, np.int32 if name == "int.tif" else np.uint16)
+        Image.fromarray(values).save(tmp_path / name)
+        assert np.asarray(load_image(tmp_path / name)).max() == grey
+
+
+def test_white_of_a_tiff_of_12_bits_is_4095(tmp_path):
+    packed = bytes([0xFF, 0xF8, 0x00]) * 2  # two rows of the values 4095 and 2048
+    tags = [(256, 2), (257, 2), (258, 12), (259, 1), (262, 1), (273, 122), (278, 2), (279, 6)]
+    content = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags) + 1)
+    content += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [*tags, (277, 1)])
+    content = content[:10] + b"".join(
+        struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted([*tags, (277, 1)])
+    )
+    (tmp_path / "x.tif").write_bytes(content + b"\0" * 4 + packed)
+    assert np.asarray(load_image(tmp_path / "x.tif"))[..., 0].tolist() == [[255, 128]] * 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")

@@ -24,7 +24,9 @@ from fsaf_core.cli import main
 from fsaf_core.config import FSAFError, ModelConfig
 from fsaf_core.engine.train import train
 from fsaf_core.engine.training_state import save_training
-from fsaf_core.weights.checkpoint import load_weights, read_training, read_weights
+from fsaf_core.weights import inert_pickle
+from fsaf_core.weights.checkpoint import read_training, read_weights
+from fsaf_core.weights.formats import load_weights
 
 NAN, INF = float("nan"), float("inf")
 
@@ -111,7 +113,10 @@ def test_no_code_of_a_file_is_run(trap, where, published, tmp_path):
         path.write_bytes(pickle.dumps(contents))
     else:
         torch.save(contents, path, _use_new_zipfile_serialization=where != "legacy")
-    refused(fsaf.load_mmdet, path)
+    if where == "tensor":  # the weights are read, and what lies beside them is not
+        assert fsaf.load_mmdet(path).config.num_classes == 2
+    else:
+        refused(fsaf.load_mmdet, path)
     refused(read_training, path)
     refused(fsaf.load, path)
     path = path.rename(path.with_suffix(".pt"))
@@ -124,6 +129,63 @@ def test_no_code_of_a_file_is_run(trap, where, published, tmp_path):
     with suppress(Exception):
         torch.load(path, weights_only=False)
     assert touched.exists()  # the trap does work where one is careless
+
+
+def torch_zip(pickled: bytes) -> bytes:
+    """A file of torch whose pickle is given."""
+    plain, changed = io.BytesIO(), io.BytesIO()
+    torch.save({}, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(changed, "w") as target:
+        for entry in source.infolist():
+            own = source.read(entry)
+            target.writestr(entry, pickled if entry.filename.endswith("data.pkl") else own)
+    return changed.getvalue()
+
+
+def dangerous(path) -> dict[str, bytes]:
+    """Pickles, opcode by opcode, that call, build or change something."""
+    command, end = f"touch '{path}'".encode(), b"."
+    system = b"cposix\nsystem\n"
+    text = b"X" + struct.pack("<I", len(command)) + command
+    rebuild, ordered = b"ctorch._utils\n_rebuild_tensor_v2\n", b"ccollections\nOrderedDict\n"
+    return {
+        "reduce": system + b"(" + text + b"tR" + end,
+        "eval": b"cbuiltins\neval\n(" + text + b"tR" + end,
+        "new object": b"\x80\x02" + system + text + b"\x85\x81" + end,
+        "instance": b"(" + text + b"iposix\nsystem\n" + end,
+        "object": b"(" + system + text + b"o" + end,
+        "dotted": b"\x80\x04\x8c\x05torch\x8c\x12serialization.os.x\x93)R" + end,
+        "built by setstate": system + b")R}X\x01\x00\x00\x00a" + text + b"sb" + end,
+        "class changed": rebuild + b"}X\x07\x00\x00\x00__new__" + system + b"sb" + end,
+        "slots changed": ordered + b"N}X\x0b\x00\x00\x00__setitem__" + system + b"s\x86b" + end,
+        "called twice": system + b")R(" + text + b"tR" + end,
+        "item of a class": ordered + text + system + b"s" + end,
+        "appended": system + b")R" + text + b"a" + end,
+        "storage": rebuild + b"(" + system + b"K\x00)))tR" + end,
+        "rebuilt by type": b"ctorch._tensor\n_rebuild_from_type_v2\n("
+        + system
+        + text
+        + b"}tR"
+        + end,
+        "persistent": text + b"Q" + end,
+        "partial": b"cfunctools\npartial\n(" + system + b"tR(" + text + b"tR" + end,
+    }
+
+
+@pytest.mark.parametrize("kind", dangerous("x"))
+def test_no_opcode_of_a_pickle_runs_or_changes_anything(kind, tmp_path):
+    touched, path = tmp_path / "touched", tmp_path / "x.pth"
+    parts = (inert_pickle.Inert, *inert_pickle.KNOWN.values())
+    before = [dict(part.__dict__) for part in parts]
+    path.write_bytes(torch_zip(dangerous(touched)[kind]))
+    refused(fsaf.load_mmdet, path)
+    assert not touched.exists() and before == [dict(part.__dict__) for part in parts]
+
+
+def test_a_torchscript_archive_with_a_wrong_name_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    torch.jit.script(torch.nn.Linear(1, 1)).save(tmp_path / "x.pth")
+    refused(fsaf.load_mmdet, tmp_path / "x.pth", "no checkpoint of torch")
 
 
 # Files that claim more than they are
@@ -349,7 +411,7 @@ def stopped(root, tmp_path_factory):
     """A run stopped before its end: its folder, its configuration."""
     run, config = (
         tmp_path_factory.mktemp("runs") / "run",
-        tiny_config(root, steps=2, checkpoint_every=1, validate_every=5),
+        tiny_config(root, epochs=None, steps=2, checkpoint_every=1, validate_every=5),
     )
     train(config, run, "cpu")
     (run / "model.safetensors").unlink()

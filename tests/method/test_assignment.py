@@ -102,7 +102,7 @@ def compare(detector, config, layout, seed):
     masked = left_out(ours, targets)
     for index, one in enumerate(theirs):
         assigned = [one.owner[cell] + first[index] if cell in one.owner else -1 for cell in cells]
-        assert ours.all_levels[index].tolist() == assigned, "assigned instances"
+        assert ours.before_selection[index].tolist() == assigned, "assigned instances"
         mine = ours.level_losses[first[index] :][: len(one.selected)]
         want = [[losses.get(level, torch.inf) for level in range(5)] for losses in one.level_losses]
         torch.testing.assert_close(
@@ -275,7 +275,7 @@ def test_a_level_that_was_not_selected_gets_exactly_no_box_gradient(detector, co
     assignment, _, _, box = trained(
         detector, replace(SMALL, convention=convention), SCENE, random_outputs(1)
     )
-    unselected = (assignment.all_levels >= 0) & ~assignment.positive
+    unselected = (assignment.before_selection >= 0) & ~assignment.positive
     assert unselected.any() and assignment.positive.any()
     assert (box == 0).all(1)[~assignment.positive].all()
     assert (box != 0).any(1)[assignment.positive].all()
@@ -388,11 +388,11 @@ def test_a_larger_box_gives_way_and_a_later_one_of_equal_area_wins(detector):
     outputs = random_outputs(8, batch=1)
     nested = detector.assign(outputs, [target([[0, 0, 96, 64], [40, 24, 56, 40]], [0, 1])])
     assert (
-        nested.all_levels[0, 3 * 12 + 5] == 1
+        nested.before_selection[0, 3 * 12 + 5] == 1
     )  # the smaller one, though it comes later and the larger one holds the cell as well
-    assert nested.all_levels[0, 3 * 12 + 4] == 0
+    assert nested.before_selection[0, 3 * 12 + 4] == 0
     equal = detector.assign(outputs, [target([[40, 24, 56, 40], [40, 24, 56, 40]], [0, 1])])
-    assert set(equal.all_levels.unique().tolist()) == {-1, 1}
+    assert set(equal.before_selection.unique().tolist()) == {-1, 1}
     assert equal.selected_level.tolist()[0] == -1, "a box that owns no cell is learnt at no level"
 
 
@@ -410,7 +410,7 @@ def test_the_reference_erases_cells_where_regions_of_one_class_overlap(detector)
         ("paper", one, True),
     ):
         detector.config = replace(SMALL, convention=convention)
-        assert (detector.assign(outputs, targets).all_levels == 1).any() == owns
+        assert (detector.assign(outputs, targets).before_selection == 1).any() == owns
 
 
 def nested_pair(detector, config, labels):
@@ -488,7 +488,7 @@ def test_the_paper_ignores_nothing_for_an_instance_that_owns_no_cell(detector):
 def test_equal_classes_of_different_images_do_not_meet(detector):
     detector.config = replace(SMALL, convention="reference")
     both = detector.assign(random_outputs(10), [target([[8, 8, 60, 60]], [0])] * 2)
-    first, second = both.all_levels
+    first, second = both.before_selection
     assert set(first.tolist()) == {-1, 0} and set(second.tolist()) == {-1, 1}
     assert torch.equal(first >= 0, second >= 0)
 
@@ -504,7 +504,7 @@ def test_a_crowds_inner_half_is_neither_positive_nor_negative(detector):
     inner = (x > 24) & (x < 72) & (y > 16) & (y < 48)
     assert torch.equal(crowded.valid[0], ~inner)
     assert (
-        not (crowded.all_levels[0, inner] >= 0).any() and (without.all_levels[0, inner] >= 0).any()
+        not (crowded.before_selection[0, inner] >= 0).any() and (without.before_selection[0, inner] >= 0).any()
     )
 
 
@@ -546,7 +546,7 @@ def test_the_losses_are_sums_over_valid_cells_and_over_positive_cells_divided_by
     boxes = torch.cat([one["boxes"] for one in grounded])
     box = iou_loss(predictions.boxes, look_up(boxes, assignment.assigned, 0))
     positives = assignment.positive.sum()
-    assert not assignment.valid.all() and 0 < positives < (assignment.all_levels >= 0).sum()
+    assert not assignment.valid.all() and 0 < positives < (assignment.before_selection >= 0).sum()
     torch.testing.assert_close(losses["af_cls"], focal[assignment.valid].sum() / positives)
     torch.testing.assert_close(losses["af_box"], box[assignment.positive].sum() / positives)
 

@@ -29,7 +29,7 @@ def maps(channels, seed, batch=1):
 
 def losses(cls, box, targets):
     return AnchorBased(STRIDES).losses(
-        cls, box, pack_ground_truth(targets, torch.device("cpu"), 80), HEIGHT, WIDTH
+        cls, box, pack_ground_truth(targets, torch.device("cpu"), 80)
     )
 
 

@@ -1,6 +1,7 @@
 """The whole detector and its contract: images to losses, images to detections, each stage alone, siblings."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,12 @@ from helpers import SHAPES, SMALL, random_target, target
 from PIL import Image
 from torch import nn
 from torchvision.ops import box_iou
+from torchvision.tv_tensors import Image as Picture
 
 import fsaf_core as fsaf
-from fsaf_core.config import FSAFError
+from fsaf_core.config import COCO_CLASSES, FSAFError, TrainConfig
 from fsaf_core.data.transforms import resize
+from fsaf_core.engine.training_step import TrainingStep
 from fsaf_core.model.structures import HeadOutputs
 
 TINY = replace(
@@ -98,6 +101,22 @@ def test_the_stages_called_alone_give_what_the_whole_gives():
     assert {name: loss.item() for name, loss in losses.items()} == {
         name: loss.item() for name, loss in whole.items()
     }
+
+
+def test_a_training_step_and_the_detector_are_one_path():
+    detector = make(replace(TINY, branches="joint", backbone_norm="frozen")).train()
+    step = TrainingStep(detector, TrainConfig())
+    losses, counts = step(TWO, TARGETS)
+    assert {name: loss.item() for name, loss in losses.items()} == {
+        name: loss.item() for name, loss in detector(TWO, TARGETS).items()
+    }
+    assert counts["positives"] > 0
+    outside = [target([[200, 5, 260, 50]], [0]), target([], [])]
+    for run in (step, detector):
+        with pytest.raises(FSAFError, match=r"targets\[0\]\['boxes'\]\[0\].* outside its image"):
+            run(TWO, outside)
+        with pytest.raises(FSAFError, match="2 images came with 1 targets"):
+            run(TWO, outside[:1])
 
 
 def test_an_assignment_says_losses_levels_and_regions_of_each_instance():
@@ -185,6 +204,13 @@ def test_preprocessing_normalises_then_pads_with_zeros_to_a_multiple_of_32():
         batch.tensor[1, :, :50, :61], (TWO[1] - mean) / std, rtol=1e-5, atol=1e-5
     )
     assert (batch.tensor[1, :, 50:] == 0).all() and (batch.tensor[1, :, :, 61:] == 0).all()
+
+
+def test_normalization_in_mmdetections_convention_has_its_very_constants():
+    """MMDetection writes 123.675, ... and 58.395, 57.12, 57.375 and rounds each to float32 once."""
+    detector = make(replace(TINY, convention="reference"))
+    assert torch.equal(detector.mean.flatten(), torch.tensor([123.675, 116.28, 103.53]))
+    assert torch.equal(detector.std.flatten(), torch.tensor([58.395, 57.12, 57.375]))
 
 
 def test_uint8_images_mean_the_same_as_their_255ths():
@@ -370,12 +396,54 @@ def test_predict_leaves_the_detector_in_its_mode_and_its_statistics_alone():
     assert torch.equal(detector.network.backbone.bn1.running_mean, before)
 
 
+def test_predict_gives_the_same_in_threads_beside_a_training_that_changes_the_mode():
+    detector = make(replace(TINY, score_thresh=0.001)).eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 96, 3), dtype=np.uint8)
+    want = detector.predict(pixels)["scores"]
+    statistics = detector.network.backbone.bn1.running_mean.clone()
+    detector.train()
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(detector.predict, [pixels, pixels]) for _ in range(8)]
+        modes = [detector.training and detector.network.backbone.bn1.training for _ in range(500)]
+    assert all(modes) and len(want)
+    assert all(torch.equal(one["scores"], want) for job in jobs for one in job.result())
+    assert torch.equal(detector.network.backbone.bn1.running_mean, statistics)
+
+
+@pytest.mark.parametrize("branches", BRANCHES)
+def test_predict_leaves_nothing_behind_that_a_training_cannot_use(branches):
+    detector = make(replace(TINY, branches=branches)).eval()
+    found = detector.predict(np.zeros((60, 96, 3), np.uint8))
+    (found["boxes"].requires_grad_() ** 2).sum().backward()
+    detector.train()
+    sum(detector(TWO, TARGETS).values()).backward()
+    outputs = detector.head_outputs(detector.preprocess(TWO).tensor)
+    sum(boxes.sum() for _, boxes in next(detector.candidates(outputs))).backward()
+
+
+def test_predict_takes_tensors_as_the_detector_does_and_refuses_others(trained):
+    pixels = np.random.default_rng(3).integers(0, 256, (90, 144, 3), dtype=np.uint8)
+    want, tensor = trained.predict(pixels), torch.from_numpy(pixels).permute(2, 0, 1)
+    for source in (tensor, tensor / 255, (tensor / 255).double(), Picture(tensor)):
+        assert torch.equal(trained.predict(source)["boxes"], want["boxes"])
+    assert len(trained.predict([tensor, pixels])) == 2
+    for wrong in (tensor.float(), torch.from_numpy(pixels), tensor[None], tensor / 255 * 4 - 2):
+        with pytest.raises(FSAFError, match=r"give a list of tensors \(3, H, W\)"):
+            trained.predict(wrong)
+
+
 def test_predict_of_a_missing_file_is_a_users_fault(trained, tmp_path):
     with pytest.raises(FSAFError, match=r"nothing\.jpg: no such file"):
         trained.predict(tmp_path / "nothing.jpg")
 
 
 # ------------------------------------------------------------------------------------------------------------------- siblings
+
+
+def test_category_ids_count_from_1_and_are_cocos_for_its_classes():
+    assert make().category_ids == (1, 2, 3)
+    coco = make(replace(TINY, class_names=COCO_CLASSES)).category_ids
+    assert len(coco) == 80 and (coco[0], coco[11], coco[79]) == (1, 13, 90)  # 12 does not exist
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers import SMALL
+from torchvision.ops import nms
 
-from fsaf_core.model.postprocess import decode_level, detect, merge_candidates, top_candidates
+from fsaf_core.model.postprocess import detect, merge_candidates, top_candidates
 
 K = len(SMALL.class_names)
 CONVENTIONS = ("paper", "reference")
@@ -74,13 +75,33 @@ def test_merging_drops_scores_up_to_the_threshold_and_all_beyond_the_limit():
         assert torch.equal(merged["scores"], scores[kept])
 
 
-def test_boxes_are_decoded_clipped_and_brought_to_the_pixels_before_the_resize():
-    logits = torch.full((K, 2, 3), -9.0)
-    logits[1, 1, 2] = 3.0
-    offsets = torch.tensor([0.5, 1.0, 0.25, 9.0])[:, None, None].expand(4, 2, 3)
-    centers = torch.tensor([[x, y] for y in (4.0, 12) for x in (4.0, 12, 20)])
-    level = decode_level(logits, offsets, centers, torch.full((6,), 32.0))
-    # Location (1, 2) has its center at (20, 12): left 16, top 32, right 8, bottom 288 pixels.
-    assert level[1][5].tolist() == [4, -20, 28, 300] and level[0][5, 1] == 3
+def test_boxes_are_clipped_and_brought_to_the_pixels_before_the_resize():
+    logits = torch.full((2, K), -9.0)
+    logits[1, 1] = 3.0
+    level = logits, torch.tensor([[0.0, 0, 9, 9], [4, -20, 28, 300]])
     assert detect([level], (16, 24), None, SMALL)["boxes"].tolist() == [[4, 0, 24, 16]]
     assert detect([level], (16, 24), (2.0, 0.5), SMALL)["boxes"].tolist() == [[2, 0, 12, 32]]
+
+
+def test_boxes_are_multiplied_by_the_inverse_of_the_factor_as_in_mmdetection():
+    """In float32 a division would give another last bit for some of these sides."""
+    logits, boxes = torch.full((2, K), 3.0), torch.tensor([[1.0, 2, 33, 47], [3, 5, 71, 90]])
+    factors = (0.6003752, 0.5996998)
+    found = detect([(logits, boxes)], (100, 100), factors, SMALL)["boxes"]
+    want = boxes * torch.tensor([1 / factor for factor in factors * 2])
+    assert not torch.equal(want, boxes / torch.tensor(factors * 2))
+    assert all((row == want).all(1).any() for row in found) and len(found) == 2 * K
+
+
+@pytest.mark.parametrize("count", [0, 50, 1500])
+def test_mmdetection_moves_classes_apart_for_any_number_of_boxes(count):
+    """torchvision suppresses class by class above 1,000 boxes, where nothing is rounded."""
+    generator = torch.Generator().manual_seed(count)
+    corner = torch.rand(count, 2, generator=generator) * 900
+    boxes = torch.cat([corner, corner + 5 + 60 * torch.rand(count, 2, generator=generator)], 1)
+    scores = torch.rand(count, generator=generator) * 0.9 + 0.1
+    labels = torch.randint(0, 80, (count,), generator=generator)
+    config = replace(SMALL, convention="reference", detections_per_img=2000)
+    found = merge_candidates(boxes, scores, labels, config)
+    apart = boxes + labels[:, None] * (boxes.max() + 1) if count else boxes
+    assert torch.equal(found["boxes"], boxes[nms(apart, scores, config.nms_thresh)])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers import target
+from torchvision import tv_tensors
 
 from fsaf_core.config import FSAFError
 from fsaf_core.model.structures import check_images, pack_ground_truth
@@ -83,6 +84,38 @@ def test_boxes_and_labels_of_different_number_are_a_users_fault():
     wrong = {"boxes": torch.zeros(2, 4), "labels": torch.zeros(3, dtype=torch.long)}
     with pytest.raises(FSAFError, match=r"targets\[1\].*labels"):
         pack_ground_truth([target([], []), wrong], CPU, 3)
+
+
+@pytest.mark.parametrize("wrong", [lambda it: it * 255, lambda it: it * 4 - 2])
+def test_the_values_of_every_subclass_of_a_tensor_are_checked(wrong):
+    check_images([tv_tensors.Image(TWO[0]), torch.nn.Parameter(TWO[1])])
+    for kind in (tv_tensors.Image, torch.nn.Parameter):
+        with pytest.raises(FSAFError, match=r"images\[0\] holds .*not normalized"):
+            check_images([kind(wrong(TWO[0]))])
+
+
+@pytest.mark.parametrize(
+    ("form", "box"),
+    [("XYXY", [2.0, 3, 12, 8]), ("XYWH", [2.0, 3, 10, 5]), ("CXCYWH", [7.0, 5.5, 10, 5])],
+)
+def test_boxes_with_a_format_are_converted(form, box):
+    boxes = tv_tensors.BoundingBoxes([box], format=form, canvas_size=(60, 96))
+    one = {"boxes": boxes, "labels": torch.tensor([1]), "ignored": boxes}
+    for sizes in (None, [(60, 96)]):
+        packed = pack_ground_truth([one], CPU, 3, sizes)
+        assert packed.boxes.tolist() == packed.crowd_boxes.tolist() == [[2, 3, 12, 8]]
+        assert type(packed.boxes) is torch.Tensor
+
+
+def test_boxes_for_another_image_or_with_an_angle_are_refused(unchecked):
+    label = torch.tensor([1])
+    boxes = tv_tensors.BoundingBoxes([[2.0, 3, 12, 8]], format="XYXY", canvas_size=(30, 48))
+    said = r"targets\[0\]\['boxes'\] belong to an image of 48 x 30 pixels, and it has 96 x 60"
+    with pytest.raises(FSAFError, match=said):
+        pack_ground_truth([{"boxes": boxes, "labels": label}], CPU, 3, [(60, 96)])
+    turned = tv_tensors.BoundingBoxes([[7.0, 5, 9, 5, 30]], format="CXCYWHR", canvas_size=(60, 96))
+    with pytest.raises(FSAFError, match=r"boxes are \(1, 5\) .* give \(N, 4\) x1 y1 x2 y2"):
+        pack_ground_truth([{"boxes": turned, "labels": label}], CPU, 3)
 
 
 def test_instances_and_crowds_are_packed_image_by_image():

@@ -135,7 +135,7 @@ def test_solutions_equal_the_core(seed) -> None:
     boxes, labels = target[0]["boxes"], target[0]["labels"]
     detector = fsaf.build_detector(CONFIG)
     assignment = detector.assign(outputs, target)
-    locations, assigned = detector.locations(outputs), assignment.all_levels[0]
+    locations, assigned = detector.locations(outputs), assignment.before_selection[0]
     logits = torch.cat([m.flatten(2) for m in outputs.cls_logits], 2)[0].T
     offsets = torch.cat([m.flatten(2) for m in outputs.box_offsets], 2)[0].T
     targets = encode(boxes[assigned], locations.centers, 4 * locations.stride)

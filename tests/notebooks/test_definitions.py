@@ -305,7 +305,7 @@ def regions_and_overlaps(own: SimpleNamespace) -> None:
         for box in boxes.tolist()
     ]
     assert torch.equal(torch.stack(slow), effective.long() + ignoring.long())
-    core = found.all_levels[0]
+    core = found.before_selection[0]
     assert torch.equal(own.assigned_fast(boxes, effective), core)
     assert torch.equal(own.assigned_slow(boxes, effective), core)
     assert not torch.equal(own.assigned_larger(boxes, effective), core)  # the fault shows
@@ -328,7 +328,7 @@ def class_maps_of_one_box(own: SimpleNamespace) -> None:
 def losses_selection_and_gradient(own: SimpleNamespace) -> None:
     detector, outputs, targets, found = assigned(12)
     boxes, labels = targets[0]["boxes"], targets[0]["labels"]
-    locations, instance = detector.locations(outputs), found.all_levels[0]
+    locations, instance = detector.locations(outputs), found.before_selection[0]
     logits, offsets = (
         torch.cat([m.flatten(2) for m in maps], 2)[0].T
         for maps in (outputs.cls_logits, outputs.box_offsets)

@@ -128,7 +128,7 @@ def iou_condition(name):
     |d ln(w h)| <= (l + r) / w + (t + b) / h. The union is off by no more: hence the factor 2.
     """
     case = run(name, torch.float64)
-    boxes, assigned = case.predictions.boxes.detach(), case.assignment.all_levels
+    boxes, assigned = case.predictions.boxes.detach(), case.assignment.before_selection
     target = look_up(torch.cat([one["boxes"] for one in case.targets]).double(), assigned, 0)
     sides = boxes[..., 2:] - boxes[..., :2]
     overlap = torch.minimum(boxes, target)[..., 2:] - torch.maximum(boxes, target)[..., :2]
@@ -139,7 +139,7 @@ def iou_condition(name):
 def level_bound(name):
     """Return (N, L): how far two float32 results of each level loss may be apart."""
     case = run(name, torch.float64)
-    losses, assigned = case.assignment.level_losses, case.assignment.all_levels
+    losses, assigned = case.assignment.level_losses, case.assignment.before_selection
     condition = instance_level_losses(iou_condition(name), assigned, case.locations, len(losses))
     # The focal part: d ln(p^2 ln(1 - p)) <= 3 |x| dx / x for a logit x, and |x| is below 10 here.
     return NETWORK * (condition + 30 * losses).nan_to_num(posinf=0)
@@ -194,7 +194,7 @@ def test_selected_levels_are_equal(name):
 def test_positive_cells_by_level_before_and_after_the_selection(name):
     case = run(name)
     assert (
-        by_level(case.assignment.all_levels >= 0, case.locations)
+        by_level(case.assignment.before_selection >= 0, case.locations)
         == case.want["positives_by_level_before"]
     )
     assert (
@@ -209,7 +209,7 @@ def test_positive_cells_by_level_before_and_after_the_selection(name):
 def test_ignored_entries_by_level(name):
     case = run(name)
     assert (
-        by_level(left_out(case.assignment, case.targets, before_selection=True), case.locations)
+        by_level(left_out(case.assignment, case.targets, every_level=True), case.locations)
         == case.want["ignored_entries_by_level"]
     )
 
@@ -220,7 +220,7 @@ def test_every_cells_instance_is_the_references(name):
     first = torch.tensor([0] + [len(target["boxes"]) for target in case.want["targets"]]).cumsum(0)[
         :-1, None
     ]
-    ours = case.assignment.all_levels
+    ours = case.assignment.before_selection
     recorded = unrolled(MAPS[name]["owner"]).view_as(ours)  # 1 + instance of its image, 0: none
     assert torch.equal(ours, torch.where(recorded > 0, recorded - 1 + first, -1))
 
@@ -228,7 +228,7 @@ def test_every_cells_instance_is_the_references(name):
 @mapped
 def test_every_ignored_entry_is_the_references(name):
     case = run(name)
-    ours = left_out(case.assignment, case.targets, before_selection=True)
+    ours = left_out(case.assignment, case.targets, every_level=True)
     assert torch.equal(ours, unrolled(MAPS[name]["ignored"]).view_as(ours).bool())
 
 

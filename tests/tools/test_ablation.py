@@ -9,7 +9,7 @@ import torch
 from torchvision.models.detection import RetinaNet
 
 from fsaf_core import presets
-from fsaf_core.config import SceneConfig
+from fsaf_core.config import FSAFError, SceneConfig
 from fsaf_core.tools.ablation import ablation, ablation_table, bootstrap_interval
 
 
@@ -77,3 +77,8 @@ def test_a_row_of_two_steps_and_the_peer_beside_it_end_in_a_table_and_are_not_tr
         and peer.compare_with_peer(out, base) == with_peer
     )
     assert (out / f"{peer.PEER}_seed0" / "metrics.json").stat().st_mtime_ns == before
+
+
+def test_an_ablation_counts_steps(tmp_path):
+    with pytest.raises(FSAFError, match="r50 has none: give --steps"):
+        ablation(tmp_path, ("tiny_paper",), 1, None, presets.get("r50"))

@@ -90,6 +90,6 @@ def test_a_set_of_other_classes_is_refused(tmp_path):
     )
     detector = fsaf.build_detector(replace(presets.get("tiny").model, class_names=("one", "two")))
     with pytest.raises(
-        fsaf.FSAFError, match=r"The detector knows 2 classes, .* has 6: take the set"
+        fsaf.FSAFError, match=r"the detector has 2 classes and .* has 6: 'one', 'two' are"
     ):
         reproduce.measure(detector, "r50", data, torch.device("cpu"))

@@ -27,6 +27,33 @@ def test_a_write_that_fails_keeps_the_old_file_and_reports_what_it_needs(tmp_pat
     assert [file.name for file in tmp_path.iterdir()] == ["x.bin"]
 
 
+def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path, monkeypatch):
+    path, fsync, inside = tmp_path / "x.bin", os.fsync, []
+
+    def interleaved(number):
+        if not inside:  # another process writes the same file while this one is not done
+            inside.append(1)
+            write_atomically(path, b"second")
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", interleaved)
+    write_atomically(path, b"first")
+    assert path.read_bytes() == b"first"
+    assert [file.name for file in tmp_path.iterdir()] == ["x.bin"]
+
+
+def test_what_a_killed_process_left_behind_is_removed_after_an_hour(tmp_path):
+    old, new, other = (
+        tmp_path / name for name in (".x.bin.0a.tmp", ".x.bin.0b.tmp", ".y.bin.0a.tmp")
+    )
+    for left in (old, new, other):
+        left.write_bytes(b"half")
+    for left in (old, other):
+        os.utime(left, (time.time() - 7200,) * 2)
+    write_atomically(tmp_path / "x.bin", b"whole")
+    assert not old.exists() and new.exists() and other.exists()
+
+
 def in_a_child(work) -> int:
     """Run `work` in a forked process, which need not import torch again, and return its number."""
     child = os.fork()

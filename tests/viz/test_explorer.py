@@ -116,7 +116,7 @@ def test_every_number_is_what_the_detector_assigns(seed: int) -> None:
         assert [answer["selected"][i] for answer in answers for i in instances] == chosen * 2
         positive = [code == "2" for code in after["codes"]]
         assert positive == truth.positive[0, here].tolist()
-        assigned = truth.all_levels[0, here]
+        assigned = truth.before_selection[0, here]
         for cell, entry in after["cells"].items():
             assert entry[0] == instances[int(assigned[cell])]
         if row is None:

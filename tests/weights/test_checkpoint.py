@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 import fsaf_core as fsaf
 from fsaf_core.config import FSAFError
 from fsaf_core.engine.training_state import save_training
-from fsaf_core.weights.checkpoint import OLD_FIELDS, load_weights, model_config, read_weights
+from fsaf_core.weights.checkpoint import OLD_FIELDS, model_config, read_weights
+from fsaf_core.weights.formats import load_any, load_weights
 
 SMALL = replace(fsaf.presets.get("tiny").model, channels=16, tower_depth=1)
 
@@ -121,8 +122,8 @@ def test_a_file_of_the_first_edition_loads_with_all_its_fields(tmp_path):
 def test_weights_of_an_unfinished_run_of_the_first_edition_are_read(detector, tmp_path):
     state = {"model": detector.state_dict(), "step": 1}
     state["config"] = {"model": first_edition_header(SMALL)}
-    tensors, config = read_weights(save_training(tmp_path, state, keep=1))
-    assert config == SMALL and tensors.keys() == state["model"].keys()
+    tensors, config, ids = read_weights(save_training(tmp_path, state, keep=1))
+    assert ids is None and config == SMALL and tensors.keys() == state["model"].keys()
 
 
 def test_a_wrong_value_under_an_old_name_is_named_by_the_new_one():
@@ -145,10 +146,7 @@ def test_weights_of_other_classes_go_into_all_but_the_class_layer(detector, tmp_
     fsaf.save(detector, tmp_path / "x.safetensors")
     other = fsaf.build_detector(replace(SMALL, class_names=("cell", "platelet")))
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
-    assert load_weights(other, tmp_path / "x.safetensors") == [
-        "network.head.af_cls.bias",
-        "network.head.af_cls.weight",
-    ]
+    assert load_weights(other, tmp_path / "x.safetensors")[1] == [None, None]
     for name, tensor in other.state_dict().items():
         source = before if "af_cls" in name else detector.state_dict()
         assert torch.equal(tensor, source[name]), name
@@ -157,7 +155,7 @@ def test_weights_of_other_classes_go_into_all_but_the_class_layer(detector, tmp_
 def test_weights_that_fit_are_all_taken(detector, tmp_path):
     fsaf.save(detector, tmp_path / "x.safetensors")
     other = fsaf.build_detector(SMALL)
-    assert load_weights(other, tmp_path / "x.safetensors") == []
+    assert load_weights(other, tmp_path / "x.safetensors")[1] == [0, 1, 2, 3, 4, 5]
     assert all(
         torch.equal(a, b)
         for a, b in zip(detector.state_dict().values(), other.state_dict().values(), strict=True)
@@ -169,3 +167,60 @@ def test_no_file_holds_a_pickle(detector, tmp_path):
     with safe_open(tmp_path / "x.safetensors", "pt") as file:
         assert set(file.metadata()) == {"fsaf"}
     assert Path(tmp_path / "x.safetensors").read_bytes().find(b"pickle") == -1
+
+
+def test_category_ids_travel_in_the_header(detector, tmp_path):
+    detector.category_ids = (3, 7, 11, 12, 40, 90)
+    fsaf.save(detector, tmp_path / "x.safetensors")
+    assert fsaf.load(tmp_path / "x.safetensors").category_ids == (3, 7, 11, 12, 40, 90)
+
+
+@pytest.mark.parametrize("ids", [[1, 2], [1, 1, 2, 3, 4, 5], ["1"] * 6, 7, [1, 2, 3, 4, 5, None]])
+def test_category_ids_that_do_not_fit_are_refused(ids, detector, tmp_path):
+    state = {name: tensor.contiguous() for name, tensor in detector.state_dict().items()}
+    header = {"model": asdict(detector.config), "category_ids": ids}
+    save_file(state, tmp_path / "x.safetensors", {"fsaf": json.dumps(header)})
+    with pytest.raises(FSAFError, match=r"x\.safetensors has a damaged FSAF header"):
+        fsaf.load(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("branches", ["anchor_free", "joint"])
+def test_rows_of_the_class_layers_are_taken_by_name(branches, tmp_path):
+    source = fsaf.build_detector(replace(SMALL, branches=branches, class_names=("cat", "dog")))
+    fsaf.save(source, tmp_path / "x.safetensors")
+    names = ("cow", "dog", "cat")
+    other = fsaf.build_detector(replace(SMALL, branches=branches, class_names=names))
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    weights, labels = load_weights(other, tmp_path / "x.safetensors")
+    assert labels == [None, 1, 0] and weights.config.class_names == ("cat", "dog")
+    for kind, anchors in (("af_cls", 1), ("ab_cls", 9)):
+        for part in ("weight", "bias"):
+            name = f"network.head.{kind}.{part}"
+            if name not in before:
+                continue
+            own, old, theirs = (
+                state[name].unflatten(0, (anchors, -1))
+                for state in (other.state_dict(), before, source.state_dict())
+            )
+            assert torch.equal(own[:, 0], old[:, 0])
+            assert torch.equal(own[:, 1:], theirs.flip(1))
+
+
+def test_a_published_file_is_a_start(tmp_path):
+    model = replace(
+        SMALL, backbone="resnet18", backbone_norm="frozen", tower_norm="none", last_level=7
+    )
+    source = fsaf.build_detector(replace(model, class_names=("class_0", "class_1")))
+    torch.save({"state_dict": fsaf.to_mmdet(source), "meta": {}}, tmp_path / "x.pth")
+    own = fsaf.build_detector(replace(model, class_names=("cell", "platelet")))
+    _, labels = load_weights(own, tmp_path / "x.pth")
+    assert labels == [0, 1]  # placeholders are taken by position
+    assert torch.equal(own.network.head.af_cls.weight, source.network.head.af_cls.weight)
+    assert not load_any(tmp_path / "x.pth").training
+
+
+def test_a_checkpoint_of_other_code_is_not_to_be_deleted(tmp_path):
+    torch.save({"epoch": 3, "model": "a yolo"}, tmp_path / "best.pt")
+    with pytest.raises(FSAFError, match=r"best\.pt is no readable checkpoint") as caught:
+        load_any(tmp_path / "best.pt")
+    assert "delete" not in str(caught.value) and "MMDetection" in str(caught.value)

@@ -1,5 +1,7 @@
 """Checkpoints of MMDetection: recognized, converted in both directions, and every mismatch named."""
 
+import collections
+import datetime
 import hashlib
 import json
 import pickle
@@ -7,6 +9,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import SMALL
@@ -182,12 +185,110 @@ class Trap:
         return Path.touch, (self.path,)
 
 
-def test_a_file_that_needs_more_than_tensors_is_refused_unread_with_the_way_out(weights, tmp_path):
-    touched = tmp_path / "touched"
-    torch.save({"state_dict": weights, "meta": Trap(touched)}, tmp_path / "trap.pth")
-    with pytest.raises(FSAFError, match=r"more than tensors.*weights_only=False.*load that"):
-        fsaf.load_mmdet(tmp_path / "trap.pth")
+def test_an_old_file_that_needs_more_than_tensors_is_refused_unread_with_the_way_out(
+    weights, tmp_path
+):
+    touched, path = tmp_path / "touched", tmp_path / "trap.pth"
+    contents = {"state_dict": weights, "meta": Trap(touched)}
+    torch.save(contents, path, _use_new_zipfile_serialization=False)
+    words = r"old format and holds more than tensors.*weights_only=False.*load that"
+    with pytest.raises(FSAFError, match=words):
+        fsaf.load_mmdet(path)
     assert not touched.exists()
+
+
+class HistoryBuffer:
+    """Stands for MMEngine's, which lies in every file that its Runner writes."""
+
+    def __init__(self):
+        self._log_history = np.array([0.7, 0.5])
+        self._statistics_methods = OrderedDict(mean=len)
+
+
+def test_a_file_as_mmengines_runner_writes_it_is_read_without_its_objects(weights, tmp_path):
+    parameter = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([parameter], 0.01, momentum=0.9)
+    parameter.grad = torch.ones(2)
+    optimizer.step()
+    contents = {
+        "meta": {
+            "dataset_meta": {"classes": ("cat", "dog"), "palette": [(220, 20, 60)]},
+            "time": datetime.datetime(2024, 5, 1),
+            "best": np.float64(0.36),
+            "seed": np.int64(7),
+        },
+        "state_dict": OrderedDict(weights),
+        "message_hub": {"log_scalars": {"train/loss": HistoryBuffer()}, "where": Path("runs")},
+        "optimizer": optimizer.state_dict(),
+        "param_schedulers": [{"milestones": collections.Counter({8: 1, 11: 1})}],
+    }
+    contents["state_dict"]._metadata = OrderedDict(version=1)  # an nn.Module's has it
+    torch.save(contents, tmp_path / "epoch_12.pth")
+    detector = fsaf.load_mmdet(tmp_path / "epoch_12.pth")
+    assert detector.config.class_names == ("cat", "dog") and not detector.training
+    again = fsaf.to_mmdet(detector)
+    assert all(torch.equal(again[name], weights[name]) for name in weights)
+
+
+@pytest.mark.parametrize(
+    ("meta", "names"),
+    [
+        ({"CLASSES": ("cat", "dog")}, ("cat", "dog")),  # version 2
+        ({"dataset_meta": {"classes": ["cat", "dog"]}}, ("cat", "dog")),
+        ({"dataset_meta": {"CLASSES": ("cat", "dog")}, "CLASSES": None}, ("cat", "dog")),
+        ({"CLASSES": None}, ("class_0", "class_1")),
+        ({"CLASSES": (1, 2)}, ("class_0", "class_1")),
+        ({"dataset_meta": None}, ("class_0", "class_1")),
+        (None, ("class_0", "class_1")),
+    ],
+)
+def test_class_names_come_from_the_meta_of_either_version(meta, names, weights):
+    detector = fsaf.load_mmdet({"state_dict": weights, "meta": meta})
+    assert detector.config.class_names == names and detector.category_ids == (1, 2)
+
+
+def test_eighty_classes_are_cocos_unless_the_file_names_others():
+    shapes = SHAPES["r50"]
+    weights = {name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}
+    bare = fsaf.load_mmdet(weights)
+    assert bare.config.class_names == COCO_CLASSES
+    assert bare.category_ids[:13] == (*range(1, 12), 13, 14) and bare.category_ids[-1] == 90
+    own = tuple(f"part {number}" for number in range(80))
+    named = fsaf.load_mmdet({"state_dict": weights, "meta": {"CLASSES": own}})
+    assert named.config.class_names == own and named.category_ids == tuple(range(1, 81))
+
+
+def test_names_of_another_number_than_the_heads_are_refused(weights):
+    with pytest.raises(FSAFError, match="names 3 classes, 'x' the first, and its head has 2"):
+        fsaf.load_mmdet({"state_dict": weights, "meta": {"CLASSES": ("x", "y", "z")}})
+
+
+def wrapped(prefix):
+    return lambda weights: {f"{prefix}{name}": value for name, value in weights.items()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        wrapped("module."),
+        wrapped("model."),
+        wrapped("ema_"),
+        wrapped("ema_model.module."),
+        lambda weights: wrapped("module.")(weights) | {"steps": torch.tensor(9)},
+        lambda weights: weights | {"data_preprocessor.mean": torch.zeros(3, 1, 1)},
+        lambda weights: weights | {f"ema_{n.replace('.', '_')}": -v for n, v in weights.items()},
+        lambda weights: {n: v for n, v in weights.items() if not n.endswith("batches_tracked")},
+    ],
+    ids=["module", "model", "ema", "ema_model", "averaged", "preprocessor", "both", "uncounted"],
+)
+@pytest.mark.parametrize("key", ["state_dict", "model", None])
+def test_wrapped_averaged_and_old_weights_are_those_of_the_plain_names(change, key, weights):
+    changed = change(dict(weights))
+    again = fsaf.to_mmdet(fsaf.load_mmdet({key: changed} if key else changed))
+    for name, value in weights.items():
+        assert torch.equal(again[name], value * (not name.endswith("batches_tracked"))) or (
+            torch.equal(again[name], value)
+        )
 
 
 @pytest.mark.parametrize(

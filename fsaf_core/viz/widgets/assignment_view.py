@@ -198,7 +198,7 @@ def explore(
     detector = assigner(config)
     # Any: FSAF's own assigner sets the optional fields of an Assignment too.
     assignment: Any = detector.assign(outputs, [target], [size])
-    assigned, losses = assignment.all_levels, assignment.level_losses
+    assigned, losses = assignment.before_selection, assignment.level_losses
     heuristic = (config.first_level, config.heuristic_size, config.heuristic_level)
     choices = {"heuristic": select_heuristic(target["boxes"], losses, *heuristic)}
     if has_network:
@@ -310,7 +310,7 @@ def _location_losses(
     detector: Detector, outputs: HeadOutputs, target: dict[str, Tensor], assignment: Any
 ) -> tuple[Float[Tensor, "1 R"], Float[Tensor, "1 R"]]:
     """Return the focal and the IoU loss of each location, as the selection saw them."""
-    config, assigned = detector.config, assignment.all_levels
+    config, assigned = detector.config, assignment.before_selection
     predictions = detector.predictions(outputs)
     iou = iou_loss(predictions.boxes, look_up(target["boxes"], assigned, 0))
     label = look_up(target["labels"], assigned, -1)
@@ -324,7 +324,7 @@ def _location_losses(
 
 def _codes(assignment: Any, row: int | None, whole: bool) -> Int64[Tensor, " R"]:
     """Return the code of each location for instance `row`, or after the selection for all."""
-    assigned = assignment.all_levels[0]
+    assigned = assignment.before_selection[0]
     codes = torch.zeros_like(assigned)
     if row is not None and not whole:
         codes[assignment.ignoring[row]] = 1
@@ -355,7 +355,7 @@ def _cells(
     """
     valid = torch.ones_like(codes) if assignment.valid is None else assignment.valid[0]
     where, cells = (codes >= 2).nonzero()[:, 0], {}
-    columns = (codes, assignment.all_levels[0], valid, *(term[0] for term in terms))
+    columns = (codes, assignment.before_selection[0], valid, *(term[0] for term in terms))
     for cell, code, instance, inside, *losses in zip(
         where.tolist(), *(column[where].tolist() for column in columns)
     ):

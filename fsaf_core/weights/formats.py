@@ -1,0 +1,95 @@
+"""Weights files of any kind: this project's, and MMDetection's."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from ..config import FSAFError
+from ..model.detector import Detector
+from ..utils.classes import find_classes
+from .checkpoint import (
+    Weights,
+    find_mismatches,
+    list_mismatches,
+    load,
+    read_weights,
+    tensor_problem,
+)
+from .mmdet import load_mmdet
+
+CLASS_LAYERS = ("af_cls", "ab_cls")  # the number of their filters depends on the classes
+
+
+def load_any(path: str | Path) -> Detector:
+    """Return the detector of a file in evaluation mode, on the CPU.
+
+    Args:
+        path: a .safetensors or .pt file of this project, or one of MMDetection (.pth).
+
+    Raises:
+        FSAFError: as `load` and `load_mmdet`.
+    """
+    path = Path(path)
+    is_ours = path.suffix in (".safetensors", ".pt") or path.is_dir()
+    return load(path) if is_ours else load_mmdet(path).eval()
+
+
+def load_weights(detector: Detector, path: str | Path) -> tuple[Weights, list[int | None]]:
+    """Load weights into a detector for a new training.
+
+    The class layers take the rows of the classes that the file has too. The other classes keep
+    their initial weights.
+
+    Args:
+        detector: takes the weights, in place.
+        path: as in `load_any`.
+
+    Returns:
+        What the file holds, and the label in the file of each of the detector's classes, None for
+        the classes that it does not have.
+
+    Raises:
+        FSAFError: "x.safetensors does not fit this model: ...", with the tensors' names; as
+            `read_weights` and `load_mmdet`.
+    """
+    path = Path(path)
+    if path.suffix == ".pth":
+        source = load_mmdet(path)
+        weights = Weights(source.state_dict(), source.config, source.category_ids)
+    else:
+        weights = read_weights(path)
+    names, state = weights.config.class_names, detector.state_dict()
+    labels = find_classes(detector.config.class_names, names)
+    tensors = {
+        name: _take_rows(tensor, state[name], labels, len(names))
+        if name in state and not {*CLASS_LAYERS}.isdisjoint(name.split("."))
+        else tensor
+        for name, tensor in weights.tensors.items()
+    }
+    if wrong := find_mismatches(state, tensors):
+        raise FSAFError(
+            f"{path} does not fit this model: {list_mismatches(wrong)}; "
+            "take the model fields it was trained with."
+        )
+    detector.load_state_dict(tensors)
+    return weights, labels
+
+
+def _take_rows(theirs: Tensor, own: Tensor, labels: list[int | None], classes: int) -> Tensor:
+    """Return `own`, with the rows of `theirs` at the classes that have a label there.
+
+    Args:
+        theirs: (A * classes, ...), A = 1 or the anchors of a location.
+        own: (A * K, ...). Where the shapes cannot be those of a class layer, `theirs` is returned
+            unchanged.
+        labels: of the K classes in `theirs`.
+        classes: number of classes of `theirs`.
+    """
+    anchors = own.shape[0] // len(labels)
+    if theirs.shape != (anchors * classes, *own.shape[1:]) or tensor_problem(theirs, own):
+        return theirs
+    rows = own.clone().unflatten(0, (anchors, len(labels)))
+    found = [label for label, at in enumerate(labels) if at is not None]
+    at = [at for at in labels if at is not None]
+    rows[:, found] = theirs.to(own.dtype).unflatten(0, (anchors, classes))[:, at]
+    return rows.flatten(0, 1)

@@ -1,0 +1,80 @@
+"""The configuration: each number has one range, and what contradicts itself is refused."""
+
+import dataclasses
+import math
+
+import pytest
+
+import fsaf_core as fsaf
+from fsaf_core.config import (
+    Config,
+    DataConfig,
+    EvaluateConfig,
+    FSAFError,
+    ModelConfig,
+    SceneConfig,
+    TrainConfig,
+    ranges,
+)
+
+CONFIGS = (ModelConfig, SceneConfig, DataConfig, TrainConfig, EvaluateConfig)
+
+
+def test_every_numeric_field_has_a_range():
+    for config in CONFIGS:
+        numeric = {
+            field.name
+            for field in dataclasses.fields(config)
+            if not {"int", "float", "Count", "Whole", "Share"}.isdisjoint(
+                str(field.type).replace("[", " ").replace(",", " ").split()
+            )
+        }
+        assert numeric <= ranges(config).keys()
+    assert sum(len(ranges(config)) for config in CONFIGS) > 55
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_number_out_of_its_range_is_one_short_sentence(config, unchecked):
+    for name, (_, limits) in ranges(config).items():
+        for value in [math.nan, math.inf, -5, "1", True, 10**400]:
+            if value == 10**400 and limits.high == math.inf:
+                continue  # a very large number is a number
+            given = (value,) * 3 if name in ("milestones", "image_mean", "image_std") else value
+            words = rf"^{name} is .*: give a (whole )?number .*\.$"
+            with pytest.raises(FSAFError, match=words) as caught:
+                config(**{name: given})
+            assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("batch_size", 0), ("log_every", 0), ("lr", 0.0), ("steps", 0), ("epochs", 1.5)],
+)
+def test_a_recipe_that_cannot_be_run_is_refused(name, value, unchecked):
+    with pytest.raises(FSAFError, match=f"^{name} is {value}"):
+        TrainConfig(**{name: value})
+
+
+def test_a_training_lasts_epochs_or_steps():
+    assert TrainConfig().epochs == 12
+    assert TrainConfig(steps=5).epochs is None
+    tiny = fsaf.presets.get("tiny").train
+    with pytest.raises(FSAFError, match="1 epochs and 2400 steps: set epochs or steps"):
+        dataclasses.replace(tiny, epochs=1)
+    assert dataclasses.replace(tiny, epochs=1, steps=None).steps is None
+
+
+def test_a_path_to_own_data_is_used_or_refused():
+    with pytest.raises(FSAFError, match=r"'coco', but train_json is given \('a.json'\)"):
+        DataConfig(train_json="a.json")
+    assert DataConfig("files", train_json="a.json").train_json == "a.json"
+
+
+def test_a_configuration_without_a_preset_has_no_name_of_one():
+    assert Config().name == "custom" and Config().name not in fsaf.presets.names()
+
+
+@pytest.mark.parametrize("setting", [{"min_size": 200.0}, {"min_objects": 9}])
+def test_settings_of_the_scenes_fit_each_other(setting):
+    with pytest.raises(FSAFError, match="give at most"):
+        SceneConfig(**setting)
