@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 SCENE_CLASSES = ("circle", "square", "triangle", "star", "cross", "ring")
@@ -107,7 +106,6 @@ class Range:
         return f"{low} up" if self.low_is_allowed else low
 
 
-@cache
 def ranges(config: type) -> dict[str, tuple[type, Range]]:
     """Return the kind (int or float) and the range of each numeric field of a configuration."""
 
@@ -125,7 +123,7 @@ class Checked:
     """A configuration; it is refused if a number lies outside the range of its field."""
 
     def __post_init__(self) -> None:
-        for name, (kind, limits) in ranges(type(self)).items():  # type: ignore[arg-type]  # hashable
+        for name, (kind, limits) in ranges(type(self)).items():
             given = getattr(self, name)
             for value in given if isinstance(given, tuple) else (given,):
                 is_number = type(value) is int or (kind is float and isinstance(value, float))

@@ -10,16 +10,7 @@ from typing import Annotated, Any, get_type_hints
 import tyro
 
 from .. import presets
-from ..config import (
-    PATHS,
-    DataConfig,
-    EvaluateConfig,
-    FSAFError,
-    ModelConfig,
-    SceneConfig,
-    TrainConfig,
-    ranges,
-)
+from ..config import PATHS, Checked, DataConfig, FSAFError, ranges
 from ..engine.run_dir import run_of, validation_config
 from .commands import Evaluate, Export, Predict, Train
 from .data_commands import Check, Coco, Convert, Scenes
@@ -42,7 +33,7 @@ COMMANDS: dict[str, type] = {
 
 
 # Help shows the range of a number in place of its type.
-for _config in (ModelConfig, SceneConfig, DataConfig, TrainConfig, EvaluateConfig):
+for _config in Checked.__subclasses__():
     _hints = get_type_hints(_config, include_extras=True)
     for _name, (_kind, _limits) in ranges(_config).items():
         _shown = tyro.conf.arg(metavar=f"{{{_kind.__name__} {_limits}}}")

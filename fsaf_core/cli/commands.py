@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..config import Amp, Config, DataConfig, EvaluateConfig, FSAFError, TrainConfig
+from ..config import Amp, Checked, Config, DataConfig, EvaluateConfig, FSAFError, Share, TrainConfig
 from ..data.images import image_files, load_image
 from ..data.loader import Loader, open_dataset
 from ..engine.train import train
@@ -123,7 +123,7 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
-class Predict:
+class Predict(Checked):
     """Detect objects in image files, draw them, and write them as COCO results.
 
     Examples:
@@ -134,7 +134,7 @@ class Predict:
     images: tyro.conf.Positional[tuple[Path, ...]]  # image files, or folders of image files
     weights: Path
     out: Path = Path("predictions")
-    score: float = 0.3  # lowest score of a detection that is drawn; the others are only written
+    score: Share = 0.3  # lowest score of a detection that is drawn; the others are only written
     device: Device = "auto"
 
     def __call__(self) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from .. import presets
-from ..config import Config, DataConfig
+from ..config import Checked, Config, Count, DataConfig, Positive
 from ..utils.distributed import device_of
 from .commands import Device, Flat
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Checked):
     """Compute the GPU memory of a training step and the largest batch that fits, without a GPU.
 
     Examples:
@@ -23,7 +23,7 @@ class Plan:
     """
 
     config: Annotated[Config, Flat]
-    memory: float = 16.0  # memory of the GPU, in GiB
+    memory: Positive = 16.0  # memory of the GPU, in GiB
 
     def __call__(self) -> None:
         """Compute and print."""
@@ -33,7 +33,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Bench(Checked):
     """Time the head losses, training step, inference and loading, each beside its peer. One thread.
 
     Examples:
@@ -47,7 +47,7 @@ class Bench:
         "inference",
         "loading",
     )
-    pairs: int = 15  # runs of each measurement, and of its peer
+    pairs: Count = 15  # runs of each measurement, and of its peer
 
     def __call__(self) -> None:
         """Measure and print."""
@@ -57,7 +57,7 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Ablation:
+class Ablation(Checked):
     """Compare the paper's five combinations of branch and selection on the scenes, seed by seed.
 
     Examples:
@@ -66,8 +66,8 @@ class Ablation:
     """
 
     rows: tuple[str, ...] = presets.ABLATION_PRESETS
-    seeds: int = 5  # trainings of each row
-    steps: int | None = None  # steps of each training; if not given, half of tiny's
+    seeds: Count = 5  # trainings of each row
+    steps: Count | None = None  # steps of each training; if not given, half of tiny's
     out: Path = Path("runs/ablation")
     #: Data and recipe of all rows.
     base: Annotated[Config, Flat] = field(default_factory=lambda: presets.get("tiny"))

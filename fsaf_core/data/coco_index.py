@@ -149,7 +149,7 @@ def read_json(
     def image(entry: dict) -> None:
         if "coco_url" in entry:  # LVIS has only this: http://host/train2017/000000000009.jpg
             entry.setdefault("file_name", entry["coco_url"].partition("//")[2].partition("/")[2])
-        if _is_new(entry, entry["file_name"], files):
+        if _is_new(entry, entry.get("file_name", ""), files):  # metrics need no file
             take_image(entry)
         else:
             repaired["images listed again"] += 1

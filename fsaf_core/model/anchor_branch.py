@@ -33,31 +33,27 @@ class AnchorBased(nn.Module):
         self, strides: tuple[int, ...], scale: float = 4.0, alpha: float = 0.25, gamma: float = 2.0
     ) -> None:
         super().__init__()
-        self.alpha, self.gamma = alpha, gamma
+        self.stride, self.alpha, self.gamma = strides[0], alpha, gamma
         # In whole pixels, as torchvision truncates them: so its weights mean the same here.
         sizes = tuple(
             tuple(int(scale * stride * 2 ** (octave / 3)) for octave in range(3))
             for stride in strides
         )
-        self.finest = strides[0]
         self.generator = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(strides))
         self.matcher = Matcher(0.5, 0.4, allow_low_quality_matches=True)
         self.coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
 
-    def anchors(self, maps: list[Tensor], height: int, width: int) -> list[Float[Tensor, "_ 4"]]:
+    def anchors(self, maps: list[Tensor]) -> list[Float[Tensor, "_ 4"]]:
         """Return the anchors of each level, location by location, x1 y1 x2 y2 pixels.
 
         Args:
             maps: for each level any (B, _, h, w) on the device.
-            height, width: of the input, pixels.
         """
+        # The input's size, from which torchvision takes the strides.
+        height, width = (side * self.stride for side in maps[0].shape[-2:])
         images = ImageList(maps[0].new_zeros(1, 1, height, width).float(), [(height, width)])
         anchors = self.generator(images, [level.float() for level in maps])[0]
         return list(anchors.split([level[0, 0].numel() * self.per_cell for level in maps]))
-
-    def input_size(self, maps: list[Tensor]) -> tuple[int, int]:
-        """Return height and width of the input of these maps, pixels."""
-        return maps[0].shape[-2] * self.finest, maps[0].shape[-1] * self.finest
 
     def losses(
         self,
@@ -76,7 +72,7 @@ class AnchorBased(nn.Module):
             ground_truth: of the batch.
             sync: divide by the mean number of positive anchors of all processes.
         """
-        anchors = torch.cat(self.anchors(cls, *self.input_size(cls)))
+        anchors = torch.cat(self.anchors(cls))
         assigned, left_out = self._match(anchors, ground_truth, len(cls[0]))
         logits, deltas = (torch.cat([self._per_anchor(m) for m in maps], 1) for maps in (cls, box))
         label = look_up(ground_truth.labels, assigned, -1)

@@ -314,8 +314,7 @@ class Detector(nn.Module):
             predictions, sizes = self.predictions(outputs, False), self.locations(outputs).sizes
             free = [predictions.logits.mT.split(sizes, 1), predictions.boxes.split(sizes, 1)]
         if self.anchor_based is not None:
-            size = self.anchor_based.input_size(outputs.ab_cls)
-            anchors = self.anchor_based.anchors(outputs.ab_cls, *size)
+            anchors = self.anchor_based.anchors(outputs.ab_cls)
         for index in range(len((outputs.cls_logits or outputs.ab_cls)[0])):
             levels = [(logits[index], boxes[index]) for logits, boxes in zip(*free)]
             if self.anchor_based is not None:

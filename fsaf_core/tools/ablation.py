@@ -29,8 +29,8 @@ def ablation(out: Path, rows: Sequence[str], seeds: int, steps: int | None, base
         base: its data and its recipe are used for all rows.
 
     Raises:
-        FSAFError: "There is no preset 'foo': ..."; "The ablation counts steps, ...: give --steps."; as
-            `train`.
+        FSAFError: "There is no preset 'foo': ..."; "The ablation counts steps, ...: give
+            --steps."; as `train`.
     """
     steps = steps or (base.train.steps or 0) // 2
     if not steps:

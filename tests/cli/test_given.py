@@ -96,6 +96,20 @@ def test_a_number_out_of_its_range_is_one_sentence(option, value, parsed, capsys
     assert len(said.splitlines()) == 1 and not parsed
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["ablation", "--seeds", "0"],
+        ["bench", "--pairs", "0"],
+        ["plan", "r50", "--memory", "nan"],
+        ["predict", "a.png", "--weights", "w.safetensors", "--score", "2"],
+    ],
+)
+def test_numbers_of_the_commands_have_ranges_too(args, parsed, capsys):
+    assert main(args) == 2 and not parsed
+    assert f"{args[-2][2:]} is " in capsys.readouterr().err
+
+
 def test_help_shows_the_ranges(capsys):
     with pytest.raises(SystemExit):
         main(["train", "tiny", "--help"])

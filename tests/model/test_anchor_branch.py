@@ -34,7 +34,7 @@ def losses(cls, box, targets):
 
 
 def test_nine_anchors_a_cell_of_three_sizes_and_ratios_centred_on_the_cells_corner():
-    p3, *_ = AnchorBased(STRIDES).anchors(maps(1, 0), HEIGHT, WIDTH)
+    p3, *_ = AnchorBased(STRIDES).anchors(maps(1, 0))
     assert len(p3) == 9 * 12 * 16
     first, right, below = p3[:9], p3[9:18], p3[9 * 16 :][:9]
     torch.testing.assert_close(right - first, torch.tensor([8.0, 0, 8, 0]).expand(9, 4))
@@ -51,15 +51,13 @@ def test_anchors_are_torchvisions():
         weights=None, weights_backbone=None, num_classes=2
     ).anchor_generator
     want = generator(ImageList(torch.zeros(1, 3, HEIGHT, WIDTH), [(HEIGHT, WIDTH)]), maps(1, 0))[0]
-    torch.testing.assert_close(
-        torch.cat(AnchorBased(STRIDES).anchors(maps(1, 0), HEIGHT, WIDTH)), want
-    )
+    torch.testing.assert_close(torch.cat(AnchorBased(STRIDES).anchors(maps(1, 0))), want)
 
 
 def test_the_focal_loss_over_anchors_is_torchvisions():
     cls, box, one = maps(27, 1), maps(36, 2), random_target(6, HEIGHT, WIDTH, seed=4)
     branch = AnchorBased(STRIDES)
-    anchors = torch.cat(branch.anchors(cls, HEIGHT, WIDTH))
+    anchors = torch.cat(branch.anchors(cls))
     matcher = Matcher(0.5, 0.4, allow_low_quality_matches=True)
     found = matcher(box_iou(one["boxes"], anchors))
     assert (found >= 0).any() and (found == -2).any(), (
@@ -76,7 +74,7 @@ def test_the_focal_loss_over_anchors_is_torchvisions():
 def test_the_box_loss_is_smooth_l1_of_the_positive_anchors_deltas():
     cls, box, one = maps(27, 1), maps(36, 2), random_target(6, HEIGHT, WIDTH, seed=4)
     branch = AnchorBased(STRIDES)
-    anchors = torch.cat(branch.anchors(cls, HEIGHT, WIDTH))
+    anchors = torch.cat(branch.anchors(cls))
     found = branch.matcher(box_iou(one["boxes"], anchors))
     deltas = torch.cat(
         [level.unflatten(1, (9, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in box], 1
@@ -196,7 +194,7 @@ def test_torchvisions_scores_and_boxes_of_anchors_are_ours(ours, theirs):
     torch.manual_seed(6)
     levels = [torch.randn(1, 256, *shape) for shape in SHAPES]
     _, _, cls, box = ours.network.head(levels)
-    anchors = ours.anchor_based.anchors(cls, HEIGHT, WIDTH)
+    anchors = ours.anchor_based.anchors(cls)
     mine = [
         ours.anchor_based.candidates(*(maps[0] for maps in pair), own)
         for *pair, own in zip(cls, box, anchors)

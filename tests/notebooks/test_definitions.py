@@ -160,9 +160,8 @@ def batches(own: SimpleNamespace) -> None:
 def anchors_and_matching(own: SimpleNamespace) -> None:
     strides = (8, 16, 32)
     for height, width, scale in ((64, 96, 2.0), (32, 32, 4.0), (128, 64, 1.0)):
-        core = AnchorBased(strides, scale).anchors(
-            [torch.zeros(1, 1, height // s, width // s) for s in strides], height, width
-        )
+        maps = [torch.zeros(1, 1, height // s, width // s) for s in strides]
+        core = AnchorBased(strides, scale).anchors(maps)
         for stride, level in zip(strides, core):
             rows, columns = height // stride, width // stride
             assert torch.equal(own.level_anchors(stride, rows, columns, scale), level)
