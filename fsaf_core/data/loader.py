@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import groupby
+from multiprocessing import get_start_method
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -337,9 +338,14 @@ class Loader:
                 if "DataLoader" not in str(error):
                     raise
                 if "timed out" not in str(error):
+                    advice = "it may have run out of memory; try fewer --data.workers."
+                    if get_start_method() != "fork":  # each process imports the script anew
+                        advice = (
+                            'a script must call below `if __name__ == "__main__":`; otherwise the '
+                            "memory may be full: try fewer --data.workers."
+                        )
                     raise FSAFError(
-                        f"A loading process died ({excerpt(error)}): "
-                        "it may have run out of memory; try fewer --data.workers."
+                        f"A loading process died ({excerpt(error)}): {advice}"
                     ) from error
             waited += TICK
             said = f"{SHARED} may be full, or a disk does not answer: try --data.workers 0."

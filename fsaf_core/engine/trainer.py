@@ -48,7 +48,8 @@ class Trainer:
         context: this process among those that train together.
 
     Raises:
-        FSAFError: "3 micro-batches are less than one step of 4: set --train.accumulate lower."
+        FSAFError: "3 micro-batches are less than one step of 4: set --train.accumulate lower.";
+            "Batch normalization has no statistics in one image of 32 pixels: set a larger ..."
     """
 
     def __init__(
@@ -71,6 +72,14 @@ class Trainer:
             raise FSAFError(
                 f"{len(data)} micro-batches are less than one step of {recipe.accumulate}: "
                 "set --train.accumulate lower."
+            )
+        model = config.model
+        smallest = min(model.short_side, model.long_side)
+        # The last stage of the backbone has stride 32, so its output would be a single value.
+        if model.backbone_norm == "batch" and data.batch_size == 1 and smallest <= 32:
+            raise FSAFError(
+                f"Batch normalization has no statistics in one image of {smallest} pixels: "
+                "set a larger --train.batch_size or --model.short_side."
             )
         epochs = round((1.5 if recipe.ms else 1) * (recipe.epochs or 0))
         self.total_steps = recipe.steps or epochs * self.steps_per_epoch

@@ -112,14 +112,19 @@ class Detector(nn.Module):
             network: stands for `head_outputs`, for example compiled or under autocast.
 
         Raises:
-            FSAFError: "2 images came with 1 targets: ..."; as `check_images` and
-                `pack_ground_truth`.
+            FSAFError: "2 images came with 1 targets: ..."; "A batch of one image of at most 32
+                pixels has no batch statistics: ..."; as `check_images` and `pack_ground_truth`.
         """
         batch = self.preprocess(images)
         if len(targets) != len(images):
             raise FSAFError(
                 f"{len(images)} images came with {len(targets)} targets: give a dict for each "
                 "image, empty ones too."
+            )
+        if self.config.backbone_norm == "batch" and batch.tensor[:, 0, ::32, ::32].numel() == 1:
+            raise FSAFError(
+                "A batch of one image of at most 32 pixels has no batch statistics: give more "
+                "images (--train.batch_size) or larger ones (--model.short_side)."
             )
         device, classes = batch.tensor.device, self.config.num_classes
         ground_truth = pack_ground_truth(targets, device, classes, batch.sizes)

@@ -397,6 +397,13 @@ def test_a_step_needs_all_its_micro_batches(root, tmp_path):
         train.train(tiny_config(root, batch_size=48, accumulate=48), tmp_path / "run", "cpu")
 
 
+def test_batch_normalization_of_a_single_value_is_refused(root, tmp_path):
+    config = tiny_config(root, batch_size=4, accumulate=4)
+    config = replace(config, model=replace(config.model, short_side=32, long_side=32))
+    with pytest.raises(fsaf.FSAFError, match="no statistics in one image of 32 pixels: set a la"):
+        train.train(config, tmp_path / "run", "cpu")
+
+
 def test_devices_are_named_or_refused():
     assert device_of("cpu") == torch.device("cpu")
     assert device_of("auto").type in ("cuda", "mps", "cpu")
