@@ -9,7 +9,9 @@ Legend, here and everywhere: `B` images, `N` instances, `L` levels, `K` foregrou
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 SCENE_CLASSES = ("circle", "square", "triangle", "star", "cross", "ring")
@@ -29,6 +31,8 @@ COCO_CLASSES = tuple(
 COCO_CATEGORY_IDS = tuple(
     number for number in range(1, 91) if number not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 )
+
+GROUPS = 8  # of group normalization in the towers
 
 
 class FSAFError(Exception):
@@ -106,6 +110,12 @@ class Range:
         return f"{low} up" if self.low_is_allowed else low
 
 
+@cache
+def _hints(config: type) -> dict[str, Any]:
+    """Return the type of each field, with its range. Finding them is slow."""
+    return get_type_hints(config, include_extras=True)
+
+
 def ranges(config: type) -> dict[str, tuple[type, Range]]:
     """Return the kind (int or float) and the range of each numeric field of a configuration."""
 
@@ -115,21 +125,56 @@ def ranges(config: type) -> dict[str, tuple[type, Range]]:
             return parts[0], parts[1]
         return next(filter(None, map(find, parts)), None)
 
-    hints = get_type_hints(config, include_extras=True)
-    return {name: found for name, hint in hints.items() if (found := find(hint))}
+    return {name: found for name, hint in _hints(config).items() if (found := find(hint))}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Return whether a value has the type and range of a field; an int may stand for a float."""
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind is Annotated:
+        limits = [part for part in parts[1:] if isinstance(part, Range)]
+        return _fits(value, parts[0]) and all(value in one for one in limits)
+    if kind is Literal:
+        return isinstance(value, str) and value in parts
+    if kind is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if parts[-1] is ...:
+            return all(_fits(one, parts[0]) for one in value)
+        return len(value) == len(parts) and all(map(_fits, value, parts))
+    if parts:  # a union
+        return any(_fits(value, part) for part in parts)
+    if hint is float:
+        return type(value) is int or isinstance(value, float)
+    return type(value) is int if hint is int else isinstance(value, hint)
+
+
+def _describe(hint: Any) -> str:
+    """Return the values that a field may have, as part of a sentence."""
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind is Annotated:
+        limits = [f" {part}" for part in parts[1:] if isinstance(part, Range)]
+        return _describe(parts[0]) + "".join(limits)
+    if kind is Literal:
+        return f"one of {', '.join(map(repr, parts))}"
+    if kind is tuple:
+        count = "" if parts[-1] is ... else f" of {len(parts)}"
+        return f"a tuple{count}, each entry {_describe(parts[0])}"
+    if parts:
+        return " or ".join(map(_describe, parts))
+    names = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+    return "None" if hint is type(None) else names.get(hint, f"a {hint.__name__}")
 
 
 class Checked:
-    """A configuration; it is refused if a number lies outside the range of its field."""
+    """A configuration; it is refused if a value does not have the type and range of its field."""
 
     def __post_init__(self) -> None:
-        for name, (kind, limits) in ranges(type(self)).items():
-            given = getattr(self, name)
-            for value in given if isinstance(given, tuple) else (given,):
-                is_number = type(value) is int or (kind is float and isinstance(value, float))
-                if value is not None and not (is_number and value in limits):
-                    what = "whole number" if kind is int else "number"
-                    raise FSAFError(f"{name} is {value!r:.40}: give a {what} {limits}.")
+        config: type = type(self)
+        for name, hint in _hints(config).items():
+            value = getattr(self, name)
+            if not _fits(value, hint):
+                raise FSAFError(f"{name} is {value!r:.60}: give {_describe(hint)} instead.")
 
 
 Whole = Annotated[int, Range(0, 2**31 - 1)]
@@ -150,28 +195,35 @@ class ModelConfig(Checked):
     #: Foreground classes only; label c is class_names[c].
     class_names: tuple[str, ...] = COCO_CLASSES
 
+    #: The network that computes the features; tiny: a small ResNet for the scenes.
     backbone: Literal["resnet18", "resnet50", "resnet101", "resnext101_64x4d", "tiny"] = "resnet50"
     #: frozen: fixed statistics, trained scale and shift; batch: statistics of the batch.
     backbone_norm: Literal["frozen", "batch"] = "frozen"
-    frozen_stages: Annotated[int, Range(0, 4)] = (
-        1  # 0 trains everything; 1 freezes the stem and layer1; 2..4 freeze more
-    )
-    first_level: Annotated[int, Range(3, 5)] = 3
-    last_level: Annotated[int, Range(5, 7)] = 7
+    #: 0 trains everything; 1 freezes the stem and layer1; 2..4 freeze more.
+    frozen_stages: Annotated[int, Range(0, 4)] = 1
+    first_level: Annotated[int, Range(3, 5)] = 3  # the finest level, of stride 2^first_level
+    last_level: Annotated[int, Range(5, 7)] = 7  # the coarsest level
     channels: Annotated[int, Range(1, 4096)] = 256  # channels of the pyramid and the towers
     tower_depth: Annotated[int, Range(0, 32)] = 4  # convolutions of each tower
-    tower_norm: Literal["none", "group"] = "none"
+    tower_norm: Literal["none", "group"] = "none"  # normalization in the towers
 
+    #: The head's branches; joint: both of them.
     branches: Literal["anchor_free", "anchor_based", "joint"] = "anchor_free"
+    #: How an instance's level is chosen: by the lowest loss, or by the instance's size.
     selection: Literal["online", "heuristic"] = "online"
-    convention: Literal["paper", "reference"] = "paper"  # reference: as MMDetection does it
-    effective_scale: Annotated[float, Range(0, 1, low_is_allowed=False)] = (
-        0.2  # the paper's epsilon_e
-    )
-    ignoring_scale: Share | None = None  # the paper's epsilon_i
+    #: The rules of the paper, or of MMDetection (reference).
+    convention: Literal["paper", "reference"] = "paper"
+    #: The paper's epsilon_e: sides of the effective region, as a share of the instance's sides.
+    effective_scale: Annotated[float, Range(0, 1, low_is_allowed=False)] = 0.2
+    #: The paper's epsilon_i: the same for the ignored region; None: as the convention.
+    ignoring_scale: Share | None = None
+    #: Center of a location within its cell, as a share of the stride; None: as the convention.
     cell_center: Share | None = None
+    #: Which locations belong to a scaled box; None: as the convention.
     region_rounding: Literal["floor_ceil", "overlap"] | None = None
+    #: At which unselected levels an instance's region is ignored; None: as the convention.
     ignore_levels: Literal["adjacent", "all"] | None = None
+    #: What happens where two instances of one class overlap; None: as the convention.
     same_class_overlap: Literal["smaller_wins", "erase"] | None = None
     #: Focal loss in the selection: summed over all classes, or the instance's own class only.
     selection_focal: Literal["all", "own"] = "all"
@@ -179,32 +231,36 @@ class ModelConfig(Checked):
     focal_alpha: Share = 0.25  # focal loss: weight of the positives; background has 1 - alpha
     focal_gamma: NotNegative = 2.0  # focal loss: exponent that down-weights easy locations
     heuristic_size: Positive = 224.0  # sqrt(w * h) of an instance that belongs to heuristic_level
-    heuristic_level: Annotated[int, Range(0, 16)] = (
-        5  # the heuristic's level for an instance of heuristic_size
-    )
+    #: The heuristic's level for an instance of heuristic_size.
+    heuristic_level: Annotated[int, Range(0, 16)] = 5
     anchor_scale: Positive = 4.0  # the smallest anchor of a level, in strides
     #: The paper's lambda, on the anchor-free losses; None: 0.5 if joint, else 1.
     loss_weight: NotNegative | None = None
 
+    #: Subtracted from the red, green and blue values, which lie in 0..1.
     image_mean: tuple[NotNegative, NotNegative, NotNegative] = (0.485, 0.456, 0.406)
+    #: Divisors of the result.
     image_std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
-    short_side: Annotated[int, Range(1, 10_000)] = (
-        800  # resizing: largest length of an image's short side, in pixels
-    )
-    long_side: Annotated[int, Range(1, 20_000)] = (
-        1333  # resizing: largest length of an image's long side, in pixels
-    )
+    #: Resizing: largest length of an image's short side, in pixels.
+    short_side: Annotated[int, Range(1, 10_000)] = 800
+    #: Resizing: largest length of an image's long side, in pixels.
+    long_side: Annotated[int, Range(1, 20_000)] = 1333
     size_divisor: Annotated[int, Range(1, 1024)] = 32  # batches are padded to a multiple of this
 
     score_thresh: Share = 0.05  # lowest score of a detection
     topk_candidates: Count = 1000  # candidates of a level that reach NMS
-    nms_thresh: Share = 0.5
-    detections_per_img: Count = 100
+    nms_thresh: Share = 0.5  # NMS removes a box whose IoU with a better one is above this
+    detections_per_img: Count = 100  # largest number of detections of an image
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.class_names:
             raise FSAFError("class_names is empty: give at least one class.")
+        if self.tower_norm == "group" and self.channels % GROUPS:
+            raise FSAFError(
+                f"channels is {self.channels}: give a multiple of {GROUPS}, the groups of "
+                "tower_norm 'group'."
+            )
         if not self.effective_scale <= self.rules.ignoring_scale <= 1:
             raise FSAFError(
                 f"ignoring_scale is {self.rules.ignoring_scale}: it must lie in "
@@ -246,26 +302,24 @@ class ModelConfig(Checked):
 class SceneConfig(Checked):
     """The generated scenes. Equal settings give equal bytes (with equal numpy and Pillow)."""
 
-    num_train: Whole = 3000
-    num_val: Whole = 500
+    num_train: Whole = 3000  # images of the training set
+    num_val: Whole = 500  # images of the validation set
     image_size: Annotated[int, Range(32, 4096)] = 128  # side of an image, in pixels
-    min_objects: Whole = 1
-    max_objects: Whole = 8
+    min_objects: Whole = 1  # smallest number of objects in an image
+    max_objects: Whole = 8  # largest number of objects in an image, outside crowds
     empty_share: Share = 0.03  # share of the images without any object
     crowd_share: Share = 0.08  # share of the images with a crowd of objects of one class
-    min_size: Annotated[float, Range(3)] = (
-        8.0  # smallest sqrt(w * h), in pixels; sizes are log-uniform
-    )
+    #: Smallest sqrt(w * h), in pixels; sizes are log-uniform.
+    min_size: Annotated[float, Range(3)] = 8.0
     max_size: Share = 0.8  # largest sqrt(w * h), as a share of the image's side
-    max_aspect: Annotated[float, Range(1, 8)] = (
-        3.0  # largest ratio of the longer to the shorter side; up to 8
-    )
+    #: Largest ratio of the longer to the shorter side.
+    max_aspect: Annotated[float, Range(1, 8)] = 3.0
     max_overlap: Share = 0.5  # share of an object that later objects may hide
     clutter: Whole = 6  # strokes and blobs of the background that are no objects
     noise: NotNegative = 10.0  # standard deviation of the pixel noise, in gray levels of 255
     #: Share of objects whose class shows only in fine detail (half) or coarse shape (half).
     detail: Share = 0.0
-    seed: Whole = 0
+    seed: Whole = 0  # seed of the random generator
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -290,18 +344,19 @@ class DataConfig(Checked):
 
     source: Literal["scenes", "coco", "files"] = "coco"  # files: the two jsons and image folders
     root: str = "data"  # folder of the scenes and of COCO
-    train_json: str = ""
-    train_images: str = ""
-    val_json: str = ""
-    val_images: str = ""
+    train_json: str = ""  # training set: a COCO-format json
+    train_images: str = ""  # training set: the folder of its images
+    val_json: str = ""  # validation set: a COCO-format json
+    val_images: str = ""  # validation set: the folder of its images
     workers: Annotated[int, Range(0, 1024)] = 4  # loading processes
     scenes: SceneConfig = field(default_factory=SceneConfig)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         # A Path is accepted, and stored as text: config.json cannot hold a Path.
         for name in ("root", *PATHS):
-            object.__setattr__(self, name, str(getattr(self, name)))
+            if isinstance(path := getattr(self, name), os.PathLike):
+                object.__setattr__(self, name, str(path))
+        super().__post_init__()
         given = next((name for name in PATHS if getattr(self, name)), None)
         if given and self.source != "files":
             raise FSAFError(
@@ -321,13 +376,13 @@ class TrainConfig(Checked):
     steps: Count | None = None  # length of the training in steps, instead of epochs
     batch_size: Count = 16  # images of a step, over all processes and accumulated micro-batches
     accumulate: Count = 1  # micro-batches of a step
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw"] = "sgd"  # SGD with momentum, or AdamW
     lr: Positive = 0.01  # learning rate at batch 16; it is scaled by batch_size / 16
-    momentum: Share = 0.9
-    weight_decay: NotNegative = 1e-4
-    warmup_steps: Whole = 500
+    momentum: Share = 0.9  # momentum of SGD
+    weight_decay: NotNegative = 1e-4  # weight decay of the optimizer
+    warmup_steps: Whole = 500  # steps over which the learning rate rises to lr
     warmup_factor: Share = 0.001  # the learning rate starts at this share of lr
-    schedule: Literal["step", "cosine"] = "step"
+    schedule: Literal["step", "cosine"] = "step"  # how the learning rate falls
     #: Shares of the training after which the learning rate falls to a tenth.
     milestones: tuple[Share, ...] = (8 / 12, 11 / 12)
     clip_norm: Positive | None = None  # largest norm of the gradient; None: no clipping
@@ -335,19 +390,19 @@ class TrainConfig(Checked):
     ms: bool = False  # multi-scale: short side drawn from 640..800, and 1.5 x as many epochs
     crop: Share = 0.0  # probability of a random zoom and crop (tiny's augmentation)
     amp: Amp = "none"  # number format of mixed precision
-    channels_last: bool = False
-    compile: bool = False
+    channels_last: bool = False  # memory layout that is faster on many machines
+    compile: bool = False  # run the network through torch.compile
     #: Divide the losses by the positives' mean over all processes, not by each process's own.
     sync_normalizer: bool = False
-    snapshots: Whole = (
-        0  # copies of the weights at log-spaced steps, for the explorer's time slider
-    )
+    #: Copies of the weights at log-spaced steps, for the explorer's time slider.
+    snapshots: Whole = 0
     log_every: Count = 20  # steps between two lines of the log
     validate_every: Count | None = None  # steps between two validations; None: an epoch
     checkpoint_every: Count = 500  # steps between two checkpoints; each validation writes one too
     keep: Count = 2  # checkpoints that are kept, the latest; the best weights are kept beside them
     #: Start from torchvision's IMAGENET1K_V1, where they exist and --from is not given.
     pretrained_backbone: bool = True
+    #: Seed of the images' order, the augmentation and the initial weights.
     seed: Whole = 0
 
     def __post_init__(self) -> None:
@@ -365,12 +420,12 @@ class TrainConfig(Checked):
 class EvaluateConfig(Checked):
     """How a detector is evaluated."""
 
-    batch_size: Count = 2
+    batch_size: Count = 2  # images of a batch
     tta: bool = False  # test-time augmentation: several scales, with and without a flip
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """One training: a detector, its data, its recipe and its evaluation."""
 
     name: str = "custom"  # name of the preset

@@ -345,14 +345,14 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
         "instances_and_crowds_are_packed_image_by_image": [
             ("torch.full((len(part),), i, ", "torch.full((len(part),), 0, "),
-            ('target.get("ignored", boxes[:0])', "boxes[:0]"),
+            ('target.get("ignored", target["boxes"][:0])', 'target["boxes"][:0]'),
         ],
         "labels_may_be_of_any_whole_type_and_of_none_of_any": [
             (".long()\n", "\n"),
         ],
         "targets_of_another_kind_or_scale_are_named": [
-            ("np.concatenate(boxes).max() <= 1", "np.concatenate(boxes).max() < 0"),
-            ("(own[:, 0] >= width)", "(own[:, 0] < 0)"),
+            ("boxes.detach().numpy().max() <= 1", "boxes.detach().numpy().max() < 0"),
+            ("(boxes[:, 0] >= width)", "(boxes[:, 0] < 0)"),
         ],
         "what_is_no_picture_is_named_and_never_taken_for_one": [
             ("-0.5 <= low <= high <= 1.5", "-0.5 <= low"),
@@ -388,10 +388,7 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
         "an_image_means_the_same_alone_and_in_a_batch_with_a_larger_one": [
             ("extent[ground_truth.image]", "extent[ground_truth.image * 0]"),
-            (
-                "(column_row < extent[:, locations.level])",
-                "(column_row <= extent[:, locations.level])",
-            ),
+            ("(xy < extent[:, locations.level])", "(xy <= extent[:, locations.level])"),
         ],
         "the_losses_are_sums_over_valid_cells_and_over_positive_cells_divided_by_the_positives": [
             (

@@ -40,10 +40,37 @@ def test_a_number_out_of_its_range_is_one_short_sentence(config, unchecked):
             if value == 10**400 and limits.high == math.inf:
                 continue  # a very large number is a number
             given = (value,) * 3 if name in ("milestones", "image_mean", "image_std") else value
-            words = rf"^{name} is .*: give a (whole )?number .*\.$"
+            words = rf"^{name} is .*: give (a tuple.*, each entry )?a (whole )?number .* instead\.$"
             with pytest.raises(FSAFError, match=words) as caught:
                 config(**{name: given})
             assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "value", "advice"),
+    [
+        (ModelConfig, "selection", "heurstic", "give one of 'online', 'heuristic' instead."),
+        (ModelConfig, "branches", "anchorfree", "'anchor_free', 'anchor_based', 'joint' instead."),
+        (ModelConfig, "convention", "mmdet", "give one of 'paper', 'reference' instead."),
+        (ModelConfig, "ignore_levels", "none", "one of 'adjacent', 'all' or None instead."),
+        (ModelConfig, "class_names", "cat", "give a tuple, each entry text instead."),
+        (ModelConfig, "class_names", (1, 2), "give a tuple, each entry text instead."),
+        (ModelConfig, "image_mean", (0.5, 0.5), "give a tuple of 3, each entry a number from 0 up"),
+        (TrainConfig, "optimizer", "adam", "give one of 'sgd', 'adamw' instead."),
+        (TrainConfig, "ms", "yes", "give True or False instead."),
+        (TrainConfig, "clip_norm", -1, "give a number above 0 or None instead."),
+        (DataConfig, "root", 5, "give text instead."),
+        (DataConfig, "scenes", None, "give a SceneConfig instead."),
+        (Config, "model", "r50", "give a ModelConfig instead."),
+    ],
+)
+def test_a_value_of_another_kind_names_field_value_and_choices(
+    config, name, value, advice, unchecked
+):
+    with pytest.raises(FSAFError) as caught:
+        config(**{name: value})
+    assert str(caught.value).startswith(f"{name} is {value!r}: give ")
+    assert advice in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_no_module_is_too_long_to_read_at_once() -> None:
         for path in (ROOT / "fsaf_core").rglob("*.py")
     }
     longest = max(lines, key=lines.get)
-    assert lines[longest] <= 400, longest
+    assert lines[longest] <= 450, longest
 
 
 def test_data_knows_nothing_of_the_detector() -> None:

@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         if debug or error.strerror is None:  # an error of our own, not of the system
             raise
-        where = f"{error.filename}: " if error.filename is not None else ""
+        where = f"{error.filename!s:.200}: " if error.filename is not None else ""
         advice = "check the path, its rights and the disk."
         print(f"fsaf: {where}{error.strerror}: {advice}", file=sys.stderr)
         return 2
@@ -100,7 +100,8 @@ def _run(args: list[str]) -> None:
         else:
             _parse(command, args, name)()
     finally:
-        sys.stdout.flush()  # here, where `main` handles a closed pipe
+        if sys.stdout is not None:  # as in a service without output
+            sys.stdout.flush()  # here, where `main` handles a closed pipe
 
 
 def _parse(command: type, args: list[str], name: str, **default: Any) -> Any:
@@ -125,6 +126,11 @@ def _parse_with_preset(command: type, args: list[str], name: str) -> Any:
     preset, *options = args
     config = presets.get(preset)
     given = _given(options)
+    if command is Train and "--model.class-names" in given:
+        raise FSAFError(
+            "--model.class_names is given, but the classes are those of the training json: leave "
+            "it out."
+        )
     steps, epochs = config.train.steps, config.train.epochs
     if steps and "--train.epochs" in given and "--train.steps" not in given:
         print(f"{preset} counts steps ({steps}): --train.epochs takes their place")

@@ -59,7 +59,7 @@ class Train:
 
     config: Annotated[Config, Flat]
     out: Path | None = None  # run directory; if not given, runs/PRESET
-    device: Device = "auto"
+    device: Device = "auto"  # auto: the GPU if there is one
     resume: bool = False  # require that there is a run to resume
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None  # weights to start from
     #: Only train for two minutes on ten images, without augmentation: they must be learned.
@@ -95,7 +95,7 @@ class Evaluate:
     amp: Amp = "none"  # number format; weights of a run: that run's
     #: Folder for metrics.json, detections.json, levels.json and the pictures.
     out: Path | None = None
-    device: Device = "auto"
+    device: Device = "auto"  # auto: the GPU if there is one
 
     def __call__(self) -> None:
         """Evaluate and print."""
@@ -135,7 +135,7 @@ class Predict(Checked):
     weights: Path
     out: Path = Path("predictions")
     score: Share = 0.3  # lowest score of a detection that is drawn; the others are only written
-    device: Device = "auto"
+    device: Device = "auto"  # auto: the GPU if there is one
 
     def __call__(self) -> None:
         """Detect, draw and write."""
@@ -191,7 +191,9 @@ class Predict(Checked):
 
 @dataclass(frozen=True)
 class Export:
-    """Write a detector as ONNX: images to candidates (NMS: `fsaf_core.weights.onnx.suppress`).
+    """Write a detector as ONNX, which returns candidates without NMS.
+
+    `fsaf_core.model.postprocess.merge_candidates` turns them into detections.
 
     Examples:
         fsaf export runs/tiny/model.safetensors tiny.onnx

@@ -93,7 +93,7 @@ class Reproduce:
     rows: tuple[str, ...] = tuple(presets.PUBLISHED)
     data: DataConfig = field(default_factory=DataConfig)
     out: Path = Path("runs/reproduce")
-    device: Device = "auto"
+    device: Device = "auto"  # auto: the GPU if there is one
 
     def __call__(self) -> None:
         """Measure and print the table."""

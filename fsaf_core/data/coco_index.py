@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from array import array
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ..config import FSAFError
-from ..utils.files import excerpt
+from ..utils.files import excerpt, write_atomically
 
 VERSION = 4  # of the arrays' layout; an index of another version is rebuilt
 MAX_SIDE = 2**20  # pixels of an image
@@ -82,7 +81,9 @@ def _without_outline(entry: dict) -> dict:
     """
     polygons = entry.pop("segmentation", None)
     if polygons and not entry.get("bbox"):
-        with suppress(TypeError, ValueError, OverflowError):  # run-length codes, for example
+        with suppress(TypeError, ValueError, OverflowError, KeyError):  # run-length codes
+            if isinstance(polygons[0], (int, float)):  # VIA writes one polygon without its list
+                polygons = [polygons]
             points = np.concatenate([np.array(part, float).reshape(-1, 2) for part in polygons])
             low, high = points.min(0), points.max(0)
             entry["bounds"] = [*low.tolist(), *(high - low).tolist()]
@@ -147,8 +148,9 @@ def read_json(
     classes: dict[int, str] = {}
 
     def image(entry: dict) -> None:
-        if "coco_url" in entry:  # LVIS has only this: http://host/train2017/000000000009.jpg
-            entry.setdefault("file_name", entry["coco_url"].partition("//")[2].partition("/")[2])
+        if "file_name" not in entry and "coco_url" in entry:
+            # LVIS has only this: http://host/train2017/000000000009.jpg
+            entry["file_name"] = entry["coco_url"].partition("//")[2].partition("/")[2]
         if _is_new(entry, entry.get("file_name", ""), files):  # metrics need no file
             take_image(entry)
         else:
@@ -171,6 +173,8 @@ def read_json(
         if "bounds" in entry:
             entry["bbox"] = entry["bounds"]
             repaired["boxes taken from polygons"] += 1
+        if entry.get("bbox"):
+            entry["bbox"] = [*map(float, entry["bbox"])]
         if entry.get("bbox") and not entry.get("area"):
             _, _, w, h = entry["bbox"]
             repaired["areas of 0 replaced by the box's"] += entry.get("area") == 0 < w * h
@@ -178,7 +182,8 @@ def read_json(
         take_annotation(entry)
 
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"), object_hook=_without_outline)
+        # From bytes: json knows UTF-16 as well, which PowerShell writes.
+        content = json.loads(path.read_bytes(), object_hook=_without_outline)
     except RecursionError:
         raise FSAFError(
             f"{path} is malformed, its lists are nested too deeply: write or download it again."
@@ -357,12 +362,8 @@ def _store(index: CocoIndex, file: Path) -> CocoIndex:
     """Write the index and map it; return it unchanged where it cannot be written."""
     arrays = {name: value for name, value in vars(index).items() if isinstance(value, np.ndarray)}
     facts = {name: value for name, value in vars(index).items() if name not in {*arrays, "file"}}
-    part = file.with_name(f"{file.name}.{os.getpid()}")  # other processes may write it, too
     try:
-        part.write_bytes(save(arrays, {"facts": json.dumps({"version": VERSION, **facts})}))
-        os.replace(part, file)
-    except OSError:
-        with suppress(OSError):  # a read-only disk refuses to remove even an absent file
-            part.unlink()
+        write_atomically(file, save(arrays, {"facts": json.dumps({"version": VERSION, **facts})}))
+    except FSAFError:  # a read-only disk, for example
         return index
     return _load(file)

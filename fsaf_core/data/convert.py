@@ -136,7 +136,7 @@ def _voc(source: Path) -> tuple[list[str], Annotated]:
         by_name[path.name].append(path)
         by_name[path.stem].append(path)
     found = []
-    for xml in sorted(source.rglob("*.xml")):
+    for xml in sorted(source.rglob("[!.]*.xml")):  # macOS puts ._a.xml beside a.xml
         try:
             root = ElementTree.parse(xml).getroot()
             objects = [

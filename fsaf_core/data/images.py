@@ -59,7 +59,7 @@ def images_below(folder: Path, exclude: Path | None = None) -> tuple[list[Path],
     """Return the image files in a folder and its folders, sorted, and the number of other files.
 
     Files and folders that are hidden, or that an operating system or a NAS puts there, are left
-    out and not counted.
+    out and not counted. Links to folders count as other files.
 
     Args:
         folder: where to look.
@@ -71,10 +71,14 @@ def images_below(folder: Path, exclude: Path | None = None) -> tuple[list[Path],
         if kind in Image.OPEN and kind not in NO_PIXELS
     }
     excluded = exclude and exclude.resolve()
+    if excluded in folder.resolve().parents:
+        excluded = None  # no results are written into a folder below it
     images, others = [], 0
     for path in sorted(folder.rglob("*")):
         parts = [part.lower() for part in path.relative_to(folder).parts]
-        if any(part.startswith(".") or part in SYSTEM_NAMES for part in parts) or path.is_dir():
+        if any(part.startswith(".") or part in SYSTEM_NAMES for part in parts):
+            continue
+        if path.is_dir() and not path.is_symlink():  # a link to a folder is not followed
             continue
         if excluded and path.resolve().is_relative_to(excluded):
             continue

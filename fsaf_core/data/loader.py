@@ -348,12 +348,11 @@ class Loader:
                         f"A loading process died ({excerpt(error)}): {advice}"
                     ) from error
             waited += TICK
-            said = f"{SHARED} may be full, or a disk does not answer: try --data.workers 0."
-            said = f"No batch was loaded for {waited} seconds; {said}"
+            advice = f"{SHARED} may be full, or a disk does not answer: try --data.workers 0."
             if waited >= END_AFTER:
-                raise FSAFError(said)
+                raise FSAFError(f"No batch was loaded for {waited} seconds; {advice}")
             if waited == WARN_AFTER:
-                tqdm.write(said, file=sys.stderr)
+                tqdm.write(f"No batch was loaded for {waited} seconds; {advice}", file=sys.stderr)
 
     def _batch(self, packed: _Packed) -> Batch:
         for i in packed.faults.keys() - self.faulty.keys():

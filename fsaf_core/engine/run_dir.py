@@ -96,8 +96,7 @@ def validate_run_dir(run_dir: Path, record: Mapping[str, Any], resume: bool) -> 
                 "has another SHA-256 than the json of then. Put that json back, or take another "
                 "--out."
             )
-    refused = [f"{name}: {how}" for name, how in changed.items() if name not in RESUMABLE_FIELDS]
-    if refused:
+    if refused := relevant(changed):
         raise FSAFError(
             f"{run_dir} holds an unfinished run of another configuration "
             f"({list_some(refused, '; ')}): "
@@ -153,6 +152,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         elif before != after:
             changed[f"{prefix}{name}"] = f"{_short(before)} -> {_short(after)}"
     return changed
+
+
+def relevant(changed: Mapping[str, str]) -> list[str]:
+    """Return those of the `differences` of two runs that have an effect on the results, as text."""
+    return [f"{name}: {how}" for name, how in changed.items() if name not in RESUMABLE_FIELDS]
 
 
 def _short(value: Any) -> str:

@@ -132,6 +132,8 @@ def _train(
     val_data = Loader(val_set, config, False, context.rank, context.size)
     lock = lock_run_dir(run_dir) if context.is_main else nullcontext()
     with lock, closing(data), closing(val_data):
+        if context.is_main:  # again: another process may have finished the run until now
+            validate_run_dir(run_dir, record, resume)
         # The first process decides for all: the others may have no access to its folder.
         last = context.broadcast(_last_checkpoint(run_dir) if context.is_main else None)
         torch.manual_seed(config.train.seed)

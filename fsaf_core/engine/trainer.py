@@ -217,7 +217,10 @@ class Trainer:
 
     def snapshot(self) -> None:
         """Save the weights in half precision, if this step is one of `snapshots`."""
-        if self.context.is_main and self.step in self.snapshots:
+        if self.step not in self.snapshots:
+            return
+        self.guard.wait()
+        if self.context.is_main:
             path = self.run_dir / "snapshots" / f"step_{self.step:09d}.safetensors"
             save(self.detector, path, half=True)
 

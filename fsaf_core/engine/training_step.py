@@ -40,11 +40,15 @@ class TrainingStep(nn.Module):
             dead = ((offsets <= 0) & assignment.positive[:, None]).sum() / 4
             counts = {"positives": assignment.num_positive, "dead": dead}
             if assignment.selected_level is not None:
+                # The heuristic may select a level at which an instance has no location.
+                learned = torch.zeros(len(assignment.selected_level) + 1, device=offsets.device)
+                learned = learned.index_fill(0, assignment.assigned.flatten() + 1, 1)[1:] > 0
+                level = assignment.selected_level.where(learned, -1)
                 levels = range(len(outputs.box_offsets))
                 first = self.detector.config.first_level
                 names = ["no_cell", *(f"P{first + level}" for level in levels)]
                 numbers = torch.arange(-1, len(levels), device=offsets.device)  # -1: no location
-                instances = (assignment.selected_level[:, None] == numbers).sum(0)
+                instances = (level[:, None] == numbers).sum(0)
                 counts |= dict(zip(names, instances))
         return losses, counts
 

@@ -122,14 +122,14 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
                 {**target, "labels": own_label[target["labels"]]} for target in batch.targets
             ]
             scales = [_scale(image, target["size"]) for image, target in zip(batch.images, targets)]
-            if tta:
-                images = [dataset[place[image_id]]["image"] for image_id in batch.ids]
-                detections = [detect_tta(detector, image) for image in images]
-            else:
-                prepared = detector.preprocess(batch.images)
-                with autocast(prepared.tensor.device, loader.config.train.amp):
+            with autocast(detector.mean.device, loader.config.train.amp):
+                if tta:
+                    images = [dataset[place[image_id]]["image"] for image_id in batch.ids]
+                    detections = [detect_tta(detector, image) for image in images]
+                else:
+                    prepared = detector.preprocess(batch.images)
                     outputs = detector.head_outputs(prepared.tensor)
-                detections = detector.postprocess(outputs, prepared.sizes, scales)
+                    detections = detector.postprocess(outputs, prepared.sizes, scales)
             ids += batch.ids
             results += to_coco_results(batch.ids, detections, category_ids)
             if not thorough:

@@ -21,7 +21,7 @@ from ..model.structures import HeadOutputs
 CAUSES = (
     "no cell at any level",  # its effective region is empty, so no location learns it
     # Its locations are all assigned to other objects. In MMDetection's convention they may also be
-    # erased or lie under a crowd.
+    # erased or lie under a crowd, and a heuristic may select a level where it has none.
     "lost to a smaller one",
     "score below threshold",  # a box fits, but its score in the object's class is too low
     "cut by top-k or the 100",  # found without both limits
@@ -166,11 +166,16 @@ def _untaught(
         return {}
     if assignment is None:
         assignment = detector.assign(outputs, targets, sizes)
-    if assignment is None or assignment.selected_level is None or assignment.effective is None:
+    if assignment is None or assignment.effective is None:
         return {}
+    # A heuristic also selects a level for an instance whose locations there learn another one.
+    learned = {*assignment.assigned.unique().tolist()}
     has_region = assignment.effective.any(1).tolist()
-    untaught = torch.nonzero(assignment.selected_level < 0)[:, 0].tolist()
-    return {instance: LOST if has_region[instance] else NO_CELL for instance in untaught}
+    return {
+        instance: LOST if region else NO_CELL
+        for instance, region in enumerate(has_region)
+        if instance not in learned
+    }
 
 
 def miss_table(outcomes: Sequence[tuple[str, str | None]]) -> dict[str, Any]:

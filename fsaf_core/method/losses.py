@@ -10,6 +10,11 @@ from .locations import Boxes, box_iou_aligned
 IOU_EPS = 1e-6  # floor of the IoU under the logarithm: the loss is at most 13.8
 
 
+def precise(x: Tensor) -> Tensor:
+    """Return the tensor in float32, as losses need it under autocast too; float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def focal_loss_positive(
     logits: Float[Tensor, "*any"], alpha: float, gamma: float
 ) -> Float[Tensor, "*any"]:

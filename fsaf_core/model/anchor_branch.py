@@ -7,12 +7,12 @@ from torch.nn import functional as F
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
-from torchvision.ops import box_iou
+from torchvision.ops.boxes import _box_inter_union, box_iou
 
 from ..method.assignment import GroundTruth, look_up
-from ..method.losses import focal_loss
+from ..method.locations import box_area
+from ..method.losses import focal_loss, precise
 from ..utils.distributed import all_reduce_mean
-from .structures import precise
 
 BETA = 1 / 9  # where smooth L1 turns from a parabola into a line
 CROWD_SHARE = 0.5  # an anchor with more than this share inside a crowd box is no background
@@ -56,11 +56,7 @@ class AnchorBased(nn.Module):
         return list(anchors.split([level[0, 0].numel() * self.per_cell for level in maps]))
 
     def losses(
-        self,
-        cls: list[Tensor],
-        box: list[Tensor],
-        ground_truth: GroundTruth,
-        sync: bool = False,
+        self, cls: list[Tensor], box: list[Tensor], ground_truth: GroundTruth, sync: bool = False
     ) -> dict[str, Float[Tensor, ""]]:
         """Return ab_cls, a focal loss of all anchors not left out, and ab_box, smooth L1 of deltas.
 
@@ -78,9 +74,8 @@ class AnchorBased(nn.Module):
         label = look_up(ground_truth.labels, assigned, -1)
         focal = focal_loss(precise(logits).mT, label, None, self.alpha, self.gamma)
         image, anchor = torch.nonzero(assigned >= 0, as_tuple=True)  # few: only these learn deltas
-        target = self.coder.encode_single(
-            ground_truth.boxes[assigned[image, anchor]], anchors[anchor]
-        )
+        boxes = ground_truth.boxes[assigned[image, anchor]]
+        target = self.coder.encode_single(boxes, anchors[anchor])
         predicted = precise(deltas)[image, anchor]
         distance = F.smooth_l1_loss(predicted, target, reduction="sum", beta=BETA)
         count, one = all_reduce_mean(sync, (assigned >= 0).sum(dtype=torch.float32))
@@ -106,11 +101,8 @@ class AnchorBased(nn.Module):
         match = torch.stack(matches)
         left_out = match == -2
         if len(ground_truth.crowd_boxes):
-            crowds = ground_truth.crowd_boxes[:, None]
-            low = torch.maximum(crowds[..., :2], anchors[:, :2])
-            high = torch.minimum(crowds[..., 2:], anchors[:, 2:])
-            area = (anchors[:, 2:] - anchors[:, :2]).prod(1)
-            inside = (high - low).clamp(min=0).prod(2) / area > CROWD_SHARE
+            overlap, _ = _box_inter_union(ground_truth.crowd_boxes, anchors)
+            inside = overlap / box_area(anchors) > CROWD_SHARE
             count = torch.zeros(batch, len(anchors), dtype=torch.int64, device=anchors.device)
             crowded = count.index_add_(0, ground_truth.crowd_image, inside.long()) > 0
             left_out = left_out | ((match == -1) & crowded)

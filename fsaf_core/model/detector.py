@@ -5,13 +5,12 @@ Each stage can be called alone.
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,19 +20,12 @@ from ..data.images import read_image
 from ..data.transforms import resize
 from ..method.assignment import Assignment, GroundTruth, Predictions, anchor_free_losses, assign
 from ..method.locations import Locations, decode, pyramid_locations
+from ..method.losses import precise
 from ..utils.distributed import all_reduce_mean
 from .anchor_branch import AnchorBased
 from .network import Network
-from .postprocess import detect
-from .structures import (
-    HeadOutputs,
-    ImageBatch,
-    Sizes,
-    Targets,
-    check_images,
-    pack_ground_truth,
-    precise,
-)
+from .postprocess import Levels, detect
+from .structures import HeadOutputs, ImageBatch, Sizes, Targets, check_images, pack_ground_truth
 
 
 class Detector(nn.Module):
@@ -94,8 +86,7 @@ class Detector(nn.Module):
             return self.postprocess(self.head_outputs(batch.tensor), batch.sizes)
         if targets is None:
             raise FSAFError(
-                "the detector is in training mode and got no targets: pass them, or call .eval() "
-                "first."
+                "the detector is in training mode and got no targets: pass them, or call .eval()."
             )
         return self.training_losses(images, targets)[0]
 
@@ -112,8 +103,8 @@ class Detector(nn.Module):
             network: stands for `head_outputs`, for example compiled or under autocast.
 
         Raises:
-            FSAFError: "2 images came with 1 targets: ..."; "A batch of one image of at most 32
-                pixels has no batch statistics: ..."; as `check_images` and `pack_ground_truth`.
+            FSAFError: "2 images came with 1 targets: ..."; as `check_images` and
+                `pack_ground_truth`.
         """
         batch = self.preprocess(images)
         if len(targets) != len(images):
@@ -121,13 +112,7 @@ class Detector(nn.Module):
                 f"{len(images)} images came with {len(targets)} targets: give a dict for each "
                 "image, empty ones too."
             )
-        if self.config.backbone_norm == "batch" and batch.tensor[:, 0, ::32, ::32].numel() == 1:
-            raise FSAFError(
-                "A batch of one image of at most 32 pixels has no batch statistics: give more "
-                "images (--train.batch_size) or larger ones (--model.short_side)."
-            )
-        device, classes = batch.tensor.device, self.config.num_classes
-        ground_truth = pack_ground_truth(targets, device, classes, batch.sizes)
+        ground_truth = self._pack(targets, batch.sizes)
         outputs = (network or self.head_outputs)(batch.tensor)
         assignment = self.assign(outputs, ground_truth, batch.sizes)
         return self.losses(outputs, assignment, ground_truth), outputs, assignment
@@ -201,21 +186,19 @@ class Detector(nn.Module):
         """
         if not outputs.cls_logits:
             return None
-        ground_truth, locations = self._pack(targets, outputs), self.locations(outputs)
-        extent = self._extent(locations, sizes)
-        valid = None
+        ground_truth, locations = self._pack(targets), self.locations(outputs)
+        extent, valid = self._extent(locations, sizes), None
         if extent is not None:
-            valid = self._valid(locations, extent)
+            # Only locations in an image's own padded extent are valid. x: column, y: row.
+            xy = locations.centers / locations.stride[:, None] - self.config.rules.cell_center
+            valid = (xy < extent[:, locations.level]).all(2)
             extent = extent[ground_truth.image]
         with torch.no_grad():
             predictions = self.predictions(outputs)
         return assign(predictions, ground_truth, locations, extent, valid, self.config)
 
     def losses(
-        self,
-        outputs: HeadOutputs,
-        assignment: Assignment | None,
-        targets: Targets | GroundTruth,
+        self, outputs: HeadOutputs, assignment: Assignment | None, targets: Targets | GroundTruth
     ) -> dict[str, Float[Tensor, ""]]:
         """Return the named losses of an assignment, as `forward` does, differentiable in `outputs`.
 
@@ -224,14 +207,12 @@ class Detector(nn.Module):
             assignment: of `assign`.
             targets: the same as there; anchors are matched with them.
         """
-        ground_truth = self._pack(targets, outputs)
+        ground_truth = self._pack(targets)
         losses: dict[str, Tensor] = {}
         if assignment is not None:
-            normalizer = self.normalizer(assignment)
+            normalizer, config = self.normalizer(assignment), self.config
             predictions = self.predictions(outputs)
-            losses |= anchor_free_losses(
-                predictions, ground_truth, assignment, normalizer, self.config
-            )
+            losses |= anchor_free_losses(predictions, ground_truth, assignment, normalizer, config)
         if self.anchor_based is not None:
             losses |= self.anchor_based.losses(
                 outputs.ab_cls, outputs.ab_box, ground_truth, self.sync_normalizer
@@ -248,18 +229,15 @@ class Detector(nn.Module):
         Source: paper, section 3.2; MMDetection, fsaf_head.py, `FSAFHead.loss_by_feat`.
         """
         positives, valid = assignment.positive.sum(dtype=torch.float32), assignment.valid
-        locations = (
-            assignment.assigned.numel() if valid is None else valid.sum(1).clamp(min=1).sum()
-        )
-        positives, locations, one = all_reduce_mean(self.sync_normalizer, positives, locations)
+        total = assignment.assigned.numel() if valid is None else valid.sum(1).clamp(min=1).sum()
+        positives, total, one = all_reduce_mean(self.sync_normalizer, positives, total)
         cells = self.config.rules.no_positive_normalizer == "cells"
-        return positives.masked_fill(positives == 0, locations if cells else one)
+        return positives.masked_fill(positives == 0, total if cells else one)
 
-    def _pack(self, targets: Targets | GroundTruth, outputs: HeadOutputs) -> GroundTruth:
+    def _pack(self, targets: Targets | GroundTruth, sizes: Sizes | None = None) -> GroundTruth:
         if isinstance(targets, GroundTruth):
             return targets
-        device = (outputs.cls_logits or outputs.ab_cls)[0].device
-        return pack_ground_truth(targets, device, self.config.num_classes)
+        return pack_ground_truth(targets, self.mean.device, self.config.num_classes, sizes)
 
     def _extent(self, locations: Locations, sizes: Sizes | None) -> Int64[Tensor, "B L 2"] | None:
         """Return columns and rows at each level of each image, padded by itself.
@@ -275,17 +253,9 @@ class Detector(nn.Module):
             return None
         return torch.from_numpy(extent[..., ::-1].copy()).to(locations.centers.device)
 
-    def _valid(self, locations: Locations, extent: Int64[Tensor, "B L 2"]) -> Bool[Tensor, "B R"]:
-        """Return which locations lie in each image's own padded extent."""
-        column_row = locations.centers / locations.stride[:, None] - self.config.rules.cell_center
-        return (column_row < extent[:, locations.level]).all(2)
-
     @torch.no_grad()
     def postprocess(
-        self,
-        outputs: HeadOutputs,
-        sizes: Sizes,
-        scales: list[tuple[float, float]] | None = None,
+        self, outputs: HeadOutputs, sizes: Sizes, scales: list[tuple[float, float]] | None = None
     ) -> list[dict[str, Tensor]]:
         """Return the detections of each image; the steps are in `model/postprocess.py`.
 
@@ -301,12 +271,10 @@ class Detector(nn.Module):
 
         Source: paper, section 3.4 (inference).
         """
-        images = zip(self.candidates(outputs), sizes, scales or repeat(None))
+        images = zip(self.candidates(outputs), sizes, scales or (None,) * len(sizes))
         return [detect(levels, size, scale, self.config) for levels, size, scale in images]
 
-    def candidates(
-        self, outputs: HeadOutputs
-    ) -> Iterator[list[tuple[Float[Tensor, "A K"], Float[Tensor, "A 4"]]]]:
+    def candidates(self, outputs: HeadOutputs) -> Iterator[Levels]:
         """Yield the class logits and decoded boxes of each image, level by level.
 
         The locations of all levels come first, then the anchors of all levels. Boxes are
@@ -314,19 +282,16 @@ class Detector(nn.Module):
         applied.
         """
         free: list = []
-        anchors: list = []
         if outputs.cls_logits:
             predictions, sizes = self.predictions(outputs, False), self.locations(outputs).sizes
-            free = [predictions.logits.mT.split(sizes, 1), predictions.boxes.split(sizes, 1)]
-        if self.anchor_based is not None:
-            anchors = self.anchor_based.anchors(outputs.ab_cls)
+            free = [*zip(predictions.logits.mT.split(sizes, 1), predictions.boxes.split(sizes, 1))]
+        branch = self.anchor_based
+        anchors = [] if branch is None else branch.anchors(outputs.ab_cls)
         for index in range(len((outputs.cls_logits or outputs.ab_cls)[0])):
-            levels = [(logits[index], boxes[index]) for logits, boxes in zip(*free)]
-            if self.anchor_based is not None:
-                levels += [
-                    self.anchor_based.candidates(logits[index], deltas[index], own)
-                    for logits, deltas, own in zip(outputs.ab_cls, outputs.ab_box, anchors)
-                ]
+            levels = [(logits[index], boxes[index]) for logits, boxes in free]
+            if branch is not None:
+                for cls, box, own in zip(outputs.ab_cls, outputs.ab_box, anchors):
+                    levels.append(branch.candidates(cls[index], box[index], own))
             yield levels
 
     @torch.no_grad()

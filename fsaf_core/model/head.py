@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from ..config import ModelConfig
+from ..config import GROUPS, ModelConfig
 
 PRIOR = 0.01  # the paper's pi: the score of every class before training
 
@@ -24,7 +24,7 @@ def tower(channels: int, depth: int, norm: str) -> nn.Sequential:
         else:
             conv = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-            layers += [conv, nn.GroupNorm(8, channels)]
+            layers += [conv, nn.GroupNorm(GROUPS, channels)]
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
 

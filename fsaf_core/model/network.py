@@ -1,11 +1,9 @@
 """The network: backbone, feature pyramid and head."""
 
-import copy
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..config import ModelConfig
 from .backbone import backbone_features, build_backbone
@@ -54,20 +52,3 @@ class Network(nn.Module):
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
         """Return the outputs of `Head.forward`."""
         return self.head(self.neck(self.features(images)))
-
-
-def fold_norms(network: Network) -> Network:
-    """Return a copy for inference, each batch norm folded into the convolution before it.
-
-    The outputs of the copy differ by about 1e-5.
-    """
-    network = copy.deepcopy(network).eval()
-    # "0" and "1" are the convolution and the norm of a skip connection.
-    pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))
-    for module in network.backbone.modules():
-        for conv, norm in pairs:
-            if isinstance(getattr(module, norm, None), nn.BatchNorm2d):
-                folded = fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm))
-                setattr(module, conv, folded)
-                setattr(module, norm, nn.Identity())
-    return network

@@ -11,6 +11,9 @@ from torchvision.ops import batched_nms, clip_boxes_to_image, nms
 
 from ..config import ModelConfig
 
+# Class logits and decoded boxes of an image at each level.
+Levels = list[tuple[Float[Tensor, "_ K"], Float[Tensor, "_ 4"]]]
+
 
 def top_candidates(
     logits: Float[Tensor, "A K"], boxes: Float[Tensor, "A 4"], config: ModelConfig
@@ -81,10 +84,7 @@ def merge_candidates(
 
 
 def detect(
-    levels: list[tuple[Tensor, Tensor]],
-    size: tuple[int, int],
-    scale: tuple[float, float] | None,
-    config: ModelConfig,
+    levels: Levels, size: tuple[int, int], scale: tuple[float, float] | None, config: ModelConfig
 ) -> dict[str, Tensor]:
     """Return the detections of one image: top candidates of each level, clipped, then merged.
 

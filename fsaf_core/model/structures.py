@@ -17,10 +17,15 @@ from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
 from ..config import FSAFError
 from ..method.assignment import GroundTruth
 
-Targets = list[
-    dict[str, Tensor]
-]  # for each image `boxes`, `labels` and, if it has crowds, `ignored`
-Sizes = list[tuple[int, int]]  # height, width of each image
+# For each image `boxes`, `labels` and, if it has crowds, `ignored`.
+Targets = list[dict[str, Tensor]]
+Size = tuple[int, int]  # height, width
+Sizes = list[Size]  # of each image
+FIELDS = ("boxes", "labels", "ignored")  # of a target
+GIVE_IMAGES = (
+    "give a list of tensors (3, H, W), RGB, uint8 or floats in 0..1, not normalized; "
+    "Detector.predict takes files and arrays"
+)
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,6 @@ class HeadOutputs:
     ab_box: list[Float[Tensor, "B _ _ _"]] = field(default_factory=list)  # 9 anchors x 4
 
 
-def precise(x: Tensor) -> Tensor:
-    """Return the tensor in float32, as losses need it under autocast too; float64 stays."""
-    return x if x.dtype == torch.float64 else x.float()
-
-
 def readable(x: Tensor) -> bool:
     """Return whether values can be read without waiting for a device, and outside of tracing."""
     tracing = torch.compiler.is_compiling() or isinstance(x, FakeTensor)
@@ -61,19 +61,13 @@ def check_images(images: Sequence[Tensor]) -> None:
     Raises:
         FSAFError: "no images were given: ..."; "images[0] is a Path: ..."; "images[0] is (480, 640,
             3) torch.uint8: ..."; "images[0] holds 0..255: give a list of tensors (3, H, W), RGB,
-            uint8 or floats in 0..1, not normalized."
+            uint8 or floats in 0..1, not normalized; ..."
     """
     if not isinstance(images, (list, tuple, Tensor)) or not len(images):
-        raise FSAFError(
-            "no images were given: give a list of tensors (3, H, W), RGB, uint8 or floats in 0..1."
-        )
+        raise FSAFError(f"no images were given: {GIVE_IMAGES}.")
     for index, image in enumerate(images):
-        wrong = _image_problem(image)
-        if wrong:
-            raise FSAFError(
-                f"images[{index}] {wrong}: give a list of tensors (3, H, W), RGB, uint8 or floats "
-                "in 0..1, not normalized; Detector.predict takes files and arrays."
-            )
+        if problem := _image_problem(image):
+            raise FSAFError(f"images[{index}] {problem}: {GIVE_IMAGES}.")
 
 
 def _image_problem(image: Tensor) -> str:
@@ -84,9 +78,8 @@ def _image_problem(image: Tensor) -> str:
         return f"is {tuple(image.shape)} {image.dtype}"
     if image.is_floating_point() and readable(image):
         low, high = (value.item() for value in image.detach().aminmax())
-        if (
-            not -0.5 <= low <= high <= 1.5
-        ):  # resizing overshoots a little; NaN fails every comparison
+        # Resizing overshoots a little. NaN fails every comparison.
+        if not -0.5 <= low <= high <= 1.5:
             return f"holds {low:.3g}..{high:.3g}"
     return ""
 
@@ -104,107 +97,96 @@ def pack_ground_truth(
         sizes: height, width of each image; if given, boxes outside their image raise too.
 
     Raises:
-        FSAFError: "targets[i] is no dict ..."; "targets[i]: boxes are (n, 4) and labels (m,); ...";
-            "targets[i]['boxes'][n] is [nan, 2, 3, 4]: give ..."; "targets[i]['labels'][n] is 80:
-            labels count ..."; with `sizes` "...: it lies outside its image ...", "all boxes lie
-            within 0..1: ..." and "targets[i]['boxes'] belong to an image of 640 x 480 ...: ..."
+        FSAFError: "targets[i] is a list: give a dict of tensors, ..."; "targets[i] has no tensor
+            'labels': ..."; "targets[i] has boxes (2, 4) torch.float32, labels (3,) torch.int64:
+            ..."; "targets[i]['boxes'][n] is [nan, 2, 3, 4]: give x1 y1 x2 y2 ...";
+            "targets[i]['labels'][n] is 80: labels count ..."; with `sizes` "...: it lies outside
+            its image ...", "all boxes lie within 0..1: ..." and "targets[i]['boxes'] belong to an
+            image of 640 x 480 pixels, ...: ..."
     """
-    for index, target in enumerate(targets):
-        _check_shapes(f"targets[{index}]", target)
-    targets = [
-        _plain(f"targets[{index}]", target, sizes[index] if sizes else None)
+    plain = [
+        _plain(f"targets[{index}]", target, num_classes, sizes[index] if sizes else None)
         for index, target in enumerate(targets)
     ]
-    boxes = torch.cat([target["boxes"] for target in targets]).float()
-    labels = torch.cat([target["labels"] for target in targets]).long()
-    crowds = [target.get("ignored", boxes[:0]) for target in targets]
-    if readable(boxes) and readable(labels):
-        for index, target in enumerate(targets):
-            _check_values(f"targets[{index}]", target, num_classes)
-        if sizes is not None:
-            _check_inside(targets, sizes)
-    counts = [len(target["labels"]) for target in targets]
+    each_boxes, each_labels, each_ignored = (list(parts) for parts in zip(*plain))
+    boxes, labels = torch.cat(each_boxes), torch.cat(each_labels).long()
+    smallest_side = min(map(min, sizes)) if sizes else 0
+    if readable(boxes) and len(boxes) and boxes.detach().numpy().max() <= 1 < smallest_side:
+        raise FSAFError(
+            "all boxes lie within 0..1: give x1 y1 x2 y2 in pixels of the image, not in fractions."
+        )
     image, crowd_image = (
         torch.cat([torch.full((len(part),), i, device=device) for i, part in enumerate(parts)])
-        for parts in ([target["labels"] for target in targets], crowds)
+        for parts in (each_labels, each_ignored)
     )
-    crowd_boxes = torch.cat(crowds).float().to(device)
+    counts, crowd_boxes = [len(part) for part in each_labels], torch.cat(each_ignored).to(device)
     return GroundTruth(boxes.to(device), labels.to(device), image, crowd_boxes, crowd_image, counts)
 
 
-def _check_shapes(where: str, target: dict[str, Tensor]) -> None:
-    names = ("boxes", "labels")
-    if not isinstance(target, dict) or not all(isinstance(target.get(n), Tensor) for n in names):
-        raise FSAFError(
-            f"{where} is no dict of two tensors: give 'boxes' (N, 4) x1 y1 x2 y2 and 'labels' (N,)."
-        )
-    boxes, labels = target["boxes"], target["labels"]
-    whole = not (labels.dtype.is_floating_point or labels.dtype == torch.bool) or not len(labels)
-    crowds = target.get("ignored", boxes)
-    fits = labels.ndim == 1 and boxes.shape == (len(labels), 4) and crowds.shape[1:] == (4,)
-    if not (fits and whole):
-        raise FSAFError(
-            f"{where}: boxes are {tuple(boxes.shape)} and labels {tuple(labels.shape)} "
-            f"{labels.dtype}; give (N, 4) x1 y1 x2 y2 and (N,) whole numbers, (0, 4) and (0,) "
-            "where nothing is, and (M, 4) for 'ignored'."
-        )
-
-
 def _plain(
-    where: str, target: dict[str, Tensor], size: tuple[int, int] | None
-) -> dict[str, Tensor]:
-    """Return a target whose boxes are plain tensors x1 y1 x2 y2.
-
-    Raises:
-        FSAFError: "targets[0]['boxes'] belong to an image of 640 x 480 pixels, and it has 320 x
-            240: resize boxes with their image."
-    """
-    plain = dict(target)
-    for name, boxes in target.items():
-        if not isinstance(boxes, BoundingBoxes):
-            continue
-        if size is not None and tuple(boxes.canvas_size) != tuple(size):
-            (height, width), (own_height, own_width) = size, boxes.canvas_size
-            raise FSAFError(
-                f"{where}['{name}'] belong to an image of {own_width} x {own_height} pixels, and "
-                f"it has {width} x {height}: resize boxes with their image."
-            )
-        corners = convert_bounding_box_format(boxes, new_format=BoundingBoxFormat.XYXY)
-        plain[name] = corners.as_subclass(Tensor)
-    return plain
-
-
-def _check_values(where: str, target: dict[str, Tensor], num_classes: int) -> None:
-    """Raise for an impossible box or label. numpy reads values where torch would count a sync."""
+    where: str, target: dict[str, Tensor], num_classes: int, size: Size | None
+) -> list[Tensor]:
+    """Return a target's `FIELDS` as plain tensors, boxes x1 y1 x2 y2 in float32, or raise."""
+    if problem := _target_problem(target):
+        raise FSAFError(
+            f"{where} {problem}: give a dict of tensors, 'boxes' (N, 4) x1 y1 x2 y2 and 'labels' "
+            "(N,) whole numbers, with N = 0 where nothing is, and 'ignored' (M, 4) for crowds."
+        )
+    plain = {**target, "ignored": target.get("ignored", target["boxes"][:0])}
     for name in ("boxes", "ignored"):
-        boxes = target.get(name, target["boxes"]).detach().numpy()
-        with np.errstate(invalid="ignore", over="ignore"):
-            sides = boxes[:, 2:] - boxes[:, :2]
-        for row in np.flatnonzero(~((sides > 0) & (sides < np.inf)).all(1))[:1]:
-            raise FSAFError(
-                f"{where}['{name}'][{row}] is {boxes[row].tolist()}: give x1 y1 x2 y2 in pixels, "
-                "finite, with x1 < x2 and y1 < y2."
-            )
-    labels = target["labels"].numpy()
-    for row in np.flatnonzero((labels < 0) | (labels >= num_classes))[:1]:
-        raise FSAFError(
-            f"{where}['labels'][{row}] is {labels[row]}: labels count the foreground classes from "
-            f"0, so give 0..{num_classes - 1}."
-        )
+        boxes = plain[name]
+        if isinstance(boxes, BoundingBoxes):
+            if size is not None and tuple(boxes.canvas_size) != tuple(size):
+                (height, width), (own_height, own_width) = size, boxes.canvas_size
+                raise FSAFError(
+                    f"{where}['{name}'] belong to an image of {own_width} x {own_height} pixels, "
+                    f"and it has {width} x {height}: resize boxes with their image."
+                )
+            boxes = convert_bounding_box_format(boxes, new_format=BoundingBoxFormat.XYXY)
+            boxes = boxes.as_subclass(Tensor)
+        plain[name] = boxes.float()
+    parts = [plain[name] for name in FIELDS]
+    if all(map(readable, parts)):
+        _check_values(where, parts, num_classes, size)
+    return parts
 
 
-def _check_inside(targets: Targets, sizes: Sizes) -> None:
-    """Raise for boxes of another scale than their image: of the file, or fractions of it."""
-    boxes = [target["boxes"].detach().numpy() for target in targets]
-    if sum(map(len, boxes)) and np.concatenate(boxes).max() <= 1 < min(map(min, sizes)):
-        raise FSAFError(
-            "all boxes lie within 0..1: give x1 y1 x2 y2 in pixels of the images, not in fractions "
-            "of their sides."
-        )
-    for index, (own, (height, width)) in enumerate(zip(boxes, sizes)):
-        outside = (own[:, 2:] <= 0).any(1) | (own[:, 0] >= width) | (own[:, 1] >= height)
-        for row in np.flatnonzero(outside)[:1]:
-            raise FSAFError(
-                f"targets[{index}]['boxes'][{row}] is {own[row].tolist()}: it lies outside its "
-                f"image of {width} x {height} pixels; resize boxes with their image."
-            )
+def _target_problem(target: dict[str, Tensor]) -> str:
+    """Return what is wrong with the kinds and shapes of a target, or nothing."""
+    if not isinstance(target, dict):
+        return f"is a {type(target).__name__}"
+    names = FIELDS if "ignored" in target else FIELDS[:2]
+    for name in names:
+        if not isinstance(target.get(name), Tensor):
+            return f"has no tensor {name!r}"
+    boxes, labels, crowds = (target.get(name, target["boxes"]) for name in FIELDS)
+    whole = not (labels.dtype.is_floating_point or labels.dtype == torch.bool) or not len(labels)
+    if labels.ndim == 1 and boxes.shape == (len(labels), 4) and crowds.shape[1:] == (4,) and whole:
+        return ""
+    shapes = [f"{name} {tuple(target[name].shape)} {target[name].dtype}" for name in names]
+    return f"has {', '.join(shapes)}"
+
+
+def _check_values(where: str, parts: list[Tensor], num_classes: int, size: Size | None) -> None:
+    """Raise for an impossible box or label. numpy reads values where torch would count a sync."""
+    boxes, labels, crowds = (part.detach().numpy() for part in parts)
+    corners = "give x1 y1 x2 y2 in pixels, finite, with x1 < x2 and y1 < y2"
+    foreground = f"labels count the foreground classes from 0, so give 0..{num_classes - 1}"
+    rules = [
+        ("boxes", boxes, _has_area(boxes), corners),
+        ("ignored", crowds, _has_area(crowds), corners),
+        ("labels", labels, (labels >= 0) & (labels < num_classes), foreground),
+    ]
+    if size is not None:
+        height, width = size
+        outside = (boxes[:, 2:] <= 0).any(1) | (boxes[:, 0] >= width) | (boxes[:, 1] >= height)
+        inside = f"it lies outside its image of {width} x {height} pixels; resize boxes with it"
+        rules.append(("boxes", boxes, ~outside, inside))
+    for name, values, valid, advice in rules:
+        for row in np.flatnonzero(~valid)[:1]:
+            raise FSAFError(f"{where}['{name}'][{row}] is {values[row].tolist()}: {advice}.")
+
+
+def _has_area(boxes: np.ndarray) -> np.ndarray:
+    """Return which boxes have positive sides, and corners whose differences do not overflow."""
+    return (boxes[:, 2:] > boxes[:, :2]).all(1) & (np.abs(boxes) < 1e30).all(1)

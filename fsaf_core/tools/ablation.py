@@ -9,7 +9,10 @@ import numpy as np
 
 from .. import presets
 from ..config import Config, FSAFError
+from ..data.loader import open_dataset
+from ..engine.run_dir import differences, relevant, run_record
 from ..engine.train import train
+from ..utils.classes import list_some
 from ..utils.files import write_atomically
 
 # Row: metric: a value in percent for each seed.
@@ -19,7 +22,8 @@ Results = dict[str, dict[str, list[float]]]
 def ablation(out: Path, rows: Sequence[str], seeds: int, steps: int | None, base: Config) -> str:
     """Train each row with each seed, and write and return the table of the results.
 
-    The same command again skips the finished runs and resumes the one that was stopped.
+    The same command again skips the finished runs and resumes the one that was stopped. A finished
+    run of another configuration or set is refused.
 
     Args:
         out: folder of the runs, of ablation.json and of ablation.md.
@@ -30,20 +34,26 @@ def ablation(out: Path, rows: Sequence[str], seeds: int, steps: int | None, base
 
     Raises:
         FSAFError: "There is no preset 'foo': ..."; "The ablation counts steps, ...: give
-            --steps."; as `train`.
+            --steps."; "runs/ablation/tiny_joint_seed0 holds a finished run of another
+            configuration (train.steps: 8 -> 4): give its fields, or take another --out."; as
+            `train`.
     """
     steps = steps or (base.train.steps or 0) // 2
     if not steps:
         raise FSAFError(f"The ablation counts steps, and {base.name} has none: give --steps.")
+    train_set, val_set = open_dataset(base.data, "train"), open_dataset(base.data, "val")
     results: Results = {row: {"AP": [], "AP50": []} for row in rows}
     for seed in range(seeds):
         recipe = replace(
             base.train, epochs=None, steps=steps, seed=seed, snapshots=0, validate_every=steps
         )
         for row in rows:
-            config = replace(presets.get(row), train=recipe, data=base.data, evaluate=base.evaluate)
+            preset = presets.get(row)
+            model = replace(preset.model, class_names=train_set.class_names)
+            config = Config(row, model, base.data, recipe, base.evaluate)
             run_dir = out / f"{row}_seed{seed}"
             if (run_dir / "model.safetensors").exists():
+                _check_same(run_dir, run_record(config, train_set, val_set))
                 metrics = json.loads((run_dir / "metrics.json").read_text())
             else:
                 metrics = train(config, run_dir).metrics
@@ -55,6 +65,16 @@ def ablation(out: Path, rows: Sequence[str], seeds: int, steps: int | None, base
     table = ablation_table(results, steps)
     write_atomically(out / "ablation.md", table + "\n")
     return table
+
+
+def _check_same(run_dir: Path, record: dict) -> None:
+    """Raise if the finished run in a folder is not the one of `record`, as of `run_record`."""
+    old = json.loads((run_dir / "config.json").read_text())
+    if changed := relevant(differences(old, record)):
+        raise FSAFError(
+            f"{run_dir} holds a finished run of another configuration "
+            f"({list_some(changed, '; ')}): give its fields, or take another --out."
+        )
 
 
 def ablation_table(results: Results, steps: int) -> str:

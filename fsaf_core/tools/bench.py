@@ -22,9 +22,8 @@ from ..config import COCO_CLASSES, DataConfig, FSAFError, ModelConfig, SceneConf
 from ..data.coco import CocoDataset
 from ..data.loader import Loader, open_dataset
 from ..model.detector import Detector, build_detector
-from ..model.network import fold_norms
 from ..model.structures import HeadOutputs
-from ..weights.onnx import export
+from ..weights.onnx import export, fold_norms
 from .bench_losses import SHAPES, losses_table, random_target
 from .timing import Line, compare
 

@@ -2,15 +2,16 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from .. import presets
-from ..config import DataConfig
+from ..config import DataConfig, FSAFError
 from ..data.download import fetch
 from ..data.loader import Loader, open_dataset
 from ..engine.optim import build_optimizer, clip_gradients
@@ -44,17 +45,34 @@ def reproduce(
         host: address of the published files.
 
     Raises:
-        FSAFError: as `checkpoint`, `load_mmdet` and `measure`; the rows measured before are kept.
+        FSAFError: "runs/reproduce/r50.json was measured on another device or validation set: take
+            another --out, or remove the file."; as `checkpoint`, `load_mmdet` and `measure`; the
+            rows measured before are kept.
     """
     out.mkdir(parents=True, exist_ok=True)
+    where = {"device": device_name(device), "set": open_dataset(data, "val").index.sha256}
+    files = {row: out / f"{row}.json" for row in (*PUBLISHED, *rows)}
+    measured = {row: json.loads(path.read_text()) for row, path in files.items() if path.exists()}
+    for row, results in measured.items():
+        if not where.items() <= results.items():
+            raise FSAFError(
+                f"{files[row]} was measured on another device or validation set: "
+                "take another --out, or remove the file."
+            )
     for row in rows:
-        if not (out / f"{row}.json").exists():
+        if row not in measured:
             detector = load_mmdet(checkpoint(row, checkpoints, host)).to(device).eval()
-            write_atomically(out / f"{row}.json", json.dumps(measure(detector, row, data, device)))
+            measured[row] = where | measure(detector, row, data, device)
+            write_atomically(files[row], json.dumps(measured[row]))
             print(f"{row}: measured", flush=True)
-    text = table(out, device)
+    text = table(measured, where["device"])
     write_atomically(out / "table.md", text + "\n")
     return text
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, or "cpu"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def checkpoint(row: str, folder: Path, host: str) -> Path:
@@ -98,8 +116,7 @@ def measure(
 
 def _speed(detector: Detector, loader: Loader) -> float:
     """Return images a second of inference, one image at a time, with post-processing."""
-    images = islice((image for batch in loader.epoch() for image in batch.images), TIMED)
-    inputs = [image.to(detector.mean.device) for image in images]
+    inputs = [image.to(detector.mean.device) for image, _ in islice(_samples(loader), TIMED)]
     detector.eval()
     for image in inputs[:3]:
         detector([image])
@@ -110,17 +127,23 @@ def _speed(detector: Detector, loader: Loader) -> float:
     return len(inputs) / (time.perf_counter() - start)
 
 
+def _samples(loader: Loader) -> Iterator[tuple[Tensor, dict]]:
+    """Yield the images of a set with their targets, however they are batched."""
+    for batch in loader.epoch():
+        yield from zip(batch.images, batch.targets)
+
+
 def _training(detector: Detector, loader: Loader) -> tuple[float, float]:
     """Return the peak memory in GB and the seconds of a training step of 2 images, on CUDA."""
     optimizer = build_optimizer(loader.config.train, detector.train())
-    batch = next(iter(loader.epoch()))
+    images, targets = zip(*islice(_samples(loader), 2))
     torch.cuda.reset_peak_memory_stats()
     for step in range(2 * STEPS):
         if step == STEPS:
             torch.cuda.synchronize()
             start = time.perf_counter()
-        images = [image.to(detector.mean.device) for image in batch.images[:2]]
-        losses = detector(images, batch.targets[:2])
+        inputs = [image.to(detector.mean.device) for image in images]
+        losses = detector(inputs, [*targets])
         torch.stack([*losses.values()]).sum().backward()
         clip_gradients(optimizer, loader.config.train.clip_norm)
         optimizer.step()
@@ -129,10 +152,14 @@ def _training(detector: Detector, loader: Loader) -> tuple[float, float]:
     return torch.cuda.max_memory_allocated() / 1e9, (time.perf_counter() - start) / STEPS
 
 
-def table(out: Path, device: torch.device) -> str:
-    """Return a Markdown table: each published row, and below it what this machine measured."""
+def table(measured: dict[str, dict], device: str) -> str:
+    """Return a Markdown table: each published row, and below it what this machine measured.
+
+    Args:
+        measured: the results of `measure` by row; a row may be missing.
+        device: name of this machine's device.
+    """
     lines = ["| row | box AP | train mem GB | s/iter | images/s |", "|---|---|---|---|---|"]
-    name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
     digits = {"AP": 1, "memory": 2, "seconds": 2, "fps": 1}
     for row, (memory, seconds, fps) in PUBLISHED.items():
         published = {
@@ -141,9 +168,8 @@ def table(out: Path, device: torch.device) -> str:
             "seconds": seconds,
             "fps": fps,
         }
-        path = out / f"{row}.json"
-        measured = json.loads(path.read_text()) if path.exists() else {}
-        for label, values in (("published", published), (f"here ({name})", measured)):
+        here = measured.get(row, {})
+        for label, values in (("published", published), (f"here ({device})", here)):
             shown = [
                 "not measured" if values.get(key) is None else f"{values[key]:.{places}f}"
                 for key, places in digits.items()

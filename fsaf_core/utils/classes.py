@@ -15,13 +15,16 @@ def are_unnamed(names: Sequence[str]) -> bool:
 def find_classes(own: Sequence[str], other: Sequence[str]) -> list[int | None]:
     """Return the position in `other` of each class of `own`, None where it has no such class.
 
-    Names are compared without regard to letter case, outer spaces and Unicode form. Where one of
-    the lists holds only placeholders and both have one length, classes match by position.
+    Names are compared without regard to letter case, outer spaces and Unicode form, unless two
+    names of a list differ in these alone. Where one of the lists holds only placeholders and both
+    have one length, classes match by position.
     """
     if len(own) == len(other) and (are_unnamed(own) or are_unnamed(other)):
         return [*range(len(own))]
-    positions = {_normal(name): label for label, name in enumerate(other)}
-    return [positions.get(_normal(name)) for name in own]
+    distinct = all(len({*map(_normal, names)}) == len(names) for names in (own, other))
+    key = _normal if distinct else str
+    positions = {key(name): label for label, name in enumerate(other)}
+    return [positions.get(key(name)) for name in own]
 
 
 def match_classes(

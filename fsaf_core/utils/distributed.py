@@ -102,9 +102,17 @@ def init(device: str) -> DistributedContext:
         device: as in `device_of`.
 
     Raises:
-        FSAFError: as `device_of`; "Several processes cannot share an MPS device: ..."
+        FSAFError: as `device_of`; "Several processes cannot share an MPS device: ..."; "The
+            environment has WORLD_SIZE 2 without torchrun's RANK, ...: ..."
     """
-    chosen, size = device_of(device), int(os.environ.get("WORLD_SIZE", 1))
+    chosen, variables = device_of(device), ("RANK", "MASTER_ADDR", "MASTER_PORT")
+    given = os.environ.get("WORLD_SIZE", "1")
+    if given != "1" and not (given.isdecimal() and os.environ.keys() >= {*variables}):
+        raise FSAFError(
+            f"The environment has WORLD_SIZE {given} without torchrun's {', '.join(variables)}: "
+            "start the processes with torchrun, or unset WORLD_SIZE."
+        )
+    size = int(given)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if size == 1:

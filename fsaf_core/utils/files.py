@@ -59,8 +59,11 @@ def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> Non
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             existing = next(folder for folder in path.parents if folder.exists())
             need, left = len(payload) / 1e6, shutil.disk_usage(existing).free / 1e6
+            reason = f"the disk has {left:.1f} MB left"
+            if error.errno != errno.ENOSPC:  # a quota, or a limit of the shell
+                reason = f"is not allowed so much ({error.strerror})"
             raise FSAFError(
-                f"{path} needs {need:.1f} MB and the disk has {left:.1f} MB left; "
+                f"{path} needs {need:.1f} MB and {reason}; "
                 "the old file is untouched: make room and give the same command again."
             ) from error
         raise FSAFError(

@@ -20,18 +20,22 @@ from .mmdet import load_mmdet
 CLASS_LAYERS = ("af_cls", "ab_cls")  # the number of their filters depends on the classes
 
 
+def _is_of_mmdet(path: Path) -> bool:
+    """Return whether a file is read as MMDetection's, whatever its name, and not as our own."""
+    return path.suffix.lower() not in (".safetensors", ".pt") and not path.is_dir()
+
+
 def load_any(path: str | Path) -> Detector:
     """Return the detector of a file in evaluation mode, on the CPU.
 
     Args:
-        path: a .safetensors or .pt file of this project, or one of MMDetection (.pth).
+        path: a .safetensors or .pt file of this project; any other is read as MMDetection's.
 
     Raises:
         FSAFError: as `load` and `load_mmdet`.
     """
     path = Path(path)
-    is_ours = path.suffix in (".safetensors", ".pt") or path.is_dir()
-    return load(path) if is_ours else load_mmdet(path).eval()
+    return load_mmdet(path) if _is_of_mmdet(path) else load(path)
 
 
 def load_weights(detector: Detector, path: str | Path) -> tuple[Weights, list[int | None]]:
@@ -53,7 +57,7 @@ def load_weights(detector: Detector, path: str | Path) -> tuple[Weights, list[in
             `read_weights` and `load_mmdet`.
     """
     path = Path(path)
-    if path.suffix == ".pth":
+    if _is_of_mmdet(path):
         source = load_mmdet(path)
         weights = Weights(source.state_dict(), source.config, source.category_ids)
     else:

@@ -21,6 +21,7 @@ from . import inert_pickle
 from .checkpoint import find_mismatches, list_mismatches
 
 ZIP = b"PK\3\4"  # the first bytes of a file in PyTorch's format since version 1.6
+PICKLE = b"\x80"  # the first byte of an older one
 CONTAINERS = ("state_dict", "model")  # keys of a file under which the weights lie
 # What surrounds the names where a model was wrapped: for several GPUs, or for averaged weights.
 WRAPPERS = re.compile(r"^(?:(?:module|model|ema_model|ema)\.|ema_)+")
@@ -234,6 +235,11 @@ def _read(path: Path) -> Any:
                 raise
             return load_tensors(io.BytesIO(data), inert_pickle)
     except pickle.UnpicklingError as error:
+        if not data.startswith(PICKLE):  # an error page, or a pointer of Git LFS
+            raise FSAFError(
+                f"{path.name} is no checkpoint of torch (it begins with {data[:20]!r}): "
+                "download it again."
+            ) from error
         raise FSAFError(
             f"{path.name} is in PyTorch's old format and holds more than tensors, and reading it "
             "could run code: if you trust its source, write its weights alone with "

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,15 @@ def test_every_field_of_the_configuration_is_an_option(capsys):
     assert len(named) > 60 and not {
         option for option in named if not {option, option.replace(".", ".no-")} & {*shown}
     }
+
+
+def test_every_option_of_a_training_has_a_help_text(capsys):
+    _, out, _ = run(capsys, "train", "tiny", "--help")
+    lines = re.findall(r"^\W +.*", out, re.MULTILINE)
+    # A help text stands below its option, indented more.
+    below = [(line, after) for line, after in pairwise(lines) if re.match(r"\W +-", line)]
+    assert len(below) > 90
+    assert not [line for line, after in below if re.match(r"\W {7}\(default", after)]
 
 
 @pytest.mark.parametrize(

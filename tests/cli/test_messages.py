@@ -49,7 +49,7 @@ def test_a_message_is_one_sentence_that_says_what_where_and_what_to_do(place):
     assert len(message) < 300, "too long to be read"
     assert re.search(r"[.}]$", message), "it must end as a sentence, or with another message"
     what, *advice = re.split(r"[:;,] ", message)
-    assert len(what) > 1 and ("{}" in advice or len(" ".join(advice)) > 8), (
+    assert len(what) > 1 and ({"{}", "{}."} & {*advice} or len(" ".join(advice)) > 8), (
         "what is wrong must be followed by what to do"
     )
     # It must name what it is about: a value, an option, a name in quotes or brackets, a thing.

@@ -462,7 +462,7 @@ def test_an_index_of_another_version_is_made_anew(make, parses, monkeypatch):
 def test_beside_a_json_in_a_locked_folder_or_on_a_read_only_disk_it_is_made_each_time(
     make, parses, tmp_path, monkeypatch, refused
 ):
-    from fsaf_core.data import coco_index as index
+    from fsaf_core.utils import files
 
     path = make()
 
@@ -473,10 +473,9 @@ def test_beside_a_json_in_a_locked_folder_or_on_a_read_only_disk_it_is_made_each
         raise OSError(30, "Read-only file system")
 
     if refused == "rename":
-        monkeypatch.setattr(index.os, "replace", locked)
+        monkeypatch.setattr(files.os, "replace", locked)
     else:
-        for what in ("write_bytes", "unlink"):
-            monkeypatch.setattr(Path, what, read_only)
+        monkeypatch.setattr(files, "open", read_only, raising=False)
     for times in (1, 2):
         kept = open_index(path)
         assert kept.file is None and len(kept.boxes) == 4 and parses["_parse"] == times
@@ -727,8 +726,9 @@ def test_image_files_are_those_named_and_sorted_those_of_folders_and_what_is_not
     assert image_files(named, exclude=tmp_path / "b" / "out") == [named[0], *inside]
     assert capsys.readouterr().out == "2 files of other kinds were passed over.\n"
     assert image_files([tmp_path / "b"]) == [*inside, tmp_path / "b" / "out" / "found.png"]
+    assert len(image_files([tmp_path / "b"], exclude=tmp_path)) == 3  # results lie above it
     with pytest.raises(FSAFError, match="contains no image file outside of"):
-        image_files([tmp_path / "b"], exclude=tmp_path)
+        image_files([tmp_path / "b"], exclude=tmp_path / "b")
     for name, said in ("empty", "contains no image file"), ("x", "no such file or folder"):
         with pytest.raises(FSAFError, match=said):
             image_files([tmp_path / name])

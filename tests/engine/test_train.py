@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -306,6 +307,52 @@ def test_two_processes_do_not_train_into_one_folder(root, tmp_path):
     train.train(
         tiny_config(root, epochs=2), tmp_path / "run", "cpu"
     )  # the lock ended with its process
+
+
+def test_a_run_that_another_process_finishes_meanwhile_is_not_trained(root, tmp_path, monkeypatch):
+    lock = train.lock_run_dir
+
+    def late(run_dir):
+        record = run_dir / "config.json"
+        run_dir.mkdir()
+        record.write_text(json.dumps({"model": {}, "train": {}}))
+        (run_dir / "model.safetensors").write_text("")
+        return lock(run_dir)
+
+    monkeypatch.setattr(train, "lock_run_dir", late)
+    with pytest.raises(fsaf.FSAFError, match="holds a finished run"):
+        train.train(tiny_config(root), tmp_path / "run", "cpu")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_nothing_is_saved_before_the_guard_has_answered(tmp_path):
+    """On CUDA the answer to a step comes one step late."""
+
+    class Guard:
+        def wait(self):
+            raise fsaf.FSAFError("Step 3: the loss or its gradient is not finite: look at it.")
+
+    context = SimpleNamespace(is_main=True)
+    trainer = SimpleNamespace(
+        step=3, snapshots={3}, guard=Guard(), context=context, run_dir=tmp_path, detector=None
+    )
+    with pytest.raises(fsaf.FSAFError, match="Step 3"):
+        Trainer.snapshot(trainer)
+    assert not [*tmp_path.iterdir()]
+    trainer.step = 4  # no snapshot is due
+    Trainer.snapshot(trainer)
+
+
+def test_the_log_counts_an_instance_only_at_a_level_that_learns_it(root):
+    """The large box belongs to P4, where the small one takes its only location."""
+    config = tiny_config(root)
+    model = replace(config.model, selection="heuristic")
+    boxes = torch.tensor([[4.0, 4, 44, 44], [14.0, 14, 30, 30]])
+    target = {"boxes": boxes, "labels": torch.tensor([0, 1])}
+    step = TrainingStep(fsaf.build_detector(model).train(), config.train)
+    _, counts = step([torch.zeros(3, 64, 64, dtype=torch.uint8)], [target])
+    names = ("no_cell", "P3", "P4", "P5", "P6")
+    assert [int(counts[name]) for name in names] == [1, 1, 0, 0, 0]
 
 
 def test_a_non_finite_loss_stops_at_once_and_keeps_the_last_good_checkpoint(

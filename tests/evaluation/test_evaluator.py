@@ -280,6 +280,24 @@ class TestTta:
             and many.results != plain.results
         )
 
+    def test_it_runs_in_the_number_format_of_the_training(self, config, monkeypatch):
+        detector, enabled = seeded(MODEL), []
+        head_outputs = detector.head_outputs
+
+        def spied(tensor):
+            enabled.append(torch.is_autocast_enabled("cpu"))
+            return head_outputs(tensor)
+
+        monkeypatch.setattr(detector, "head_outputs", spied)
+        for amp in ("none", "bf16"):
+            for tta in (False, True):
+                chosen = replace(config.train, amp=amp)
+                evaluation = EvaluateConfig(batch_size=3, tta=tta)
+                changed = replace(config, train=chosen, evaluate=evaluation)
+                evaluate(detector, loader_of(changed), thorough=False)
+                assert {*enabled} == {amp == "bf16"}
+                enabled.clear()
+
 
 def one_of_two(rank, folder, config):
     torch.distributed.init_process_group(

@@ -104,6 +104,13 @@ def test_lost_to_a_smaller_one(config, objects, expected):
     assert causes(config, objects) == expected
 
 
+def test_lost_at_the_level_that_a_heuristic_selects():
+    """Both objects select P3 by their sizes; the smaller one takes the larger one's only location there."""
+    config = replace(PAPER, selection="heuristic")
+    assert causes(config, [([20, 20, 32, 32], 0), ([22, 22, 30, 30], 1)]) == [LOST, POOR]
+    assert causes(config, [([20, 20, 32, 32], 0)]) == [POOR]
+
+
 @pytest.mark.parametrize(
     ("box", "stride"), [([40, 40, 60, 60], 8), (A, 16), ([20, 20, 200, 220], 32)]
 )

@@ -4,6 +4,7 @@ A detector of chance finds boxes in noise as well, and its own best detections s
 training.
 """
 
+import errno
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,7 @@ from fsaf_core.config import COCO_CATEGORY_IDS, ModelConfig
 from fsaf_core.data import loader
 from fsaf_core.data.coco import CocoDataset
 from fsaf_core.engine.run_dir import Log
+from fsaf_core.model.postprocess import merge_candidates
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SIZES = {
@@ -386,7 +389,7 @@ def test_08_numbers_have_ranges(run, own, quick, tmp_path):
         "train.lr ": "inf",
         "data.workers": -1,
         "model.short-side": 0,
-        "model.score-thresh": 2,
+        "model.score-thresh": 1.5,
         "train.keep": 0,
         "data.scenes.image-size": 8,
         "evaluate.batch-size": 0,
@@ -597,7 +600,10 @@ def test_18_small_batches_and_half_detectors(run, own, quick, tmp_path, exported
     coco(own.json, dict.fromkeys(SIZES, (32, 32)), categories=CATEGORIES)
     more = ["--train.batch-size", 1, "--model.short-side", 32, "--model.long-side", 32]
     said = train(run, own, tmp_path / "run", *more)
-    assert said.code == 2 and "one image of at most 32 pixels has no batch statistics" in said.err
+    assert (
+        said.code == 2
+        and "Batch normalization has no statistics in one image of 32 pixels" in said.err
+    )
     assert exported[1].stat().st_size > 100_000
 
 
@@ -608,7 +614,12 @@ def exported(tmp_path_factory) -> tuple[fsaf.Detector, Path]:
 
     pytest.importorskip("onnxscript")
     path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
-    return detector(), export(detector().half(), path)
+    with (
+        pytest.MonkeyPatch.context() as patch
+    ):  # checked shapes would become constants of the graph
+        patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+        export(model := detector().half(), path)
+        return model.float(), path
 
 
 # Refused though acceptable, or unclear
@@ -699,13 +710,128 @@ def test_22_scripts_checkpoints_and_onnx(run, own, quick, tmp_path, exported):
     assert {"image_mean", "image_std", "score_thresh", "nms_thresh", "size_divisor"} <= facts.keys()
     # A size that is no multiple of 32 gives the detector's own scores.
     image = torch.rand(3, 61, 90, generator=torch.Generator().manual_seed(0))
-    scores = session.run(None, {"images": image[None].numpy()})[1]
+    boxes, scores, labels = map(
+        torch.from_numpy, session.run(None, {"images": image[None].numpy()})
+    )
+    found = merge_candidates(boxes[0], scores[0], labels[0], model.config)["scores"]
     expected = model([image])[0]["scores"]
-    assert scores.max() == pytest.approx(expected.max().item(), abs=2e-3)
+    assert len(found) == len(expected) > 10
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
 def test_23_a_notebook_run_from_another_folder(tmp_path):
-    for path in sorted(NOTEBOOKS.glob("[01]*.ipynb")):
-        cells = json.loads(path.read_text())["cells"]
-        first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-        assert re.search(r"#.*folder.*notebooks|ModuleNotFoundError", first), path.name
+    cells = json.loads((NOTEBOOKS / "00_start_here.ipynb").read_text())["cells"]
+    first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    child = subprocess.run(
+        [sys.executable, "-c", first], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert child.returncode and "notebooks" in child.stderr.splitlines()[-1]
+
+
+# More of the same kinds, each mended when it was found
+
+
+def flat_polygon(content):
+    for entry in content["annotations"]:
+        x, y, w, h = entry.pop("bbox")
+        entry["segmentation"] = [x, y, x + w, y, x + w, y + h, x, y + h]
+
+
+def text_boxes(content):
+    for entry in content["annotations"]:
+        entry["bbox"] = [str(value) for value in entry["bbox"]]
+
+
+def no_urls(content):
+    for entry in content["images"]:
+        entry |= {"coco_url": None, "license": None}
+
+
+def twin_names(content):
+    for entry, name in zip(content["categories"], ("apple", "Apple"), strict=True):
+        entry["name"] = name
+
+
+@pytest.mark.parametrize("change", [flat_polygon, text_boxes, no_urls])
+def test_24_jsons_of_other_tools(change, run, own, tmp_path):
+    coco(own.json)
+    right = run("data", "check", own.json, own.photos, "--out", tmp_path / "check").out
+    edit(own.json, change)
+    said = run("data", "check", own.json, own.photos, "--out", tmp_path / "check")
+    assert said.code == 0 and said.out.splitlines()[:2] == right.splitlines()[:2], said
+    assert evaluate(run, own).code == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_25_a_json_written_on_windows(encoding, run, own, tmp_path):
+    content = coco(own.json, categories={7: "Käfer", 90: "犬"})
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    own.json.write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    said = run("data", "check", own.json, own.photos, "--out", tmp_path / "check")
+    assert said.code == 0 and "classes: Käfer, 犬\n" in said.out
+
+
+def test_26_names_that_differ_in_letter_case_alone(run, own, quick, tmp_path):
+    edit(own.json, twin_names)
+    assert train(run, own, tmp_path / "run").code == 0
+    own = own._replace(weights=tmp_path / "run" / "model.safetensors")
+    assert evaluate(run, own).code == 0
+
+
+def test_27_what_macos_and_links_add_to_a_folder(run, own, tmp_path):
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>20</xmax><ymax>20</ymax></bndbox>"
+    xml = (
+        f"<annotation><filename>a.png</filename><object><name>cat</name>{box}</object></annotation>"
+    )
+    (own.photos / "a.xml").write_text(xml)
+    (own.photos / "._a.xml").write_bytes(b"\0\5\x16\7")
+    said = run("data", "convert", "voc", own.photos, tmp_path / "voc.json")
+    assert said.code == 0 and "has 1 images and 1 boxes" in said.out
+    (own.photos / "a.xml").unlink()
+    os.symlink(own.photos, own.photos / "again")
+    # The results lie above the photos, and none of them inside.
+    said = run("predict", own.photos, "--weights", own.weights, "--out", own.folder)
+    assert said.code == 0 and said.out.startswith("1 files of other kinds were passed over.\n")
+    assert "detections of 5 images" in said.out
+
+
+def test_28_values_that_no_detector_can_have(run, own, tmp_path):
+    said = train(run, own, tmp_path / "run", "--model.channels", 15)
+    assert said.code == 2 and "channels is 15: give a multiple of 8" in said.err
+    said = train(run, own, tmp_path / "run", "--model.class-names", "cat", "cow")
+    assert said.code == 2 and "--model.class_names is given, but the classes are those" in said.err
+    said = run("predict", "x" * 5000, "--weights", own.weights)
+    assert said.code == 2 and "File name too long" in said.err
+
+
+@pytest.mark.parametrize("size", ["2", "abc"])
+def test_29_an_environment_that_torchrun_did_not_make(size, run, own, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", size)
+    said = train(run, own, tmp_path / "run")
+    assert said.code == 2 and f"WORLD_SIZE {size} without torchrun's RANK" in said.err
+
+
+def test_30_a_service_without_output(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    images = [str(own.photos), "--weights", str(own.weights)]
+    assert main(["predict", *images, "--out", str(tmp_path)]) == 0
+
+
+def test_31_a_quota_is_no_full_disk(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    said = r"needs 2\.3 MB and is not allowed so much \(Disk quota exceeded\); the old file"
+    with pytest.raises(fsaf.FSAFError, match=said):
+        fsaf.save(detector(channels=8), tmp_path / "x.safetensors")
+
+
+def test_32_files_that_are_no_weights(run, own, tmp_path):
+    for name, content in {"page": b"<!DOCTYPE html>", "lfs": b"version https://git-lfs"}.items():
+        (tmp_path / f"{name}.pth").write_bytes(content)
+        said = run("predict", own.photos, "--weights", tmp_path / f"{name}.pth")
+        assert said.code == 2 and "is no checkpoint of torch (it begins with" in said.err
+    shutil.copy(own.weights, tmp_path / "MODEL.SAFETENSORS")
+    image, weights = own.photos / "a.png", tmp_path / "MODEL.SAFETENSORS"
+    assert run("predict", image, "--weights", weights, "--out", tmp_path / "p").code == 0

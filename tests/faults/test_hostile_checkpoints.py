@@ -367,7 +367,7 @@ FIELDS = [
 
 
 @pytest.mark.parametrize(("field", "value"), FIELDS, ids=lambda part: str(part)[:20])
-def test_a_field_of_the_header_that_cannot_be_is_named(field, value, good, tmp_path):
+def test_a_field_of_the_header_that_cannot_be_is_named(field, value, good, tmp_path, unchecked):
     path, values = tmp_path / "x.safetensors", {**asdict(SMALL), field: value}
     save_file(load_file(good), path, {"fsaf": json.dumps({"model": values})})
     assert field in refused(fsaf.load, path, "model field")

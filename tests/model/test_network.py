@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from fsaf_core.config import ModelConfig
 from fsaf_core.model.fpn import FeaturePyramid
-from fsaf_core.model.network import Network, fold_norms
+from fsaf_core.model.network import Network
 
 R18 = ModelConfig(class_names=("a", "b", "c"), backbone="resnet18", channels=16, tower_depth=1)
 
@@ -147,25 +147,6 @@ def test_batch_norms_learn_their_statistics_but_not_in_frozen_stages():
 def test_training_again_after_evaluation_keeps_frozen_parts_frozen():
     network = Network(replace(R18, backbone_norm="batch", frozen_stages=1)).train().eval().train()
     assert not network.backbone.bn1.training and network.backbone.layer2[0].bn1.training
-
-
-def test_folded_norms_give_equal_outputs():
-    torch.manual_seed(1)
-    network = Network(R18).eval()
-    for module in network.backbone.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean, std=0.2)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-            nn.init.uniform_(module.weight, 0.2, 0.6)
-    images = torch.randn(1, 3, 64, 96)
-    with torch.no_grad():
-        folded = fold_norms(network)
-        assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
-        for ours, theirs in zip(
-            network.neck(network.features(images)), folded.neck(folded.features(images))
-        ):
-            assert ours.std() > 0.01
-            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_a_deeper_backbone_has_torchvisions_names():

@@ -57,11 +57,36 @@ def test_floats_may_be_of_any_width_and_overshoot_a_little():
             {"boxes": torch.tensor([[9.0, 9, 20, 40]]), "labels": torch.tensor([1.0])},
             "whole numbers",
         ),
-        ({"boxes": torch.tensor([[9.0, 9, 20, 40]]), "labels": [1]}, "no dict of two tensors"),
-        ({"boxes": torch.tensor([[9.0, 9, 20, 40]])}, "no dict of two tensors"),
-        (None, "no dict of two tensors"),
+        ({"boxes": torch.tensor([[9.0, 9, 20, 40]]), "labels": [1]}, "has no tensor 'labels'"),
+        ({"boxes": torch.tensor([[9.0, 9, 20, 40]])}, "has no tensor 'labels'"),
+        (
+            {
+                "boxes": torch.tensor([[9.0, 9, 20, 40]]),
+                "labels": torch.tensor([1]),
+                "ignored": [[9.0, 9, 20, 40]],
+            },
+            "has no tensor 'ignored'",
+        ),
+        (
+            {
+                "boxes": torch.tensor([[9.0, 9, 20, 40]]),
+                "labels": torch.tensor([1]),
+                "ignored": None,
+            },
+            "has no tensor 'ignored'",
+        ),
+        (None, "is a NoneType"),
     ],
-    ids=["fractions", "another scale", "float labels", "list", "no labels", "none"],
+    ids=[
+        "fractions",
+        "another scale",
+        "float labels",
+        "list",
+        "no labels",
+        "list of crowds",
+        "crowds None",
+        "none",
+    ],
 )
 def test_targets_of_another_kind_or_scale_are_named(target, said, unchecked):
     with pytest.raises(FSAFError, match=said):
@@ -78,6 +103,14 @@ def test_labels_may_be_of_any_whole_type_and_of_none_of_any():
             [{"boxes": box, "labels": torch.tensor([1], dtype=kind)}, no_box], CPU, 3
         )
         assert packed.labels.dtype == torch.int64 and packed.labels.tolist() == [1]
+
+
+def test_boxes_of_half_precision_are_checked_and_packed():
+    boxes = torch.tensor([[9, 9, 40, 40]], dtype=torch.bfloat16)
+    one = {"boxes": boxes, "labels": torch.tensor([1]), "ignored": boxes}
+    packed = pack_ground_truth([one], CPU, 3, [(60, 96)])
+    assert packed.boxes.dtype == packed.crowd_boxes.dtype == torch.float32
+    assert packed.boxes.tolist() == packed.crowd_boxes.tolist() == [[9, 9, 40, 40]]
 
 
 def test_boxes_and_labels_of_different_number_are_a_users_fault():
@@ -114,7 +147,7 @@ def test_boxes_for_another_image_or_with_an_angle_are_refused(unchecked):
     with pytest.raises(FSAFError, match=said):
         pack_ground_truth([{"boxes": boxes, "labels": label}], CPU, 3, [(60, 96)])
     turned = tv_tensors.BoundingBoxes([[7.0, 5, 9, 5, 30]], format="CXCYWHR", canvas_size=(60, 96))
-    with pytest.raises(FSAFError, match=r"boxes are \(1, 5\) .* give \(N, 4\) x1 y1 x2 y2"):
+    with pytest.raises(FSAFError, match=r"has boxes \(1, 5\) .* 'boxes' \(N, 4\) x1 y1 x2 y2"):
         pack_ground_truth([{"boxes": turned, "labels": label}], CPU, 3)
 
 

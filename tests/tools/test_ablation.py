@@ -77,6 +77,8 @@ def test_a_row_of_two_steps_and_the_peer_beside_it_end_in_a_table_and_are_not_tr
         and peer.compare_with_peer(out, base) == with_peer
     )
     assert (out / f"{peer.PEER}_seed0" / "metrics.json").stat().st_mtime_ns == before
+    with pytest.raises(FSAFError, match=r"tiny_paper_seed0 holds .*\(train\.steps: 2 -> 3"):
+        ablation(out, ("tiny_paper",), 1, 3, base)
 
 
 def test_an_ablation_counts_steps(tmp_path):

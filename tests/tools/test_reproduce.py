@@ -6,14 +6,15 @@ import http.server
 import json
 import threading
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
 
 import fsaf_core as fsaf
 from fsaf_core import presets
-from fsaf_core.config import DataConfig, SceneConfig
-from fsaf_core.data.loader import Batch, Loader
+from fsaf_core.config import DataConfig, EvaluateConfig, SceneConfig
+from fsaf_core.data.loader import Batch, Loader, open_dataset
 from fsaf_core.tools import reproduce
 
 
@@ -63,6 +64,18 @@ def test_a_row_is_downloaded_measured_kept_and_printed_below_the_published_one(p
         reproduce.reproduce(*options, "http://127.0.0.1:9") == text
     )  # nothing is downloaded again
 
+    assert len([*islice(reproduce._samples(loader_of(data)), 2)]) == 2  # of batches of one image
+    for other in ({"device": "another"}, {"set": "another"}):
+        (tmp_path / "out" / "r50.json").write_text(json.dumps(measured | other))
+        with pytest.raises(fsaf.FSAFError, match=r"r50\.json was measured on another device or"):
+            reproduce.reproduce(*options, published)
+
+
+def loader_of(data):
+    """Return the validation set in batches of one image."""
+    config = replace(presets.get("tiny"), data=data, evaluate=EvaluateConfig(batch_size=1))
+    return Loader(open_dataset(data, "val"), config, training=False)
+
 
 def test_no_more_images_are_held_than_are_timed(monkeypatch):
     detector, yielded = fsaf.build_detector(presets.get("tiny").model), []
@@ -74,7 +87,7 @@ def test_no_more_images_are_held_than_are_timed(monkeypatch):
         def epoch(self, *args):
             for _ in range(100):
                 yielded.append(1)
-                yield Batch([torch.zeros(3, 64, 64, dtype=torch.uint8)], [], [])
+                yield Batch([torch.zeros(3, 64, 64, dtype=torch.uint8)], [{}], [])
 
     monkeypatch.setattr(reproduce, "TIMED", 2)
     assert reproduce._speed(detector, Long()) > 0

@@ -28,7 +28,8 @@ def test_placeholders_are_matched_by_position():
         (("cat", "dog"), ("cat",), "'dog' is only in the first"),
         (("cat",), ("cat", "dog"), "'dog' is only in the second"),
         (("cat", "dog"), ("cat", "Cat"), "'dog' is only in the first"),
-        (("cat", "Cat"), ("cat", "CAT"), "a name is repeated"),
+        (("cat", "Cat"), ("cat", "CAT"), "'Cat' is only in the first"),
+        (("cat", "cat"), ("cat", "cat"), "a name is repeated"),
     ],
 )
 def test_names_that_do_not_fit_are_named(own, other, words):

@@ -126,8 +126,10 @@ def test_weights_of_an_unfinished_run_of_the_first_edition_are_read(detector, tm
     assert ids is None and config == SMALL and tensors.keys() == state["model"].keys()
 
 
-def test_a_wrong_value_under_an_old_name_is_named_by_the_new_one():
-    with pytest.raises(FSAFError, match=r"'backbone' cannot be resnet999"):
+def test_a_wrong_value_under_an_old_name_is_named_by_the_new_one(unchecked):
+    with pytest.raises(
+        FSAFError, match=r"^x\.safetensors: its model field backbone is 'resnet999'"
+    ):
         model_config({"body": "resnet999"}, "x.safetensors")
 
 
@@ -217,6 +219,16 @@ def test_a_published_file_is_a_start(tmp_path):
     assert labels == [0, 1]  # placeholders are taken by position
     assert torch.equal(own.network.head.af_cls.weight, source.network.head.af_cls.weight)
     assert not load_any(tmp_path / "x.pth").training
+
+
+def test_a_file_of_any_other_name_is_read_as_mmdetections(detector, tmp_path):
+    model = replace(
+        SMALL, backbone="resnet18", backbone_norm="frozen", tower_norm="none", last_level=7
+    )
+    source = fsaf.build_detector(model)
+    torch.save({"state_dict": fsaf.to_mmdet(source), "meta": {}}, tmp_path / "weights.bin")
+    assert load_any(tmp_path / "weights.bin").config.backbone == "resnet18"
+    assert load_weights(source, tmp_path / "weights.bin")[1] == [*range(len(model.class_names))]
 
 
 def test_a_checkpoint_of_other_code_is_not_to_be_deleted(tmp_path):

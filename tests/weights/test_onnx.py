@@ -5,10 +5,13 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
 import fsaf_core as fsaf
+from fsaf_core.config import ModelConfig
+from fsaf_core.model.network import Network
 from fsaf_core.model.postprocess import merge_candidates
-from fsaf_core.weights.onnx import Exported, export
+from fsaf_core.weights.onnx import Exported, export, fold_norms
 
 
 def detector(convention):
@@ -95,3 +98,23 @@ def test_an_export_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 def test_a_joint_detector_is_refused_in_a_sentence():
     with pytest.raises(fsaf.FSAFError, match="only anchor_free detectors are exported"):
         Exported(fsaf.build_detector(fsaf.presets.get("tiny_joint").model))
+
+
+def test_folded_norms_give_equal_outputs():
+    torch.manual_seed(1)
+    config = ModelConfig(backbone="resnet18", channels=16, tower_depth=1)
+    network = Network(config).eval()
+    for module in network.backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.2)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.2, 0.6)
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        folded = fold_norms(network)
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+        for ours, theirs in zip(
+            network.neck(network.features(images)), folded.neck(folded.features(images))
+        ):
+            assert ours.std() > 0.01
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)

@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import itertools
 import json
-import math
 import multiprocessing
 import os
 import shutil
@@ -67,24 +66,6 @@ def config_hash(config: SceneConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _validate(config: SceneConfig) -> None:
-    """Raise for settings from which no scene can be generated."""
-    share, count = (0, 1), (0, math.inf)
-    limits: dict[str, tuple[float, float]] = {
-        "image_size": (32, 4096),
-        "min_size": (3, config.max_size * config.image_size),
-        "max_aspect": (1, 8),
-        **dict.fromkeys(("empty_share", "crowd_share", "max_overlap", "detail", "max_size"), share),
-        **dict.fromkeys(("num_train", "num_val", "max_objects", "clutter", "noise", "seed"), count),
-        "min_objects": (0, config.max_objects),
-    }
-    for name, (low, high) in limits.items():
-        if not low <= getattr(config, name) <= high:
-            raise FSAFError(
-                f"{name} is {getattr(config, name)}: set it to a value in {low:g}..{high:g}."
-            )
-
-
 def _is_complete(folder: Path, config: SceneConfig) -> bool:
     """Return whether the folder still holds all files of these settings."""
     try:
@@ -105,10 +86,9 @@ def make_scenes(config: SceneConfig, root: Path | str = "data") -> Path:
     the folder is renamed at the end, so a folder with this name is complete.
 
     Raises:
-        FSAFError: "min_size is 200: set it to a value in 3..102.4."; "data/scenes cannot be
-            written (...): free some space or choose another --data.root."
+        FSAFError: "data/scenes cannot be written (...): free some space or choose another
+            --data.root."
     """
-    _validate(config)
     folder = Path(root) / "scenes" / config_hash(config)
     if _is_complete(folder, config):
         return folder
