@@ -50,7 +50,8 @@ class Assignment:
     valid: Bool[Tensor, "B R"] | None = None  # inside the image and no crowd region; None: all
     level_losses: Float[Tensor, "N L"] | None = None  # inf where an instance has no location
     selected_level: Int64[Tensor, " N"] | None = None  # 0..L-1; -1: no location at any level
-    before_selection: Int64[Tensor, "B R"] | None = None  # the same, at every level
+    # `assigned` as it was before a level was selected: at every level, overlaps resolved.
+    before_selection: Int64[Tensor, "B R"] | None = None
     effective: Bool[Tensor, "N R"] | None = None  # each instance's own region, overlaps included
     ignoring: Bool[Tensor, "N R"] | None = None  # its ignoring region, a superset of `effective`
 
@@ -122,13 +123,17 @@ def assign(
 ) -> Assignment:
     """Assign each location its instance by FSAF's rules.
 
-    The conventions differ in these rules, besides those of `region`:
+    Overlaps are resolved at every level, before a level is selected: of two instances of different
+    classes the smaller one always wins a location. Besides `region`, the conventions differ in:
 
     | rule | paper | MMDetection |
     |---|---|---|
-    | same_class_overlap | smaller_wins: the smaller instance keeps it | erase: it is background |
-    | ignore_levels | adjacent: the selected level and those beside it | all |
-    | ignored entries in the level losses | none yet: they follow from the selection | ignored |
+    | `same_class_overlap` | `smaller_wins` there too | `erase`: the location learns neither |
+    | `ignore_levels` | `adjacent`: the selected level and those beside it | `all` |
+    | ignored entries in level losses | count: `ignore_levels` acts after the selection | left out |
+
+    `selection_focal` says which classes of a location enter the level losses: `all`, as in
+    MMDetection, or the instance's `own` alone. The paper leaves it open.
 
     Args:
         predictions: used without gradient.
@@ -152,8 +157,8 @@ def assign(
     if rules.same_class_overlap == "erase" or rules.ignore_levels == "all":
         count = count_by_class(ignoring, ground_truth, batch, classes)
         if rules.same_class_overlap == "erase":
-            # A location in the ignoring regions of its own instance and of a second one of the same
-            # class becomes background.
+            # The ignoring region of its own instance counts, since it holds the effective one. With
+            # a second one of the same class, the location learns neither.
             own_class = look_up(labels, assigned, 0).unsqueeze(1)
             assigned = assigned.masked_fill(count.gather(1, own_class).squeeze(1) >= 2, -1)
         if rules.ignore_levels == "all":
@@ -181,7 +186,8 @@ def assign(
         selected = select_heuristic(boxes, level_losses, config.first_level, *base)
 
     if rules.ignore_levels == "adjacent":
-        # The selected level and one to each side. Without a selected level nothing is ignored.
+        # The selected level and one to each side. The second condition is for instances without a
+        # selected level: -1 lies beside level 0.
         levels = torch.arange(len(locations.strides), device=boxes.device)
         near = ((levels - selected[:, None]).abs() <= 1) & (selected >= 0)[:, None]
         ignoring_near = ignoring & near[:, locations.level]

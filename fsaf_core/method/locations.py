@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-# With any axes in front; `#`: of size 1, an axis is repeated.
+# `*any`: any axes in front; `*#any`: the same, and axes of size 1 are repeated.
 Boxes = Float[Tensor, "*any 4"]
 Points = Float[Tensor, "*#any 2"]
 Units = Float[Tensor, "*#any"]

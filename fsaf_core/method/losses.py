@@ -88,8 +88,8 @@ def focal_loss(
     Args:
         logits: class logits; p = sigmoid(logits).
         label: the class of each location, 0..K-1; -1 for background.
-        ignore: entries without loss. The own class of a positive location is never ignored. None:
-            no entry is ignored.
+        ignore: entries without loss. An entry of a positive location's own class has no effect.
+            None: no entry is ignored.
         alpha: weight of the positive entries, 0..1.
         gamma: exponent that reduces the loss of confident entries, at least 0.
 

@@ -100,7 +100,7 @@ def _covered(
 def crowd_region(
     crowd_boxes: Float[Tensor, "M 4"], image: Int64[Tensor, " M"], batch: int, locations: Locations
 ) -> Bool[Tensor, "B R"]:
-    """Return the locations strictly inside the inner half of a crowd box.
+    """Return the locations strictly inside a crowd box of half the sides.
 
     They are neither positive nor negative.
 

@@ -56,7 +56,7 @@ def select_heuristic(
     size: float,
     level: int,
 ) -> Int64[Tensor, " N"]:
-    """Return l' = floor(l0 + log2(sqrt(w h) / size)), clamped to the levels that exist.
+    """Return the index of level l' = floor(l0 + log2(sqrt(w h) / size)), 0..L-1, clamped.
 
     -1: the instance has no location at any level. If it has none at the level of its size, it has
     no positive location.
