@@ -9,8 +9,10 @@ blocks, which leaves a few U, say 8, with a random sign. Through the 60 layers o
 network these grow to sqrt(60) * 8 = 62 U. So each side is within 64 U of the exact value, and both
 within NETWORK = 128 U of each other: 7.6e-6. This holds for sums over many locations and for
 gradient norms. A ReLU whose input lies within rounding of 0 may open on one CPU and stay shut on
-another. It changes the gradient of single parameters by a share of the *total* norm, so that share
-is allowed in addition. -ln IoU multiplies errors where boxes hardly overlap: `iou_condition`.
+another: 20 of the 8 million of a case lie within 64 U of a standard deviation. One that flipped
+(ATEN_CPU_CAPABILITY=default, ONEDNN_MAX_CPU_ISA=AVX2) moved the norm of one parameter's gradient by
+8e-6 of the *total* norm; 20 with random signs move it by sqrt(20) * 8e-6 = FLIPS, which is allowed
+in addition. -ln IoU multiplies errors where boxes hardly overlap: `iou_condition`.
 """
 
 import json
@@ -38,6 +40,7 @@ from fsaf_core.weights.mmdet import reference_name
 HERE = Path(__file__).parent
 U = 2.0**-24  # unit roundoff of float32
 NETWORK = 128 * U
+FLIPS = 20**0.5 * 8e-6
 CASES = sorted(path.stem for path in HERE.glob("*_ring*.json"))
 MAPS = json.loads((HERE / "maps.json").read_text())
 SHAPES = json.loads((HERE / "checkpoint_shapes.json").read_text())
@@ -253,7 +256,7 @@ def test_the_gradient_of_each_parameter(name):
     case = run(name)
     total = case.want["grad_norm_total"]
     ours = {key: case.norms[key] for key in case.want["grad_norms"]}
-    assert ours == pytest.approx(case.want["grad_norms"], rel=NETWORK, abs=NETWORK * total)
+    assert ours == pytest.approx(case.want["grad_norms"], rel=NETWORK, abs=FLIPS * total)
 
 
 def test_our_distance_from_float64_is_at_most_twice_the_references():
@@ -273,7 +276,7 @@ def test_our_distance_from_float64_is_at_most_twice_the_references():
                     case.norms[key],
                     norm,
                     exact.norms[key],
-                    NETWORK * (exact.norms[key] + exact.total),
+                    NETWORK * exact.norms[key] + FLIPS * exact.total,
                 )
             )
         want, level_losses = recorded_levels(case.want), case.assignment.level_losses.double()
