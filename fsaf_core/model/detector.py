@@ -112,7 +112,7 @@ class Detector(nn.Module):
                 f"{len(images)} images came with {len(targets)} targets: give a dict for each "
                 "image, empty ones too."
             )
-        ground_truth = self._pack(targets, batch.sizes)
+        ground_truth = self._pack(targets, batch.tensor, batch.sizes)
         outputs = (network or self.head_outputs)(batch.tensor)
         assignment = self.assign(outputs, ground_truth, batch.sizes)
         return self.losses(outputs, assignment, ground_truth), outputs, assignment
@@ -186,7 +186,8 @@ class Detector(nn.Module):
         """
         if not outputs.cls_logits:
             return None
-        ground_truth, locations = self._pack(targets), self.locations(outputs)
+        ground_truth = self._pack(targets, outputs.cls_logits[0])
+        locations = self.locations(outputs)
         extent, valid = self._extent(locations, sizes), None
         if extent is not None:
             # Only locations in an image's own padded extent are valid. x: column, y: row.
@@ -207,7 +208,7 @@ class Detector(nn.Module):
             assignment: of `assign`.
             targets: the same as there; anchors are matched with them.
         """
-        ground_truth = self._pack(targets)
+        ground_truth = self._pack(targets, (outputs.cls_logits or outputs.ab_cls)[0])
         losses: dict[str, Tensor] = {}
         if assignment is not None:
             normalizer, config = self.normalizer(assignment), self.config
@@ -234,10 +235,12 @@ class Detector(nn.Module):
         cells = self.config.rules.no_positive_normalizer == "cells"
         return positives.masked_fill(positives == 0, total if cells else one)
 
-    def _pack(self, targets: Targets | GroundTruth, sizes: Sizes | None = None) -> GroundTruth:
+    def _pack(
+        self, targets: Targets | GroundTruth, like: Tensor, sizes: Sizes | None = None
+    ) -> GroundTruth:
         if isinstance(targets, GroundTruth):
             return targets
-        return pack_ground_truth(targets, self.mean.device, self.config.num_classes, sizes)
+        return pack_ground_truth(targets, like.device, self.config.num_classes, sizes)
 
     def _extent(self, locations: Locations, sizes: Sizes | None) -> Int64[Tensor, "B L 2"] | None:
         """Return columns and rows at each level of each image, padded by itself.
