@@ -58,11 +58,11 @@ class Rules:
     #: What happens where regions of two instances of one class overlap.
     same_class_overlap: Literal["smaller_wins", "erase"]
     #: Divisor of the losses when no location is positive: 1, or the number of valid locations.
-    no_positive_normalizer: Literal["one", "cells"]
+    no_positive_normalizer: Literal["one", "locations"]
     box_bias: float  # initial bias of the anchor-free box output
     min_offset: float  # box outputs are clamped to at least this value in training
     #: What the best `topk_candidates` of a level are: locations, or (location, class) pairs.
-    topk: Literal["cells", "pairs"]
+    topk: Literal["locations", "pairs"]
 
 
 CONVENTIONS = {
@@ -75,7 +75,7 @@ CONVENTIONS = {
         no_positive_normalizer="one",
         box_bias=0.1,
         min_offset=0.0,
-        topk="cells",
+        topk="locations",
     ),
     "reference": Rules(
         cell_center=0.0,
@@ -83,7 +83,7 @@ CONVENTIONS = {
         ignoring_scale=0.2,
         ignore_levels="all",
         same_class_overlap="erase",
-        no_positive_normalizer="cells",
+        no_positive_normalizer="locations",
         box_bias=0.25,
         min_offset=1e-4,
         topk="pairs",
@@ -167,12 +167,18 @@ def _describe(hint: Any) -> str:
 
 
 class Checked:
-    """A configuration; it is refused if a value does not have the type and range of its field."""
+    """A configuration; it is refused if a value does not have the type and range of its field.
+
+    A list is taken where a field holds a tuple.
+    """
 
     def __post_init__(self) -> None:
         config: type = type(self)
         for name, hint in _hints(config).items():
             value = getattr(self, name)
+            if get_origin(hint) is tuple and isinstance(value, list):
+                value = tuple(value)
+                object.__setattr__(self, name, value)
             if not _fits(value, hint):
                 raise FSAFError(f"{name} is {value!r:.60}: give {_describe(hint)} instead.")
 
@@ -377,7 +383,8 @@ class TrainConfig(Checked):
     batch_size: Count = 16  # images of a step, over all processes and accumulated micro-batches
     accumulate: Count = 1  # micro-batches of a step
     optimizer: Literal["sgd", "adamw"] = "sgd"  # SGD with momentum, or AdamW
-    lr: Positive = 0.01  # learning rate at batch 16; it is scaled by batch_size / 16
+    #: Learning rate at batch 16; it is scaled by batch_size / 16.
+    lr: Annotated[float, Range(0, 1000, low_is_allowed=False)] = 0.01
     momentum: Share = 0.9  # momentum of SGD
     weight_decay: NotNegative = 1e-4  # weight decay of the optimizer
     warmup_steps: Whole = 500  # steps over which the learning rate rises to lr
@@ -386,6 +393,8 @@ class TrainConfig(Checked):
     #: Shares of the training after which the learning rate falls to a tenth.
     milestones: tuple[Share, ...] = (8 / 12, 11 / 12)
     clip_norm: Positive | None = None  # largest norm of the gradient; None: no clipping
+    #: Decay of a moving average of the weights, which then is evaluated and saved; 0: none.
+    ema: Annotated[float, Range(0, 0.99999)] = 0.0
     flip: Share = 0.5  # probability of a horizontal flip
     ms: bool = False  # multi-scale: short side drawn from 640..800, and 1.5 x as many epochs
     crop: Share = 0.0  # probability of a random zoom and crop (tiny's augmentation)

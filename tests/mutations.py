@@ -397,7 +397,7 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
             ),
         ],
         "positives_divide_both_losses_and_without_any_each_convention_has_its_own_divisor": [
-            ('rules.no_positive_normalizer == "cells"', 'rules.no_positive_normalizer == ""'),
+            ('rules.no_positive_normalizer == "locations"', 'rules.no_positive_normalizer == ""'),
         ],
         "the_reference_divides_by_the_valid_cells_and_at_least_one_an_image_where_nothing_is_positive": [
             ("valid.sum(1).clamp(min=1)", "valid.sum(1)"),
@@ -411,7 +411,7 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
         "the_candidates_of_a_level_are_those_of_a_loop": [
             ("scores.amax(1)", "scores.sum(1)"),
             ("sort(descending=True)", "sort()"),
-            ('rules.topk == "cells"', 'rules.topk != "cells"'),
+            ('rules.topk == "locations"', 'rules.topk != "locations"'),
         ],
         "a_level_without_a_score_above_the_threshold_has_no_candidate": [
             ("scores[best] > config.score_thresh", "scores[best] > 0"),

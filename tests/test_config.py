@@ -105,3 +105,9 @@ def test_a_configuration_without_a_preset_has_no_name_of_one():
 def test_settings_of_the_scenes_fit_each_other(setting):
     with pytest.raises(FSAFError, match="give at most"):
         SceneConfig(**setting)
+
+
+def test_a_list_stands_for_a_tuple(unchecked):
+    config = ModelConfig(class_names=["cat", "dog"], image_mean=[0.5, 0.5, 0.5])
+    assert config.class_names == ("cat", "dog") and config.image_mean == (0.5, 0.5, 0.5)
+    assert hash(config) == hash(ModelConfig(class_names=("cat", "dog"), image_mean=(0.5,) * 3))

@@ -87,7 +87,7 @@ def open_dataset(data: DataConfig, split: Literal["train", "val"]) -> CocoDatase
 
 
 def train_order(
-    wide: np.ndarray, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1
+    wide: np.ndarray, batch_size: int, seed: int, epoch: int, rank: int = 0, world_size: int = 1
 ) -> list[list[int]]:
     """Return one rank's batches of an epoch, as lists of image numbers.
 
@@ -101,8 +101,8 @@ def train_order(
         seed: of the training.
         epoch: number of the epoch.
         rank: number of this process.
-        world: number of processes. Batches are dealt in turn, so one process with `world` times
-            the batch size sees the same images in a step.
+        world_size: number of processes. Batches are dealt in turn, so one process with
+            `world_size` times the batch size sees the same images in a step.
     """
     shuffled = np.random.default_rng([seed, epoch]).permutation(len(wide))
     waiting: dict[bool, list[int]] = {True: [], False: []}
@@ -116,11 +116,11 @@ def train_order(
     rest = waiting[True] + waiting[False]
     ends = range(batch_size, len(rest) + 1, batch_size)
     batches += [rest[end - batch_size : end] for end in ends]
-    return batches[: len(batches) // world * world][rank::world]
+    return batches[: len(batches) // world_size * world_size][rank::world_size]
 
 
 def eval_order(
-    sizes: list[tuple[int, int]], batch_size: int, rank: int = 0, world: int = 1
+    sizes: list[tuple[int, int]], batch_size: int, rank: int = 0, world_size: int = 1
 ) -> list[list[int]]:
     """Return one rank's batches of an evaluation, as lists of image numbers.
 
@@ -131,14 +131,14 @@ def eval_order(
         sizes: height and width of each image as the network gets it alone.
         batch_size: images in a batch of this rank.
         rank: number of this process.
-        world: number of processes.
+        world_size: number of processes.
     """
     order = sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True)
     batches = []
     for _, group in groupby(order, key=sizes.__getitem__):
         alike = list(group)
         batches += [alike[at : at + batch_size] for at in range(0, len(alike), batch_size)]
-    return batches[rank::world]
+    return batches[rank::world_size]
 
 
 def _network_sizes(dataset: CocoDataset, config: Config) -> list[tuple[int, int]]:
@@ -244,7 +244,7 @@ class Loader:
         config: `model` for the size, `train` or `evaluate` for the batch, `data.workers`.
         training: shuffle and augment; otherwise give every image once, only resized.
         rank: number of this process among those that share the work.
-        world: number of these processes.
+        world_size: number of these processes.
 
     Raises:
         FSAFError: "A batch of 16 cannot be divided among 3 processes x 1 micro-batches: ..."; "12
@@ -253,25 +253,30 @@ class Loader:
     """
 
     def __init__(
-        self, dataset: CocoDataset, config: Config, training: bool, rank: int = 0, world: int = 1
+        self,
+        dataset: CocoDataset,
+        config: Config,
+        training: bool,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.dataset, self.config, self.training = dataset, config, training
-        self.rank, self.world = rank, world
+        self.rank, self.world_size = rank, world_size
         self._sizes = _network_sizes(dataset, config)
         self.batch_size = config.evaluate.batch_size
         if training:
-            parts = world * config.train.accumulate
+            parts = world_size * config.train.accumulate
             self.batch_size = config.train.batch_size // parts
             if self.batch_size * parts != config.train.batch_size:
                 raise FSAFError(
-                    f"A batch of {config.train.batch_size} cannot be divided among {world} "
+                    f"A batch of {config.train.batch_size} cannot be divided among {world_size} "
                     f"processes x {config.train.accumulate} micro-batches: "
                     "change --train.batch_size."
                 )
             if not len(self):
                 raise FSAFError(
                     f"{len(dataset)} images are less than a batch of {self.batch_size} for each "
-                    f"of {world} processes: set a smaller --train.batch_size."
+                    f"of {world_size} processes: set a smaller --train.batch_size."
                 )
         self.faulty: dict[int, str] = {}  # image number: what is wrong with it
         # Batches of (epoch, image). The DataLoader reads the list at the start of each pass.
@@ -308,7 +313,7 @@ class Loader:
             self._loader._iterator = None
 
     def _order(self, epoch: int) -> list[list[int]]:
-        share = self.rank, self.world
+        share = self.rank, self.world_size
         if not self.training:
             return eval_order(self._sizes, self.batch_size, *share)
         wide, seed = self.dataset.wide, self.config.train.seed

@@ -1,10 +1,11 @@
-"""Learning rate, optimizer and gradient norm, as functions of the configuration and the step."""
+"""Learning rate, optimizer, gradient norm and moving average of the weights."""
 
 import math
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..config import TrainConfig
 
@@ -74,6 +75,26 @@ def clip_gradients(optimizer: torch.optim.Optimizer, max_norm: float | None) -> 
     if max_norm is not None:
         nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
     return norm
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move the averaged weights and statistics a little towards those of the trained model.
+
+    average = d * average + (1 - d) * model, with d = min(decay, (1 + step) / (10 + step)): early
+    steps have a smaller d, so that the average soon forgets the initial weights.
+
+    Args:
+        average: a copy of `model`, changed in place.
+        model: after the step.
+        decay: 0..1; the average reaches back about 1 / (1 - decay) steps.
+        step: steps taken so far.
+    """
+    old, new = (
+        [value for value in module.state_dict().values() if value.is_floating_point()]
+        for module in (average, model)
+    )
+    get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))(old, new, step)
 
 
 def snapshot_steps(count: int, total_steps: int) -> set[int]:

@@ -148,10 +148,10 @@ def _train(
             write_atomically(run_dir / "config.json", json.dumps(record, indent=1))
             print(*_summary(trainer), sep="\n", flush=True)
         _fit(trainer)
-        result = trainer.result or evaluate(detector, val_data)
+        result = trainer.result or evaluate(trainer.evaluated, val_data)
         if context.is_main:
             result.write(run_dir)
-            save(detector, run_dir / "model.safetensors")
+            save(trainer.evaluated, run_dir / "model.safetensors")
         return TrainResult(run_dir, trainer.step, result.metrics)
 
 

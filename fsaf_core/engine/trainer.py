@@ -5,6 +5,7 @@ augmentation from (seed, epoch, rank), the learning rate from the step. So a run
 any moment and resumed ends, on the CPU, with exactly the weights of one that was not.
 """
 
+import copy
 import math
 import sys
 import time
@@ -26,7 +27,14 @@ from ..model.detector import Detector
 from ..utils.distributed import DistributedContext
 from ..weights.checkpoint import save, versions
 from .callbacks import Interrupt, Meters, NonFiniteGuard
-from .optim import build_optimizer, clip_gradients, learning_rate, set_rate, snapshot_steps
+from .optim import (
+    build_optimizer,
+    clip_gradients,
+    learning_rate,
+    set_rate,
+    snapshot_steps,
+    update_average,
+)
 from .run_dir import Log, run_record
 from .training_state import random_states, save_training, set_random_states
 from .training_step import TrainingStep
@@ -87,6 +95,8 @@ class Trainer:
         self.validation_steps = {*range(0, self.total_steps, interval), self.total_steps}
         self.snapshots = snapshot_steps(recipe.snapshots, self.total_steps)
         self.optimizer = build_optimizer(recipe, detector)
+        # What is evaluated and saved: the detector, or with `ema` the average of its weights.
+        self.evaluated = copy.deepcopy(detector).eval() if recipe.ema else detector
         self.scaler = torch.amp.GradScaler(context.device.type, enabled=recipe.amp == "fp16")
         self.meters, self.guard = Meters(), NonFiniteGuard(self.scaler)
         self.interrupt = Interrupt(single_process=context.size == 1)
@@ -125,6 +135,8 @@ class Trainer:
             set_rate(self.optimizer, rate)
             self.update(network, batches)
             self.step += 1
+            if recipe.ema:
+                update_average(self.evaluated, self.detector, recipe.ema, self.step)
             self.meters.steps += 1
             self.meters.seconds += time.perf_counter() - start
             bar.update()
@@ -222,16 +234,16 @@ class Trainer:
         self.guard.wait()
         if self.context.is_main:
             path = self.run_dir / "snapshots" / f"step_{self.step:09d}.safetensors"
-            save(self.detector, path, half=True)
+            save(self.evaluated, path, half=True)
 
     def validate(self, log: Log | None, bar: tqdm) -> None:
         """Evaluate the weights and save them if they are the best; checkpoint before and after."""
         self.checkpoint()  # an evaluation may fail, for example on a damaged image
-        for buffer in self.detector.buffers():  # each process has its own batch statistics
+        for buffer in self.evaluated.buffers():  # each process has its own batch statistics
             self.context.share(buffer)
         self.interrupt.immediate = True
         last = self.step == self.total_steps
-        self.result = evaluate(self.detector, self.val_data, thorough=last)
+        self.result = evaluate(self.evaluated, self.val_data, thorough=last)
         self.interrupt.immediate = False
         self.validated, metrics = self.step, self.result.metrics
         if log is not None:
@@ -244,7 +256,7 @@ class Trainer:
         if metrics["AP"] > self.best:
             self.best = metrics["AP"]
             if self.context.is_main:
-                save(self.detector, self.run_dir / "best.safetensors")
+                save(self.evaluated, self.run_dir / "best.safetensors")
         self.checkpoint()
 
     def checkpoint(self) -> None:
@@ -260,6 +272,7 @@ class Trainer:
         """
         return {
             "model": self.detector.state_dict(),
+            "average": self.evaluated.state_dict() if self.recipe.ema else {},
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": random_states(),
@@ -289,6 +302,8 @@ class Trainer:
         if not are_numbers or not 0 <= state["step"] <= self.total_steps:
             raise ValueError("its counters are impossible")
         self.detector.load_state_dict(state["model"])
+        if self.recipe.ema:
+            self.evaluated.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         set_random_states(state["random"])

@@ -232,8 +232,8 @@ class Detector(nn.Module):
         positives, valid = assignment.positive.sum(dtype=torch.float32), assignment.valid
         total = assignment.assigned.numel() if valid is None else valid.sum(1).clamp(min=1).sum()
         positives, total, one = all_reduce_mean(self.sync_normalizer, positives, total)
-        cells = self.config.rules.no_positive_normalizer == "cells"
-        return positives.masked_fill(positives == 0, total if cells else one)
+        by_total = self.config.rules.no_positive_normalizer == "locations"
+        return positives.masked_fill(positives == 0, total if by_total else one)
 
     def _pack(
         self, targets: Targets | GroundTruth, like: Tensor, sizes: Sizes | None = None

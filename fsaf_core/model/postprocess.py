@@ -35,7 +35,7 @@ def top_candidates(
         BaseDenseHead._predict_by_feat_single.
     """
     scores, most = logits.sigmoid(), config.topk_candidates
-    if config.rules.topk == "cells":
+    if config.rules.topk == "locations":
         best = scores.amax(1)
         best = best.topk(min(most, len(best))).indices
         row, label = torch.nonzero(scores[best] > config.score_thresh, as_tuple=True)

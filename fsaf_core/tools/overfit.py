@@ -66,6 +66,7 @@ def overfit(
             ms=False,
             crop=0.0,
             snapshots=0,
+            ema=0.0,
             compile=False,
         ),
     )

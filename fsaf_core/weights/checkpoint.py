@@ -127,7 +127,8 @@ def read_weights(path: str | Path) -> Weights:
     """Return the tensors of a file, and the configuration and ids that were saved with them.
 
     Args:
-        path: of a file that `save` wrote, or of a training's checkpoint (.pt).
+        path: of a file that `save` wrote, or of a training's checkpoint (.pt), whose averaged
+            weights are taken if it has them.
 
     Raises:
         FSAFError: "x.safetensors does not exist: ..."; "... is a folder: ..."; "... is no readable
@@ -142,7 +143,8 @@ def read_weights(path: str | Path) -> Weights:
     if path.suffix == ".pt":
         state = read_training(path)
         try:
-            return _weights(state["model"], state["config"]["model"], state, path)
+            tensors = state.get("average") or state["model"]
+            return _weights(tensors, state["config"]["model"], state, path)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FSAFError(
                 f"{path} has a damaged configuration ({excerpt(error)}): take another checkpoint."
@@ -235,7 +237,8 @@ def read_training(path: Path) -> dict[str, Any]:
             state = load_tensors(file)
         if not isinstance(state, dict) or not {"model", "config", "step"} <= state.keys():
             raise ValueError("it is of another kind")
-        if not all(isinstance(tensor, Tensor) for tensor in state["model"].values()):
+        weights = [*state["model"].values(), *state.get("average", {}).values()]
+        if not all(isinstance(tensor, Tensor) for tensor in weights):
             raise ValueError("its weights are of another kind")
     except Exception as error:  # the reader raises many kinds of errors for damaged files
         raise FSAFError(

@@ -79,7 +79,7 @@ class Exported(nn.Module):
         for stride, logits, offsets in zip(self.config.strides, cls_logits, box_offsets):
             scores = logits.sigmoid().permute(0, 2, 3, 1).flatten(1, 2)  # (B, A, K)
             classes = scores.shape[2]
-            if self.config.rules.topk == "cells":
+            if self.config.rules.topk == "locations":
                 best, location = self._top(scores.amax(2))
                 score = _rows(scores, location) * (best > 0)[..., None]  # the padding repeats one
                 score = score.flatten(1)

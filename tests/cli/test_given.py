@@ -116,7 +116,7 @@ def test_help_shows_the_ranges(capsys):
     out = capsys.readouterr().out
     for option in (
         "--train.flip {float from 0 to 1}",
-        "--train.lr {float above 0}",
+        "--train.lr {float above 0 to 1,000}",
         "--data.workers {int from 0 to 1,024}",
     ):
         assert option in out

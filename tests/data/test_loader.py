@@ -108,7 +108,7 @@ def test_every_image_has_its_turn():
 def test_two_processes_see_what_one_with_twice_the_batch_sees():
     wide = np.ones(40, bool)
     one = train_order(wide, 8, 0, 0)
-    two = [train_order(wide, 4, 0, 0, rank, world=2) for rank in range(2)]
+    two = [train_order(wide, 4, 0, 0, rank, world_size=2) for rank in range(2)]
     assert [a + b for a, b in zip(*two)] == one
 
 
@@ -170,12 +170,12 @@ def test_an_evaluation_gives_images_as_they_are(config):
 def test_the_batch_is_shared_by_processes_and_micro_batches(config):
     dataset = open_dataset(config.data, "train")
     two = replace(config, train=replace(config.train, accumulate=2))
-    assert Loader(dataset, two, training=True, rank=1, world=2).batch_size == 1
+    assert Loader(dataset, two, training=True, rank=1, world_size=2).batch_size == 1
     assert [len(batch.images) for batch in Loader(dataset, two, training=True).epoch(0)] == [2] * 11
     with pytest.raises(
         FSAFError, match="A batch of 4 cannot be divided among 3 processes x 1 micro-batches"
     ):
-        Loader(dataset, config, training=True, world=3)
+        Loader(dataset, config, training=True, world_size=3)
     with pytest.raises(
         FSAFError,
         match="23 images are less than a batch of 32 for each of 1 processes: set a smaller",

@@ -20,10 +20,17 @@ TIMES = ("seconds", "images_per_s", "waiting")  # may differ between two runs
 
 
 def everything(root: Path, **recipe) -> fsaf.Config:
-    """Return two epochs of six steps with augmentation, snapshots, accumulation and AdamW."""
+    """Return two epochs of six steps with augmentation, snapshots, accumulation, average and AdamW."""
     return tiny_config(
         root,
-        **{"accumulate": 2, "log_every": 4, "snapshots": 4, "checkpoint_every": 5, "crop": 0.5}
+        **{
+            "accumulate": 2,
+            "log_every": 4,
+            "snapshots": 4,
+            "checkpoint_every": 5,
+            "crop": 0.5,
+            "ema": 0.8,
+        }
         | recipe,
     )
 
@@ -37,7 +44,7 @@ def results(run_dir: Path) -> dict[str, object]:
     for path in [*run_dir.rglob("*.safetensors"), *run_dir.glob("*.json")]:
         kept[str(path.relative_to(run_dir))] = path.read_bytes()
     state = torch.load(training_files(run_dir / "checkpoints")[-1], weights_only=True)
-    for part in ("model", "optimizer"):
+    for part in ("model", "average", "optimizer"):
         kept[part] = (
             repr(state[part])
             if part == "optimizer"

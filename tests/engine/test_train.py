@@ -1,5 +1,6 @@
 """Training: learning rate, processes and micro-batches, the run directory, and what can go wrong."""
 
+import copy
 import json
 import math
 import multiprocessing
@@ -24,7 +25,13 @@ from fsaf_core.config import TrainConfig
 from fsaf_core.data.loader import Loader, open_dataset
 from fsaf_core.engine import train, trainer
 from fsaf_core.engine.callbacks import Interrupt, Meters
-from fsaf_core.engine.optim import build_optimizer, clip_gradients, learning_rate, snapshot_steps
+from fsaf_core.engine.optim import (
+    build_optimizer,
+    clip_gradients,
+    learning_rate,
+    snapshot_steps,
+    update_average,
+)
 from fsaf_core.engine.run_dir import Log, differences, validate_run_dir
 from fsaf_core.engine.trainer import Trainer
 from fsaf_core.engine.training_state import training_files
@@ -74,6 +81,43 @@ def test_gradients_are_scaled_to_the_norm_and_the_norm_before_is_returned():
     assert clip_gradients(optimizer, None) == 5 and weight.grad.tolist() == [3, 4]
     assert clip_gradients(optimizer, 1.0) == 5
     assert weight.grad.tolist() == pytest.approx([0.6, 0.8], abs=1e-5)
+
+
+def test_the_average_forgets_its_first_weights_and_then_keeps_the_decay():
+    model, average = torch.nn.BatchNorm2d(1), torch.nn.BatchNorm2d(1)
+    expected = model.weight.item()
+    for step in range(1, 41):
+        model.weight.data.fill_(step)
+        model.running_mean.fill_(step)
+        update_average(average, model, 0.7, step)
+        keep = 0.7 if step > 20 else (1 + step) / (10 + step)  # 21 / 30 = 0.7
+        expected = keep * expected + (1 - keep) * step
+    assert average.weight.item() == pytest.approx(expected, rel=1e-5)  # float32, 40 steps
+    assert abs(average.running_mean.item() - expected) < 1e-3 * expected  # it began at 0, not at 1
+
+
+def test_with_an_average_the_run_evaluates_and_saves_it(root, tmp_path):
+    config = tiny_config(root, steps=4, snapshots=2, ema=0.5)
+    by_hand, seen = None, []
+
+    class Watched(Trainer):
+        def update(self, *batches):
+            nonlocal by_hand
+            by_hand = by_hand or copy.deepcopy(self.detector)
+            super().update(*batches)
+            update_average(by_hand, self.detector, 0.5, self.step + 1)
+            seen.append(self.detector.network.head.af_cls.weight.detach().clone())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "Trainer", Watched)
+        result = train.train(config, tmp_path / "run", "cpu")
+    name = "network.head.af_cls.weight"
+    saved = fsaf.load(tmp_path / "run" / "model.safetensors").state_dict()[name]
+    assert saved.equal(by_hand.state_dict()[name]) and not saved.equal(seen[-1])
+    checkpoint = fsaf.load(training_files(tmp_path / "run" / "checkpoints")[-1])
+    assert checkpoint.state_dict()[name].equal(saved)
+    again = fsaf.evaluate(by_hand.eval(), Loader(open_dataset(config.data, "val"), config, False))
+    assert again.metrics["AP"] == result.metrics["AP"]
 
 
 def test_snapshots_are_log_spaced_from_the_start_to_the_end():

@@ -66,7 +66,9 @@ def config(tmp_path):
 
 
 def loader_of(config, rank=0, world=1):
-    return Loader(open_dataset(config.data, "val"), config, training=False, rank=rank, world=world)
+    return Loader(
+        open_dataset(config.data, "val"), config, training=False, rank=rank, world_size=world
+    )
 
 
 def seeded(model):

@@ -25,7 +25,7 @@ def random_level(seed, locations=40):
 def loop_candidates(logits, boxes, config):
     """The scores that `top_candidates` keeps, location by location, class by class."""
     scores = logits.sigmoid()
-    if config.rules.topk == "cells":
+    if config.rules.topk == "locations":
         best = sorted(range(len(scores)), key=lambda index: -scores[index].max())
         pairs = [(a, k) for a in best[: config.topk_candidates] for k in range(K)]
         pairs = [(a, k) for a, k in pairs if scores[a, k] > config.score_thresh]
