@@ -15,6 +15,7 @@ from ..engine.train import train
 from ..utils.classes import list_some
 from ..utils.files import write_atomically
 
+MIN_SEEDS = 5  # that a difference between two rows needs
 # Row: metric: a value in percent for each seed.
 Results = dict[str, dict[str, list[float]]]
 
@@ -80,8 +81,9 @@ def _check_same(run_dir: Path, record: dict) -> None:
 def ablation_table(results: Results, steps: int) -> str:
     """Return a Markdown table of the rows.
 
-    It has the mean and the standard deviation over seeds, and the mean difference to the first
-    row, seed by seed, with its 95 % bootstrap interval.
+    It has the mean and the standard deviation over seeds. From `MIN_SEEDS` seeds on it has the mean
+    difference to the first row, seed by seed, with its 95 % t interval and its 95 % bootstrap
+    interval; with fewer seeds a difference means nothing.
 
     Args:
         results: of each row, in percent.
@@ -89,21 +91,31 @@ def ablation_table(results: Results, steps: int) -> str:
     """
     first = next(iter(results))
     lines = [
-        f"| row ({steps} steps) | seeds | AP | AP50 | AP minus {first}'s, paired |",
-        "|---|---|---|---|---|",
+        f"| row ({steps} steps) | seeds | AP | AP50 | AP minus {first}'s, paired | t | bootstrap |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row, values in results.items():
         ap, ap50 = np.array(values["AP"]), np.array(values["AP50"])
         spread = f" ± {ap.std(ddof=1):.1f}" if len(ap) > 1 else ""
-        difference = "-"
-        if row != first:
+        cells = [row, f"{len(ap)}", f"{ap.mean():.1f}{spread}", f"{ap50.mean():.1f}"]
+        if row != first and len(ap) >= MIN_SEEDS:
             paired = ap - np.array(results[first]["AP"])
-            low, high = bootstrap_interval(paired)
-            difference = f"{paired.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
-        lines.append(
-            f"| {row} | {len(ap)} | {ap.mean():.1f}{spread} | {ap50.mean():.1f} | {difference} |"
-        )
+            intervals = t_interval(paired), bootstrap_interval(paired)
+            cells += [f"{paired.mean():+.1f}"]
+            cells += [f"[{low:+.1f}, {high:+.1f}]" for low, high in intervals]
+        else:
+            cells += ["-"] * 3
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def t_interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of `values` (n,), n > 1, by Student's t distribution."""
+    from scipy import stats  # takes a second to import
+
+    error = values.std(ddof=1) / len(values) ** 0.5
+    low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), error)
+    return float(low), float(high)
 
 
 def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:

@@ -10,19 +10,32 @@ from torchvision.models.detection import RetinaNet
 
 from fsaf_core import presets
 from fsaf_core.config import FSAFError, SceneConfig
-from fsaf_core.tools.ablation import ablation, ablation_table, bootstrap_interval
+from fsaf_core.tools.ablation import ablation, ablation_table, bootstrap_interval, t_interval
 
 
 def test_the_table_has_the_mean_the_spread_and_the_paired_difference_to_the_first_row():
-    """Differences 1, 2 and 3: 2.0 on average, though the rows overlap."""
+    """Differences 1, 2, 3, 2 and 2: 2.0 on average, though the rows overlap."""
     results = {
-        "one": {"AP": [10.0, 30, 50], "AP50": [20.0, 40, 60]},
-        "two": {"AP": [11.0, 32, 53], "AP50": [21.0, 41, 61]},
+        "one": {"AP": [10.0, 30, 50, 20, 40], "AP50": [20.0, 40, 60, 30, 50]},
+        "two": {"AP": [11.0, 32, 53, 22, 42], "AP50": [21.0, 41, 61, 31, 51]},
     }
     head, _, one, two = ablation_table(results, 100).splitlines()
     assert "(100 steps)" in head and "minus one's" in head
-    assert one == "| one | 3 | 30.0 ± 20.0 | 40.0 | - |"
-    assert two.startswith("| two | 3 | 32.0 ± 21.0 | 41.0 | +2.0 [+1.") and two.endswith("] |")
+    assert one == "| one | 5 | 30.0 ± 15.8 | 40.0 | - | - | - |"
+    # Student's t for 4 degrees of freedom: 2.776; standard error sqrt(0.5 / 5).
+    assert two.startswith("| two | 5 | 32.0 ± 16.4 | 41.0 | +2.0 | [+1.1, +2.9] | [+1.")
+
+
+def test_few_seeds_give_no_difference():
+    results = {row: {"AP": [10.0, 30, 50, 20], "AP50": [20.0, 40, 60, 30]} for row in ("a", "b")}
+    assert ablation_table(results, 100).endswith("| b | 4 | 27.5 ± 17.1 | 37.5 | - | - | - |")
+
+
+def test_the_t_interval_is_wider_than_the_bootstrap():
+    values = np.array([1.0, 2, 3, 2, 2])
+    low, high = t_interval(values)
+    assert (low, high) == pytest.approx((2 - 2.7764 * 0.1**0.5, 2 + 2.7764 * 0.1**0.5), abs=1e-4)
+    assert low < bootstrap_interval(values)[0] and high > bootstrap_interval(values)[1]
 
 
 def test_a_single_seed_has_no_spread():
