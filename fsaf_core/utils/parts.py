@@ -64,8 +64,8 @@ class MissingPart:
     def __call__(self, *args: Any) -> NoReturn:
         """Raise, since the part itself is needed."""
         raise FSAFError(
-            f"{self.file} was trained with its own {self.name}, {self.import_path}: import that "
-            f"function and give it to load as parts=Parts({self.name}=...)."
+            f"{self.file} was trained with its own {self.name}, {self.import_path}: import it "
+            f"and give it to load as parts=Parts({self.name}=...)."
         )
 
 

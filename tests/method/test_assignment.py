@@ -499,7 +499,8 @@ def test_a_crowds_inner_half_is_neither_positive_nor_negative(detector):
     inner = (x > 24) & (x < 72) & (y > 16) & (y < 48)
     assert torch.equal(crowded.valid[0], ~inner)
     assert (
-        not (crowded.before_selection[0, inner] >= 0).any() and (without.before_selection[0, inner] >= 0).any()
+        not (crowded.before_selection[0, inner] >= 0).any()
+        and (without.before_selection[0, inner] >= 0).any()
     )
 
 
