@@ -317,8 +317,12 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
         "the_losses_are_sums_over_valid_cells_and_over_positive_cells_divided_by_the_positives": [
             ("focal = focal * assignment.valid", "pass"),
-            ("boxes.where(positive, unit), target)", "boxes, target)"),
             ("look_up(ground_truth.boxes, assignment.assigned, 0)", "predictions.boxes.detach()"),
+        ],
+        "a_box_loss_may_be_undefined_where_a_location_is_background": [
+            ("predictions.boxes.where(positive, unit)", "predictions.boxes"),
+            ("assigned, 0).where(positive, unit)", "assigned, 0)"),
+            ("target) * assignment.positive", "target)"),
         ],
         "ignored_entries_get_exactly_no_gradient_and_all_others_some": [
             ("assignment.ignore, *alpha_gamma", "None, *alpha_gamma"),

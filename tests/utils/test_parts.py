@@ -92,28 +92,6 @@ def test_own_parts_take_the_place_of_fsafs():
     assert torch.equal(losses["af_cls"], plain["af_cls"])
 
 
-def test_a_box_loss_may_be_undefined_where_a_location_is_background():
-    """Background has no target. A loss of sides, as CIoU's, divides by the sides of the box that stands for it."""
-
-    def aspect(predicted, boxes):
-        w, h = (boxes[..., 2:] - boxes[..., :2]).unbind(-1)
-        own_w, own_h = (predicted[..., 2:] - predicted[..., :2]).unbind(-1)
-        return (torch.atan(w / h) - torch.atan(own_w / own_h)) ** 2
-
-    detector = fsaf.build_detector(SMALL, parts=Parts(box_loss=aspect))
-    outputs = random_outputs(0)
-    with torch.no_grad():
-        for level in outputs.box_offsets:
-            level[:, :, -1:] = 0  # dead outputs: boxes without sides
-    outputs = type(outputs)(outputs.cls_logits, outputs.box_offsets)
-    targets = [target([[8, 4, 50, 30]], [0]), target([], [])]
-    assignment = detector.assign(outputs, targets)
-    assert assignment.num_positive > 0
-    loss = detector.losses(outputs, assignment, targets)["af_box"]
-    loss.backward()
-    assert loss > 0 and all(level.grad.isfinite().all() for level in outputs.box_offsets)
-
-
 def test_detectors_with_and_without_a_box_loss_select_the_same_levels():
     outputs = random_outputs(1)
     own, plain = (
