@@ -213,7 +213,7 @@ class Detector(nn.Module):
             return None
         ground_truth = self._pack(targets, outputs.cls_logits[0])
         locations = self.locations(outputs, sizes)
-        assigner = self.parts.assigner or partial(assign, config=self.config)
+        assigner = self.parts.assign if self.parts.assigner else partial(assign, config=self.config)
         assignment = assigner(locations, self.predictions(outputs), ground_truth)
         if locations.extent is None:
             return assignment
@@ -238,7 +238,8 @@ class Detector(nn.Module):
         if assignment is not None:
             normalizer, config = self.normalizer(assignment), self.config
             given = self.predictions(outputs), ground_truth, assignment, normalizer, config
-            losses |= anchor_free_losses(*given, self.parts.box_loss or iou_loss)
+            box_loss = iou_loss if self.parts.box_loss is None else self.parts.loss_of_boxes
+            losses |= anchor_free_losses(*given, box_loss)
         if self.anchor_based is not None:
             losses |= self.anchor_based.losses(
                 outputs.ab_cls, outputs.ab_box, ground_truth, self.sync_normalizer

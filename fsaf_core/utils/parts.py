@@ -16,6 +16,9 @@ class Parts:
 
     Weights files and runs hold the import paths of these parts as text. Loading imports nothing
     by such a path, so hand the parts in again to `load` and to `train`.
+
+    Raises:
+        FSAFError: "Parts.backbone is a ResNet: give a function ..."
     """
 
     #: Makes a fresh backbone: a module that turns images (B, 3, H, W) into C3, C4 and C5, at
@@ -27,10 +30,56 @@ class Parts:
     #: training. The online selection keeps -ln IoU.
     box_loss: Callable[[Any, Any], Any] | None = None
 
+    def __post_init__(self) -> None:
+        for name, part in vars(self).items():
+            is_module = name == "backbone" and isinstance(part, nn.Module)
+            if part is not None and (is_module or not callable(part)):
+                raise FSAFError(
+                    f"Parts.{name} is a {type(part).__name__}: give a function"
+                    f"{' that makes the backbone' if name == 'backbone' else ''}."
+                )
+
     @property
     def import_paths(self) -> dict[str, str]:
         """Return where each given part comes from, such as {"assigner": "mine.fcos"}."""
         return {name: import_path(part) for name, part in vars(self).items() if part is not None}
+
+    def assign(self, locations: Any, predictions: Any, ground_truth: Any) -> Any:
+        """Return what the assigner returns, and check its shape and type.
+
+        Raises:
+            FSAFError: "The assigner mine.fcos returns assigned of (2728, torch.int64): give an
+                Assignment ..."
+        """
+        assert self.assigner is not None
+        assignment = self.assigner(locations, predictions, ground_truth)
+        batch, _, count = predictions.logits.shape
+        assigned = getattr(assignment, "assigned", None)
+        found = (*assigned.shape, assigned.dtype) if isinstance(assigned, torch.Tensor) else ()
+        if found != (batch, count, torch.int64):
+            what = f"assigned of {found}" if found else f"a {type(assignment).__name__}"
+            raise FSAFError(
+                f"The assigner {import_path(self.assigner)} returns {what}: give an Assignment "
+                f"whose assigned is ({batch}, {count}) of torch.int64, for each location the index "
+                "of an instance of the batch, or -1."
+            )
+        return assignment
+
+    def loss_of_boxes(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return what the box loss returns, and check its shape.
+
+        Raises:
+            FSAFError: "The box loss torch.nn.modules.loss.L1Loss turns boxes (2, 85, 4) into ():
+                give ..."
+        """
+        assert self.box_loss is not None
+        loss = self.box_loss(predicted, target)
+        if loss.shape != predicted.shape[:-1]:
+            raise FSAFError(
+                f"The box loss {import_path(self.box_loss)} turns boxes {tuple(predicted.shape)} "
+                f"into {tuple(loss.shape)}: give one loss for each box, not their mean or sum."
+            )
+        return loss
 
     def complete(self, import_paths: Mapping[str, str], file: str) -> "Parts":
         """Return parts with a `MissingPart` for each one that a file names and is not given here.
@@ -40,8 +89,8 @@ class Parts:
             file: for messages.
 
         Raises:
-            FSAFError: "x.safetensors has the backbone mine.backbone, ...": without it there is
-                no detector.
+            FSAFError: "x.safetensors was trained with its own backbone, mine.backbone: import it
+                and give it ..."; assigner and box loss raise only when they are called.
         """
         missing = {
             name: MissingPart(name, path, file)
@@ -86,9 +135,9 @@ def check_backbone(backbone: Any, frozen_stages: int) -> None:
         frozen_stages: of the configuration.
 
     Raises:
-        FSAFError: "The backbone is a function: ..."; "frozen_stages is 1: ..."; "The backbone has
-            out_channels (16, 24, 40) and gives (1, 16, 16, 16), ... for an image of 64 x 64 pixels:
-            ..."
+        FSAFError: "Parts.backbone returns a function: ..."; "frozen_stages is 1, ...: ..."; "The
+            backbone has out_channels (16, 24, 40) and gives [(1, 16, 16, 16), ...] for an image of
+            64 x 64 pixels: give C3, C4 and C5, ..."
     """
     if not isinstance(backbone, nn.Module):
         raise FSAFError(

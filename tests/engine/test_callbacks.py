@@ -10,6 +10,7 @@ from torchvision.models import resnet18
 from torchvision.models._utils import IntermediateLayerGetter
 
 import fsaf_core as fsaf
+from fsaf_core.data.loader import Loader, open_dataset
 from fsaf_core.method.assignment import assign
 
 
@@ -82,5 +83,11 @@ def test_a_run_with_own_parts_that_was_stopped_and_resumed_ends_as_one_that_was_
     whole, resumed = (
         fsaf.load(tmp_path / name / "model.safetensors", own) for name in ("whole", "run")
     )
+    # Without its assigner it is evaluated, but for what the assigner would say.
+    alone = fsaf.load(run / "model.safetensors", fsaf.Parts(backbone))
+    files = fsaf.evaluate(alone, Loader(open_dataset(config.data, "val"), config, training=False))
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert files.metrics["AP"] == metrics["AP"] and files.levels["size"] == []
+    assert "missed" in metrics and "missed" not in files.metrics
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name

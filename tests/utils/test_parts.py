@@ -101,6 +101,35 @@ def test_detectors_with_and_without_a_box_loss_select_the_same_levels():
     assert torch.equal(*pair)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a.assigned, r"test_parts\.\S+ returns a Tensor: give an Assignment"),
+        (lambda a: Assignment(a.assigned[0]), r"returns assigned of \(129, torch\.int64\): give an Assignment whose assigned is \(2, 129\)"),
+        (lambda a: Assignment(a.assigned.int()), r"returns assigned of \(2, 129, torch\.int32\)"),
+        (lambda a: None, r"returns a NoneType"),
+    ],
+)  # fmt: skip
+def test_what_an_assigner_returns_is_looked_at(unchecked, change, message):
+    detector = fsaf.build_detector(
+        SMALL, parts=Parts(assigner=lambda *args: change(first_box(*args)))
+    )
+    with pytest.raises(FSAFError, match=message):
+        detector.assign(random_outputs(0), TARGETS)
+
+
+@pytest.mark.parametrize(
+    ("box_loss", "shape"), [(nn.L1Loss(), r"\(\)"), (nn.L1Loss(reduction="none"), r"\(2, 129, 4\)")]
+)
+def test_a_box_loss_gives_one_value_a_box(box_loss, shape):
+    detector = fsaf.build_detector(SMALL, parts=Parts(box_loss=box_loss))
+    outputs = random_outputs(0)
+    with pytest.raises(
+        FSAFError, match=rf"^The box loss torch\.\S*L1Loss turns boxes \(2, 129, 4\) into {shape}: "
+    ):
+        detector.losses(outputs, detector.assign(outputs, TARGETS), TARGETS)
+
+
 # ------------------------------------------------------------------------------------------------------------- save and load
 
 
@@ -199,6 +228,18 @@ def test_a_backbone_gives_a_sequence_or_a_dict_and_is_left_as_it_was_made():
 def test_a_backbone_that_does_not_fit_is_refused(make, message):
     with pytest.raises(FSAFError, match=re.escape(message)):
         fsaf.build_detector(SMALL, parts=Parts(backbone=make))
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"backbone": Backbone()}, r"^Parts\.backbone is a Backbone: give a function that makes the backbone\.$"),
+        ({"assigner": "mine.fcos"}, r"^Parts\.assigner is a str: give a function\.$"),
+    ],
+)  # fmt: skip
+def test_a_part_is_a_function(unchecked, parts, message):
+    with pytest.raises(FSAFError, match=message):
+        Parts(**parts)
 
 
 def test_frozen_stages_belong_to_a_resnet():
