@@ -12,18 +12,22 @@ from importlib.metadata import version
 
 from . import presets
 from .config import Config, FSAFError, ModelConfig
+from .engine.callbacks import Callback
 from .engine.train import train
 from .evaluation.evaluator import evaluate
 from .model.detector import Detector, build_detector
+from .utils.parts import Parts
 from .weights.checkpoint import load, save
 from .weights.mmdet import load_mmdet, to_mmdet
 
 __version__ = version("fsaf-core")
 __all__ = [
+    "Callback",
     "Config",
     "Detector",
     "FSAFError",
     "ModelConfig",
+    "Parts",
     "build_detector",
     "evaluate",
     "load",

@@ -23,7 +23,7 @@ from fsaf_core.data.loader import Loader, open_dataset
 from fsaf_core.engine.optim import build_optimizer, clip_gradients, learning_rate, set_rate
 from fsaf_core.evaluation.coco_metrics import coco_metrics, to_coco_results
 from fsaf_core.model.anchor_branch import AnchorBased
-from fsaf_core.model.backbone import backbone_features, build_backbone
+from fsaf_core.model.backbone import build_backbone
 from fsaf_core.model.fpn import FeaturePyramid
 from fsaf_core.tools.ablation import ablation_table
 from fsaf_core.utils.files import write_atomically
@@ -36,15 +36,16 @@ class BackboneAndPyramid(nn.Module):
 
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
-        self.backbone, channels = build_backbone(model, pretrained=False)
-        self.neck = FeaturePyramid(channels, model.channels, model.first_level, model.last_level)
+        self.backbone = build_backbone(model, pretrained=False)
+        levels = model.first_level, model.last_level
+        self.neck = FeaturePyramid(self.backbone.out_channels, model.channels, *levels)
         self.out_channels = model.channels
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return the levels by name."""
         return {
             str(index): level
-            for index, level in enumerate(self.neck(backbone_features(self.backbone, images)))
+            for index, level in enumerate(self.neck([*self.backbone(images).values()]))
         }
 
 

@@ -1,142 +1,37 @@
-"""Meters, the guard against non-finite losses, and the handling of Ctrl-C."""
+"""What a training calls while it runs."""
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Mapping
-
-import torch
-from torch import Tensor
-
-from ..config import FSAFError
-from ..utils.files import excerpt
-
-MAX_SKIPPED = 20  # steps in a row that the scaler of fp16 may skip
+from typing import Any
 
 
-class Meters:
-    """Sums of scalars over a window of steps.
+class Callback:
+    """Methods that `train` calls; a subclass overrides those that it needs.
 
-    The sums stay on the device, so that no step waits for them. `read` fetches them.
+    Under torchrun only the first process calls them. A resumed run knows nothing of the callbacks
+    before it, so hand them in again.
     """
 
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.steps = 0  # steps of the window
-        self.seconds = 0.0  # their duration
-        self.waited = 0.0  # seconds of these in which they waited for data
-
-    def add(self, values: Mapping[str, Tensor]) -> None:
-        """Add each scalar to the sum of its name."""
-        for name, value in values.items():
-            value = value.detach()
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-
-    def read(self, over_processes: Callable[[Tensor], Tensor], **more: float) -> dict[str, float]:
-        """Return the sums over the window and all processes, and begin a new window.
+    def on_step(self, trainer: Any, entry: dict[str, Any] | None) -> None:
+        """Follow a step.
 
         Args:
-            over_processes: sums a tensor over all processes, as `DistributedContext.sum`.
-            **more: further numbers to sum over the processes.
+            trainer: the `Trainer`; `trainer.step` steps are done, `trainer.detector` has learned.
+            entry: the line that this step added to log.jsonl, with `step`, `loss` and the mean
+                losses since the line before; None if it added none. To read more values from the
+                device makes every step wait.
         """
-        values = torch.stack([value.float() for value in self.sums.values()])
-        values = torch.cat([values, torch.tensor([*more.values()], device=values.device)])
-        names = [*self.sums, *more]
-        self.sums, self.steps, self.seconds, self.waited = {}, 0, 0.0, 0.0
-        return dict(zip(names, over_processes(values).tolist()))
 
-
-class NonFiniteGuard:
-    """Stop a training whose loss or gradient is infinite or NaN.
-
-    Without loss scaling (fp16) the first such step stops it. With it, `GradScaler` skips the step
-    and lowers the scale, so `MAX_SKIPPED` such steps in a row stop it, or a scale below 1. On CUDA
-    the answer is read one step later, so that no step waits for it.
-
-    Args:
-        scaler: of the training.
-    """
-
-    def __init__(self, scaler: torch.amp.GradScaler) -> None:
-        self.scaler = scaler
-        self.skipped = 0  # such steps in a row
-        self.pending: tuple[Tensor, torch.cuda.Event, int, list[int]] | None = None
-
-    def check(self, finite: Tensor, step: int, ids: list[int]) -> None:
-        """Take the answer of a step; on CUDA, read that of the step before.
+    def on_validation(self, trainer: Any, metrics: dict[str, Any]) -> None:
+        """Follow a validation.
 
         Args:
-            finite: () bool, whether the step's loss and gradient are finite.
-            step: its number.
-            ids: its image ids.
-
-        Raises:
-            FSAFError: "Step 812: the loss or its gradient is not finite (images 17, 4711, ..) ..."
+            trainer: the `Trainer`.
+            metrics: such as `AP`, as in `EvaluationResult`.
         """
-        self.wait()
-        if not finite.is_cuda:
-            return self._read(finite, step, ids)
-        answer = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(finite, non_blocking=True)
-        event = torch.cuda.Event()
-        event.record()
-        self.pending = (answer, event, step, ids)
 
-    def wait(self) -> None:
-        """Wait for the last answer. Nothing may be saved before.
+    def on_end(self, trainer: Any, metrics: dict[str, Any]) -> None:
+        """Follow the end of a training that was not stopped; all its files are written.
 
-        Raises:
-            FSAFError: as `check`, about the step before.
+        Args:
+            trainer: the `Trainer`.
+            metrics: of the last validation, as in metrics.json.
         """
-        if self.pending is not None:
-            answer, event, step, ids = self.pending
-            self.pending = None
-            event.synchronize()
-            self._read(answer, step, ids)
-
-    def _read(self, finite: Tensor, step: int, ids: list[int]) -> None:
-        self.skipped = 0 if finite else self.skipped + 1
-        if finite or (
-            self.scaler.is_enabled() and self.skipped < MAX_SKIPPED and self.scaler.get_scale() >= 1
-        ):
-            return
-        raise FSAFError(
-            f"Step {step}: the loss or its gradient is not finite "
-            f"(images {excerpt(', '.join(map(str, ids)))}); the last good checkpoint is kept: "
-            "look at these images, or start again with a smaller --train.lr or "
-            "--train.clip_norm 10."
-        )
-
-
-class Interrupt:
-    """Handle Ctrl-C and SIGTERM while a training runs.
-
-    The first signal asks the loop to stop after its step. A second one stops it at once.
-
-    Args:
-        single_process: whether this process trains alone. torchrun repeats the terminal's signal,
-            so among several processes a second signal means nothing new.
-    """
-
-    def __init__(self, single_process: bool = True) -> None:
-        self.single_process = single_process
-        self.requested = False  # a signal has come
-        self.immediate = False  # the training's state is complete: no need to finish a step
-        self.process = os.getpid()
-
-    def __enter__(self) -> "Interrupt":
-        is_main_thread = threading.current_thread() is threading.main_thread()
-        numbers = (signal.SIGINT, signal.SIGTERM) if is_main_thread else ()
-        self.before = {number: signal.signal(number, self._handle) for number in numbers}
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: object) -> None:
-        if os.getpid() != self.process:  # a loading process inherits this handler
-            if number == signal.SIGTERM:  # Ctrl-C is not meant for it
-                os._exit(143)
-        elif self.immediate or (self.requested and self.single_process):
-            raise KeyboardInterrupt
-        self.requested = True

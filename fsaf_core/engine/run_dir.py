@@ -21,6 +21,7 @@ from ..config import (
 from ..data.coco import CocoDataset
 from ..utils.classes import list_some
 from ..utils.files import excerpt, write_atomically
+from ..utils.parts import Parts
 
 # Fields that a resumed run may change, because they have no effect on its results: the sets are
 # recognized by the SHA-256 of their jsons.
@@ -30,8 +31,10 @@ RESUMABLE_FIELDS = (
 )
 
 
-def run_record(config: Config, train_set: CocoDataset, val_set: CocoDataset) -> dict[str, Any]:
-    """Return what config.json holds: the configuration, and where and which the two sets are."""
+def run_record(
+    config: Config, train_set: CocoDataset, val_set: CocoDataset, parts: Parts = Parts()
+) -> dict[str, Any]:
+    """Return what config.json holds: the configuration, which the sets are, names of own parts."""
     sets = {
         split: {
             "json": str(dataset.json_path.resolve()),
@@ -40,7 +43,7 @@ def run_record(config: Config, train_set: CocoDataset, val_set: CocoDataset) -> 
         }
         for split, dataset in (("train", train_set), ("val", val_set))
     }
-    return {**asdict(config), "sets": sets}
+    return {**asdict(config), "parts": parts.import_paths, "sets": sets}
 
 
 def validate_run_dir(run_dir: Path, record: Mapping[str, Any], resume: bool) -> list[str]:
@@ -88,7 +91,7 @@ def validate_run_dir(run_dir: Path, record: Mapping[str, Any], resume: bool) -> 
         raise FSAFError(
             f"{run_dir} holds an unfinished run of an earlier version: take another --out."
         )
-    changed = differences(old, record)
+    changed = differences({"parts": {}, **old}, {"parts": {}, **record})
     for split in ("train", "val"):
         if f"sets.{split}.sha256" in changed:
             raise FSAFError(

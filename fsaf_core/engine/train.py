@@ -19,8 +19,10 @@ from ..model.detector import Detector, build_detector
 from ..utils.classes import are_unnamed, list_names, match_classes
 from ..utils.distributed import DistributedContext, destroy, init
 from ..utils.files import excerpt, write_atomically
+from ..utils.parts import Parts
 from ..weights.checkpoint import read_training, save
 from ..weights.formats import load_weights
+from .callbacks import Callback
 from .run_dir import Log, differences, lock_run_dir, run_record, validate_run_dir
 from .trainer import Trainer
 from .training_state import training_files
@@ -47,6 +49,8 @@ def train(
     train_images: str | Path = "",
     val_json: str | Path = "",
     val_images: str | Path = "",
+    parts: Parts = Parts(),
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Train a detector into a folder, or resume the unfinished run in that folder.
 
@@ -70,6 +74,9 @@ def train(
         preset: name of the configuration, where `config` is None.
         train_json, train_images, val_json, val_images: your own sets, COCO-format jsons and the
             folders of their images, in place of the configuration's.
+        parts: a backbone, an assigner, a box loss of your own. A run is resumed with parts of the
+            same import paths.
+        callbacks: called after steps, after validations and at the end.
 
     Raises:
         FSAFError: one sentence about what is wrong: the folder holds something else, the data set
@@ -88,7 +95,7 @@ def train(
     run_dir = Path(out or Path("runs") / config.name)
     context = init(device)
     try:
-        return _train(config, run_dir, context, resume, weights)
+        return _train(config, run_dir, context, resume, weights, parts, callbacks)
     except torch.OutOfMemoryError as error:
         reason = str(error).split(". ")[0]
         raise FSAFError(
@@ -114,6 +121,8 @@ def _train(
     context: DistributedContext,
     resume: bool,
     weights: str | Path | None,
+    parts: Parts,
+    callbacks: Sequence[Callback],
 ) -> TrainResult:
     if context.is_main:
         open_dataset(config.data, "train")  # the first process alone makes scenes and indices
@@ -125,7 +134,7 @@ def _train(
     )
     config = replace(config, model=replace(config.model, class_names=train_set.class_names))
     if context.is_main:
-        record = run_record(config, train_set, val_set)
+        record = run_record(config, train_set, val_set, parts)
         for line in validate_run_dir(run_dir, record, resume):
             print(line)
     data = Loader(train_set, config, True, context.rank, context.size)
@@ -137,9 +146,9 @@ def _train(
         # The first process decides for all: the others may have no access to its folder.
         last = context.broadcast(_last_checkpoint(run_dir) if context.is_main else None)
         torch.manual_seed(config.train.seed)
-        detector = build(config, context, weights, is_new=last is None)
+        detector = build(config, context, weights, is_new=last is None, parts=parts)
         detector.category_ids = train_set.index.category_ids
-        trainer = Trainer(config, run_dir, detector, data, val_data, context)
+        trainer = Trainer(config, run_dir, detector, data, val_data, context, callbacks)
         if last is not None:
             _restore(trainer, *last)
             del last  # as large as the detector and its optimizer
@@ -152,11 +161,17 @@ def _train(
         if context.is_main:
             result.write(run_dir)
             save(trainer.evaluated, run_dir / "model.safetensors")
+        for callback in trainer.callbacks:
+            callback.on_end(trainer, result.metrics)
         return TrainResult(run_dir, trainer.step, result.metrics)
 
 
 def build(
-    config: Config, context: DistributedContext, weights: str | Path | None, is_new: bool
+    config: Config,
+    context: DistributedContext,
+    weights: str | Path | None,
+    is_new: bool,
+    parts: Parts = Parts(),
 ) -> Detector:
     """Return the detector of a training, on the context's device.
 
@@ -165,6 +180,7 @@ def build(
         context: this process.
         weights: to start from, as in `train`.
         is_new: False leaves fresh weights, because a checkpoint replaces them.
+        parts: as in `train`.
 
     Raises:
         FSAFError: "The pretrained weights of resnet50 cannot be downloaded (...): connect ..."; as
@@ -175,11 +191,12 @@ def build(
         and weights is None
         and config.train.pretrained_backbone
         and config.model.backbone != "tiny"
+        and parts.backbone is None
     )
     if pretrained and not context.is_main:
         context.barrier()  # the first process downloads, the others read its file
     try:
-        detector = build_detector(config.model, pretrained_backbone=pretrained)
+        detector = build_detector(config.model, pretrained, parts)
     except OSError as error:
         raise FSAFError(
             f"The pretrained weights of {config.model.backbone} cannot be downloaded ({error}): "

@@ -9,7 +9,7 @@ import copy
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ from ..evaluation.evaluator import EvaluationResult, evaluate
 from ..model.detector import Detector
 from ..utils.distributed import DistributedContext
 from ..weights.checkpoint import save, versions
-from .callbacks import Interrupt, Meters, NonFiniteGuard
+from .callbacks import Callback
+from .guards import Interrupt, NonFiniteGuard
+from .meters import Meters
 from .optim import (
     build_optimizer,
     clip_gradients,
@@ -54,6 +56,7 @@ class Trainer:
         data: of the training set.
         val_data: of the validation set.
         context: this process among those that train together.
+        callbacks: called by the first process.
 
     Raises:
         FSAFError: "3 micro-batches are less than one step of 4: set --train.accumulate lower.";
@@ -68,9 +71,12 @@ class Trainer:
         data: Loader,
         val_data: Loader,
         context: DistributedContext,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.config, self.recipe = config, config.train
-        self.record = run_record(config, data.dataset, val_data.dataset)
+        self.record = run_record(config, data.dataset, val_data.dataset, detector.parts)
+        self.callbacks = callbacks if context.is_main else ()
+        self.entry: dict[str, Any] | None = None  # the log line of the last step, if it wrote one
         self.run_dir = run_dir
         self.detector, self.data, self.val_data = detector, data, val_data
         self.context = context
@@ -134,7 +140,7 @@ class Trainer:
             rate = learning_rate(recipe, self.step, self.total_steps)
             set_rate(self.optimizer, rate)
             self.update(network, batches)
-            self.step += 1
+            self.step, self.entry = self.step + 1, None
             if recipe.ema:
                 update_average(self.evaluated, self.detector, recipe.ema, self.step)
             self.meters.steps += 1
@@ -148,6 +154,8 @@ class Trainer:
             at_log = self.step % recipe.log_every == 0
             if at_log or checkpoint or self.step in self.validation_steps:
                 stop = self.write_log(log, bar, rate) or stop
+            for callback in self.callbacks:
+                callback.on_step(self, self.entry)
             if stop:
                 self.interrupt.immediate = True
                 raise KeyboardInterrupt
@@ -221,8 +229,9 @@ class Trainer:
             "images_per_s": images / seconds,
             "waiting": waited / seconds,
         }
+        self.entry = {name: _rounded(value) for name, value in entry.items()}
         if log is not None:
-            log.write(**{name: _rounded(value) for name, value in entry.items()})
+            log.write(**self.entry)
         shown = {name: f"{value:.3f}" for name, value in losses.items()}
         bar.set_postfix(shown | {"images/s": f"{images / seconds:.1f}"})
         return sums["stop"] > 0
@@ -258,6 +267,8 @@ class Trainer:
             if self.context.is_main:
                 save(self.evaluated, self.run_dir / "best.safetensors")
         self.checkpoint()
+        for callback in self.callbacks:
+            callback.on_validation(self, metrics)
 
     def checkpoint(self) -> None:
         """Save the state, so that the run can be resumed from this step."""

@@ -26,6 +26,7 @@ from ..model.postprocess import merge_candidates
 from ..utils.classes import match_classes
 from ..utils.distributed import autocast
 from ..utils.files import write_atomically
+from ..utils.parts import MissingPart
 from .coco_metrics import coco_metrics, size_bin, to_coco_results
 from .miss_analysis import diagnose_misses, miss_table
 
@@ -88,7 +89,8 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
         loader: of a validation set, with this process's share. `config.evaluate.tta` turns on
             test-time augmentation, and `config.train.amp` gives the network's number format.
         thorough: whether to add selected levels, pictures and causes of misses to the metrics.
-            With test-time augmentation, only pictures are added.
+            With test-time augmentation, or without the assigner of the training, only pictures are
+            added.
 
     Raises:
         FSAFError: as `match_classes` and `Loader.epoch`.
@@ -149,7 +151,8 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
                         },
                     }
                     pictures.append((number, picture))
-            if tta:  # the levels and the causes of misses are those of one pass
+            # The levels and the causes of misses are those of one pass, and of its assigner.
+            if tta or isinstance(detector.parts.assigner, MissingPart):
                 continue
             assignment = detector.assign(outputs, targets, prepared.sizes)
             levels += _levels(detector, assignment, targets)

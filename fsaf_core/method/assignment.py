@@ -5,6 +5,7 @@ each instance at each level. 4. Select a level for each instance. 5. Mark positi
 ignored entries. 6. Compute the losses.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +48,7 @@ class Assignment:
 
     assigned: Int64[Tensor, "B R"]  # the instance that a location learns; -1: background
     ignore: Bool[Tensor, "B K R"] | None = None  # entries without focal loss; see `focal_loss`
-    valid: Bool[Tensor, "B R"] | None = None  # inside the image and no crowd region; None: all
+    valid: Bool[Tensor, "B R"] | None = None  # locations with a class loss; None: all
     level_losses: Float[Tensor, "N L"] | None = None  # inf where an instance has no location
     selected_level: Int64[Tensor, " N"] | None = None  # 0..L-1; -1: no location at any level
     # `assigned` as it was before a level was selected: at every level, overlaps resolved.
@@ -64,6 +65,12 @@ class Assignment:
     def num_positive(self) -> Int64[Tensor, ""]:
         """How many locations of the batch learn an instance, as a tensor on the device."""
         return self.positive.sum()
+
+
+# A way to assign labels: `assign` with its configuration, or another in its place.
+Assigner = Callable[[Locations, Predictions, GroundTruth], Assignment]
+# The loss (...) of predicted boxes (..., 4) with targets (..., 4), x1 y1 x2 y2 pixels: `iou_loss`.
+BoxLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def look_up(values: Tensor, assigned: Int64[Tensor, "B R"], default: float) -> Tensor:
@@ -112,14 +119,12 @@ def count_by_class(
     return count.index_add_(0, image_class, regions.to(torch.int16)).unflatten(0, (batch, classes))
 
 
-@torch.no_grad()
 def assign(
+    locations: Locations,
     predictions: Predictions,
     ground_truth: GroundTruth,
-    locations: Locations,
-    extent: Int64[Tensor, "N L 2"] | None,
-    valid: Bool[Tensor, "B R"] | None,
     config: ModelConfig,
+    box_loss: BoxLoss = iou_loss,
 ) -> Assignment:
     """Assign each location its instance by FSAF's rules.
 
@@ -136,24 +141,23 @@ def assign(
     MMDetection, or the instance's `own` alone. The paper leaves it open.
 
     Args:
-        predictions: used without gradient.
-        ground_truth: of the batch; N = 0 is normal.
         locations: of the input.
-        extent: columns and rows of each instance's own padded image at each level; None: every
-            image fills the input.
-        valid: locations inside their image; None: all.
+        predictions: of the batch; `Detector.assign` keeps them from getting a gradient.
+        ground_truth: of the batch; N = 0 is normal.
         config: its `rules`, scales, `selection` and focal parameters are used.
+        box_loss: enters the level losses, beside the focal loss.
 
     Source: paper, sections 3.2 and 3.3; MMDetection, center_region_assigner.py,
         `CenterRegionAssigner.assign`, and fsaf_head.py, `FSAFHead.loss_by_feat`.
     """
     rules, boxes, labels = config.rules, ground_truth.boxes, ground_truth.labels
     batch, classes = predictions.logits.shape[:2]
+    extent = None if locations.extent is None else locations.extent[ground_truth.image]
     effective = region(boxes, config.effective_scale, locations, rules, extent, inside=True)
     ignoring = region(boxes, rules.ignoring_scale, locations, rules, extent)
 
     assigned = resolve_overlaps(effective, box_area(boxes), ground_truth.counts)
-    ignore = None
+    ignore = valid = None
     if rules.same_class_overlap == "erase" or rules.ignore_levels == "all":
         count = count_by_class(ignoring, ground_truth, batch, classes)
         if rules.same_class_overlap == "erase":
@@ -167,7 +171,7 @@ def assign(
     if len(ground_truth.crowd_boxes):
         crowd = crowd_region(ground_truth.crowd_boxes, ground_truth.crowd_image, batch, locations)
         assigned = assigned.masked_fill(crowd, -1)
-        valid = ~crowd if valid is None else valid & ~crowd
+        valid = ~crowd
 
     alpha, gamma = config.focal_alpha, config.focal_gamma
     label = look_up(labels, assigned, -1)
@@ -176,7 +180,7 @@ def assign(
     else:
         focal = focal_loss_positive(gather_class(predictions.logits, label), alpha, gamma)
     # Background has a dummy target here, and does not enter the level losses.
-    location_loss = focal + iou_loss(predictions.boxes, look_up(boxes, assigned, 0))
+    location_loss = focal + box_loss(predictions.boxes, look_up(boxes, assigned, 0))
     level_losses = instance_level_losses(location_loss, assigned, locations, len(boxes))
 
     if config.selection == "online":
@@ -211,11 +215,12 @@ def anchor_free_losses(
     assignment: Assignment,
     normalizer: Float[Tensor, ""],
     config: ModelConfig,
+    box_loss: BoxLoss = iou_loss,
 ) -> dict[str, Float[Tensor, ""]]:
     """Return af_cls and af_box, the losses of the anchor-free branch.
 
     af_cls = lambda / normalizer * sum of the focal loss over valid locations
-    af_box = lambda / normalizer * sum of -ln IoU over positive locations
+    af_box = lambda / normalizer * sum of the box loss, -ln IoU, over positive locations
 
     Args:
         predictions: of the same batch; differentiable.
@@ -223,16 +228,18 @@ def anchor_free_losses(
         assignment: of `assign` or any other assigner; `assigned`, `ignore` and `valid` are used.
         normalizer: the number of positive locations; see `Detector.normalizer`.
         config: its focal parameters and `af_weight` (lambda) are used.
+        box_loss: of the training.
 
     Source: paper, section 3.2 (loss) and section 3.4 (lambda).
     """
     label = look_up(ground_truth.labels, assignment.assigned, -1)
-    focal = focal_loss(
-        predictions.logits, label, assignment.ignore, config.focal_alpha, config.focal_gamma
-    )
+    alpha_gamma = config.focal_alpha, config.focal_gamma
+    focal = focal_loss(predictions.logits, label, assignment.ignore, *alpha_gamma)
     if assignment.valid is not None:
         focal = focal * assignment.valid
-    target = look_up(ground_truth.boxes, assignment.assigned, 0)
-    box = iou_loss(predictions.boxes, target) * assignment.positive
+    # Background gets two equal unit squares, at which any box loss is finite, gradient included.
+    positive, unit = assignment.positive[..., None], torch.arange(4, device=normalizer.device) // 2
+    target = look_up(ground_truth.boxes, assignment.assigned, 0).where(positive, unit)
+    box = box_loss(predictions.boxes.where(positive, unit), target) * assignment.positive
     weight = config.af_weight / normalizer
     return {"af_cls": focal.sum() * weight, "af_box": box.sum() * weight}

@@ -17,13 +17,18 @@ Units = Float[Tensor, "*#any"]
 
 @dataclass(frozen=True)
 class Locations:
-    """All `R` locations of a pyramid, level by level, row by row. Images of a batch share them."""
+    """All `R` locations of a pyramid, level by level, row by row. Images of a batch share them.
+
+    An image that is smaller than the input tensor has fewer of them: `extent` says which.
+    """
 
     shapes: tuple[tuple[int, int], ...]  # (rows, columns) of each level
     strides: tuple[int, ...]  # pixels between neighbors of each level
     centers: Float[Tensor, "R 2"]  # x y, pixels
     stride: Float[Tensor, " R"]  # of each location's level
     level: Int64[Tensor, " R"]  # 0..L-1
+    # Columns and rows of each image's own padded extent; None: every image fills the input.
+    extent: Int64[Tensor, "B L 2"] | None = None
 
     @property
     def sizes(self) -> list[int]:
@@ -58,9 +63,8 @@ def pyramid_locations(
     """
     centers, stride, level = [], [], []
     for index, ((rows, columns), step) in enumerate(zip(shapes, strides)):
-        y, x = torch.meshgrid(
-            torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij"
-        )
+        axes = (torch.arange(count, device=device) for count in (rows, columns))
+        y, x = torch.meshgrid(*axes, indexing="ij")
         centers.append((torch.stack([x, y], 2).flatten(0, 1) + cell_center) * step)
         stride.append(torch.full((rows * columns,), float(step), device=device))
         level.append(torch.full((rows * columns,), index, device=device))

@@ -54,9 +54,8 @@ def region(
     for level, (shape, stride) in enumerate(zip(locations.shapes, locations.strides)):
         shares = []
         for axis, count in enumerate(reversed(shape)):  # x: columns; y: rows
-            limit = (
-                boxes.new_full((len(boxes),), count) if extent is None else extent[:, level, axis]
-            )
+            full = boxes.new_full((len(boxes),), count)
+            limit = full if extent is None else extent[:, level, axis]
             span = scaled[:, axis] / stride, scaled[:, 2 + axis] / stride
             if rules.region_rounding == "floor_ceil":
                 share = _rounded(*span, count, limit)

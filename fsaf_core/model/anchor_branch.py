@@ -92,11 +92,10 @@ class AnchorBased(nn.Module):
         """Return the instance of each anchor, -1 for none, and which anchors have no loss."""
         matches, start = [], 0
         for boxes in ground_truth.boxes.split(ground_truth.counts):
-            if len(boxes):
-                match = self.matcher(box_iou(boxes, anchors))  # -1: negative; -2: left out
-                matches.append(torch.where(match >= 0, match + start, match))
-            else:
-                matches.append(torch.full((len(anchors),), -1, device=anchors.device))
+            none = torch.full((len(anchors),), -1, device=anchors.device)
+            # -1: negative; -2: left out. The matcher takes no empty lists.
+            match = self.matcher(box_iou(boxes, anchors)) if len(boxes) else none
+            matches.append(torch.where(match >= 0, match + start, match))
             start += len(boxes)
         match = torch.stack(matches)
         left_out = match == -2

@@ -5,12 +5,14 @@ Each stage can be called alone.
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,9 +22,11 @@ from ..data.images import read_image
 from ..data.transforms import resize
 from ..method.assignment import Assignment, GroundTruth, Predictions, anchor_free_losses, assign
 from ..method.locations import Locations, decode, pyramid_locations
-from ..method.losses import precise
+from ..method.losses import iou_loss, precise
 from ..utils.distributed import all_reduce_mean
+from ..utils.parts import Parts, check_backbone
 from .anchor_branch import AnchorBased
+from .backbone import build_backbone
 from .network import Network
 from .postprocess import Levels, detect
 from .structures import HeadOutputs, ImageBatch, Sizes, Targets, check_images, pack_ground_truth
@@ -31,20 +35,25 @@ from .structures import HeadOutputs, ImageBatch, Sizes, Targets, check_images, p
 class Detector(nn.Module):
     """FSAF on RetinaNet; made by `build_detector`.
 
-    `config` is the model's configuration. `category_ids` are the K ids of its classes in the
-    training set's json, which COCO results carry.
+    `config` is the model's configuration, and `parts` are the user's own parts. `category_ids` are
+    the K ids of its classes in the training set's json, which COCO results carry.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: ModelConfig, pretrained_backbone: bool = False) -> None:
+    def __init__(
+        self, config: ModelConfig, pretrained_backbone: bool = False, parts: Parts = Parts()
+    ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.parts = config, parts
         is_coco = config.class_names == COCO_CLASSES
         by_count = tuple(range(1, config.num_classes + 1))
         self.category_ids: tuple[int, ...] = COCO_CATEGORY_IDS if is_coco else by_count
-        self.network = Network(config, AnchorBased.per_cell, pretrained_backbone)
+        backbone = (parts.backbone or partial(build_backbone, config, pretrained_backbone))()
+        if parts.backbone is not None:
+            check_backbone(backbone, config.frozen_stages)
+        self.network = Network(config, AnchorBased.per_cell, backbone)
         self.anchor_based = None
         if config.branches != "anchor_free":
             focal = config.focal_alpha, config.focal_gamma
@@ -151,11 +160,26 @@ class Detector(nn.Module):
         """
         return HeadOutputs(*self.network(tensor))
 
-    def locations(self, outputs: HeadOutputs) -> Locations:
-        """Return the locations of the levels that `outputs` have."""
+    def locations(self, outputs: HeadOutputs, sizes: Sizes | None = None) -> Locations:
+        """Return the locations of the levels that `outputs` have.
+
+        Args:
+            outputs: of `head_outputs`.
+            sizes: height, width of each image before padding; None: every image fills the tensor.
+        """
         maps, config = outputs.cls_logits or outputs.ab_cls, self.config
         shapes = tuple((int(level.shape[-2]), int(level.shape[-1])) for level in maps)
-        return pyramid_locations(shapes, config.strides, config.rules.cell_center, maps[0].device)
+        device = maps[0].device
+        locations = pyramid_locations(shapes, config.strides, config.rules.cell_center, device)
+        if sizes is None:
+            return locations
+        step, strides = config.size_divisor, np.array(config.strides)[:, None]
+        padded = -(-np.array(sizes) // step) * step  # B 2: height, width
+        extent = np.minimum(-(-padded[:, None] // strides), shapes)  # B L 2: rows, columns
+        if (extent == shapes).all():
+            return locations
+        columns_rows = torch.from_numpy(extent[..., ::-1].copy()).to(device)
+        return replace(locations, extent=columns_rows)
 
     def predictions(self, outputs: HeadOutputs, training: bool = True) -> Predictions:
         """Return the anchor-free outputs of all levels side by side, with decoded boxes.
@@ -171,6 +195,7 @@ class Detector(nn.Module):
         scale = self.config.offset_normalizer * locations.stride
         return Predictions(precise(logits), decode(offsets, locations.centers, scale))
 
+    @torch.no_grad()
     def assign(
         self, outputs: HeadOutputs, targets: Targets | GroundTruth, sizes: Sizes | None = None
     ) -> Assignment | None:
@@ -187,16 +212,16 @@ class Detector(nn.Module):
         if not outputs.cls_logits:
             return None
         ground_truth = self._pack(targets, outputs.cls_logits[0])
-        locations = self.locations(outputs)
-        extent, valid = self._extent(locations, sizes), None
-        if extent is not None:
-            # Only locations in an image's own padded extent are valid. x: column, y: row.
-            xy = locations.centers / locations.stride[:, None] - self.config.rules.cell_center
-            valid = (xy < extent[:, locations.level]).all(2)
-            extent = extent[ground_truth.image]
-        with torch.no_grad():
-            predictions = self.predictions(outputs)
-        return assign(predictions, ground_truth, locations, extent, valid, self.config)
+        locations = self.locations(outputs, sizes)
+        assigner = self.parts.assign if self.parts.assigner else partial(assign, config=self.config)
+        assignment = assigner(locations, self.predictions(outputs), ground_truth)
+        if locations.extent is None:
+            return assignment
+        # Only locations in an image's own padded extent are valid. x: column, y: row.
+        xy = locations.centers / locations.stride[:, None] - self.config.rules.cell_center
+        inside = (xy < locations.extent[:, locations.level]).all(2)
+        valid = inside if assignment.valid is None else assignment.valid & inside
+        return replace(assignment, valid=valid)
 
     def losses(
         self, outputs: HeadOutputs, assignment: Assignment | None, targets: Targets | GroundTruth
@@ -212,8 +237,9 @@ class Detector(nn.Module):
         losses: dict[str, Tensor] = {}
         if assignment is not None:
             normalizer, config = self.normalizer(assignment), self.config
-            predictions = self.predictions(outputs)
-            losses |= anchor_free_losses(predictions, ground_truth, assignment, normalizer, config)
+            given = self.predictions(outputs), ground_truth, assignment, normalizer, config
+            box_loss = iou_loss if self.parts.box_loss is None else self.parts.loss_of_boxes
+            losses |= anchor_free_losses(*given, box_loss)
         if self.anchor_based is not None:
             losses |= self.anchor_based.losses(
                 outputs.ab_cls, outputs.ab_box, ground_truth, self.sync_normalizer
@@ -241,20 +267,6 @@ class Detector(nn.Module):
         if isinstance(targets, GroundTruth):
             return targets
         return pack_ground_truth(targets, like.device, self.config.num_classes, sizes)
-
-    def _extent(self, locations: Locations, sizes: Sizes | None) -> Int64[Tensor, "B L 2"] | None:
-        """Return columns and rows at each level of each image, padded by itself.
-
-        None where all images fill the input.
-        """
-        if sizes is None:
-            return None
-        step, strides = self.config.size_divisor, np.array(locations.strides)[:, None]
-        padded = -(-np.array(sizes) // step) * step  # B 2: height, width
-        extent = np.minimum(-(-padded[:, None] // strides), locations.shapes)
-        if (extent == locations.shapes).all():
-            return None
-        return torch.from_numpy(extent[..., ::-1].copy()).to(locations.centers.device)
 
     @torch.no_grad()
     def postprocess(
@@ -335,19 +347,23 @@ class Detector(nn.Module):
         return {**found, "names": names}
 
 
-def build_detector(config: ModelConfig, pretrained_backbone: bool = False) -> Detector:
+def build_detector(
+    config: ModelConfig, pretrained_backbone: bool = False, parts: Parts = Parts()
+) -> Detector:
     """Return a detector with fresh weights.
 
     Args:
         config: such as `presets.get("tiny").model`.
         pretrained_backbone: whether the backbone gets torchvision's IMAGENET1K_V1 weights, which
             are downloaded once.
+        parts: of your own: a backbone, an assigner, a box loss.
 
     Raises:
-        FSAFError: "give a ModelConfig, such as presets.get('tiny').model, not a Config."
+        FSAFError: "give a ModelConfig, such as presets.get('tiny').model, not a Config."; as
+            `check_backbone`.
     """
     if not isinstance(config, ModelConfig):
         raise FSAFError(
             f"give a ModelConfig, such as presets.get('tiny').model, not a {type(config).__name__}."
         )
-    return Detector(config, pretrained_backbone)
+    return Detector(config, pretrained_backbone, parts)

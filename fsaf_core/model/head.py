@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from ..config import GROUPS, ModelConfig
 
+# For each level; see `Head.forward`.
+Outputs = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]
 PRIOR = 0.01  # the paper's pi: the score of every class before training
 
 
@@ -62,9 +64,7 @@ class Head(nn.Module):
             self.ab_cls = output_conv(channels, anchors_per_cell * classes, prior_bias)
             self.ab_box = output_conv(channels, anchors_per_cell * 4, 0.0)
 
-    def forward(
-        self, levels: list[Tensor]
-    ) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+    def forward(self, levels: list[Tensor]) -> Outputs:
         """Return four lists over the levels; the lists of a missing branch are empty.
 
         Args:
@@ -75,13 +75,8 @@ class Head(nn.Module):
             (B, 4, H, W), in units of S * stride. The anchor-based branch's class logits
             (B, A * K, H, W) and deltas (B, A * 4, H, W) of A anchors at each location.
         """
-        af_cls, af_box, ab_cls, ab_box = [], [], [], []
-        for level in levels:
-            cls, box = self.cls_tower(level), self.box_tower(level)
-            if self.anchor_free:
-                af_cls.append(self.af_cls(cls))
-                af_box.append(self.af_box(box).relu())
-            if self.anchor_based:
-                ab_cls.append(self.ab_cls(cls))
-                ab_box.append(self.ab_box(box))
+        towers = [(self.cls_tower(level), self.box_tower(level)) for level in levels]
+        free, based = (towers if used else [] for used in (self.anchor_free, self.anchor_based))
+        af_cls, af_box = [self.af_cls(c) for c, _ in free], [self.af_box(b).relu() for _, b in free]
+        ab_cls, ab_box = [self.ab_cls(c) for c, _ in based], [self.ab_box(b) for _, b in based]
         return af_cls, af_box, ab_cls, ab_box

@@ -6,21 +6,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..config import ModelConfig
-from .backbone import backbone_features, build_backbone
+from ..utils.parts import stages
+from .backbone import build_backbone
 from .fpn import FeaturePyramid
-from .head import Head
+from .head import Head, Outputs
 
 
 class Network(nn.Module):
     """Backbone, feature pyramid and head: from normalized images to the head's outputs."""
 
-    backbone: Any  # a torchvision ResNet or TinyBackbone, which has the same names
-
     def __init__(
-        self, config: ModelConfig, anchors_per_cell: int = 9, pretrained_backbone: bool = False
+        self, config: ModelConfig, anchors_per_cell: int = 9, backbone: nn.Module | None = None
     ) -> None:
         super().__init__()
-        self.backbone, channels = build_backbone(config, pretrained_backbone)
+        self.backbone: Any = backbone or build_backbone(config, pretrained=False)
+        channels: Any = self.backbone.out_channels
         self.neck = FeaturePyramid(channels, config.channels, config.first_level, config.last_level)
         self.head = Head(config, anchors_per_cell)
         self.frozen_stages = config.frozen_stages
@@ -32,9 +32,8 @@ class Network(nn.Module):
 
         Source: MMDetection 3.3.0, mmdet/models/backbones/resnet.py, ResNet._freeze_stages.
         """
-        stages = [[self.backbone.conv1, self.backbone.bn1, self.backbone.layer1]]
-        stages += [[getattr(self.backbone, f"layer{index}")] for index in (2, 3, 4)]
-        return [module for stage in stages[: self.frozen_stages] for module in stage]
+        names = ["conv1 bn1 layer1", "layer2", "layer3", "layer4"][: self.frozen_stages]
+        return [getattr(self.backbone, name) for stage in names for name in stage.split()]
 
     def train(self, mode: bool = True) -> "Network":
         """Set the mode; frozen stages stay in evaluation mode."""
@@ -45,10 +44,8 @@ class Network(nn.Module):
 
     def features(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """Return C3, C4 and C5, at strides 8, 16 and 32."""
-        return backbone_features(self.backbone, images)
+        return stages(self.backbone, images)
 
-    def forward(
-        self, images: Float[Tensor, "B 3 H W"]
-    ) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Outputs:
         """Return the outputs of `Head.forward`."""
         return self.head(self.neck(self.features(images)))

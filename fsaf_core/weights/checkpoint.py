@@ -5,6 +5,7 @@ Such a file holds tensors and text, and nothing that could run.
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from torch import Tensor
 from ..config import FSAFError, ModelConfig
 from ..model.detector import Detector, build_detector
 from ..utils.files import excerpt, load_tensors, write_atomically
+from ..utils.parts import Parts
 
 HEADER = "fsaf"  # the key of our entry in a safetensors header
 # Fields of `ModelConfig` in files of the first edition, each with its name today.
@@ -36,6 +38,7 @@ class Weights(NamedTuple):
     tensors: dict[str, Tensor]
     config: ModelConfig
     category_ids: tuple[int, ...] | None  # the classes' ids in the training json; None: not said
+    import_paths: Mapping[str, str] = {}  # of the user's own parts
 
 
 def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
@@ -68,7 +71,7 @@ def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
 def save(detector: Detector, path: str | Path, half: bool = False) -> None:
     """Write weights, configuration and category ids into one safetensors file.
 
-    The header holds the `ModelConfig` and the ids as JSON.
+    The header holds the `ModelConfig`, the ids and the import paths of own parts as JSON.
 
     Args:
         detector: of `build_detector`.
@@ -94,30 +97,36 @@ def save(detector: Detector, path: str | Path, half: bool = False) -> None:
     facts = {
         "model": asdict(detector.config),
         "category_ids": detector.category_ids,
+        "parts": detector.parts.import_paths,
         "versions": versions(),
     }
     write_atomically(path, to_safetensors(state, {HEADER: json.dumps(facts)}))
 
 
-def load(path: str | Path) -> Detector:
+def load(path: str | Path, parts: Parts = Parts()) -> Detector:
     """Return the detector that `save` wrote, in evaluation mode, on the CPU.
 
     Args:
         path: of the file.
+        parts: of your own, with which the detector was made. Its backbone is needed here; without
+            its assigner or its box loss the detector detects and does not train.
 
     Raises:
-        FSAFError: "x.safetensors does not fit its own configuration: ..., take another copy."; as
+        FSAFError: "x.safetensors does not fit its own configuration: ..., take another copy.";
+            "x.safetensors was trained with its own backbone, mine.backbone: ..."; as
             `read_weights`.
     """
-    tensors, config, category_ids = read_weights(path)
-    with torch.device("meta"):  # takes no memory, however much the configuration asks for
-        wrong = find_mismatches(build_detector(config).state_dict(), tensors)
+    tensors, config, category_ids, import_paths = read_weights(path)
+    parts = parts.complete(import_paths, str(path))
+    # "meta" takes no memory, however much the configuration asks for. Not every backbone can do it.
+    with torch.device("meta") if parts.backbone is None else nullcontext():
+        wrong = find_mismatches(build_detector(config, parts=parts).state_dict(), tensors)
     if wrong:
         raise FSAFError(
             f"{path} does not fit its own configuration: {list_mismatches(wrong)}; "
             "it was changed since, take another copy."
         )
-    detector = build_detector(config)
+    detector = build_detector(config, parts=parts)
     detector.load_state_dict(tensors)
     detector.category_ids = category_ids or detector.category_ids
     return detector.eval()
@@ -143,8 +152,8 @@ def read_weights(path: str | Path) -> Weights:
     if path.suffix == ".pt":
         state = read_training(path)
         try:
-            tensors = state.get("average") or state["model"]
-            return _weights(tensors, state["config"]["model"], state, path)
+            facts = {**state["config"], "category_ids": state.get("category_ids")}
+            return _weights(state.get("average") or state["model"], facts, path)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FSAFError(
                 f"{path} has a damaged configuration ({excerpt(error)}): take another checkpoint."
@@ -166,22 +175,24 @@ def read_weights(path: str | Path) -> Weights:
         )
     try:
         facts = json.loads(header)
-        return _weights(tensors, facts["model"], facts, path)
+        return _weights(tensors, facts, path)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FSAFError(
             f"{path} has a damaged FSAF header ({excerpt(error)}): take another copy of the file."
         ) from error
 
 
-def _weights(
-    tensors: dict[str, Tensor], model: Mapping[str, Any], facts: Mapping[str, Any], path: Path
-) -> Weights:
-    config, ids = model_config(model, str(path)), facts.get("category_ids")
+def _weights(tensors: dict[str, Tensor], facts: Mapping[str, Any], path: Path) -> Weights:
+    config, ids = model_config(facts["model"], str(path)), facts.get("category_ids")
     if ids is not None:
         ids = tuple(ids)
         if not all(type(one) is int for one in ids) or len({*ids}) != config.num_classes:
             raise ValueError(f"its category ids do not fit {config.num_classes} classes")
-    return Weights(tensors, config, ids)
+    import_paths = facts.get("parts", {})
+    known = import_paths.keys() <= {field.name for field in fields(Parts)}
+    if not known or not all(type(name) is str for name in import_paths.values()):
+        raise ValueError("its parts are not those of a detector")
+    return Weights(tensors, config, ids, import_paths)
 
 
 def find_mismatches(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from torchvision.ops import clip_boxes_to_image
 
 from ..config import FSAFError
 from ..method.locations import decode
+from ..model.backbone import FrozenStatsBatchNorm
 from ..model.detector import Detector
 from ..model.network import Network
 from ..utils.files import write_atomically
@@ -33,7 +34,10 @@ def fold_norms(network: Network) -> Network:
     pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))
     for module in network.backbone.modules():
         for conv, norm in pairs:
-            if isinstance(getattr(module, norm, None), nn.BatchNorm2d):
+            # A user's backbone may have other modules by these names, such as a norm that contains
+            # its activation.
+            kinds = type(getattr(module, conv, None)), type(getattr(module, norm, None))
+            if kinds in ((nn.Conv2d, nn.BatchNorm2d), (nn.Conv2d, FrozenStatsBatchNorm)):
                 folded = fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm))
                 setattr(module, conv, folded)
                 setattr(module, norm, nn.Identity())

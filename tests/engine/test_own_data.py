@@ -17,7 +17,7 @@ from fsaf_core.config import FSAFError
 from fsaf_core.data.synthetic.dataset import make_scenes
 from fsaf_core.engine import train as train_module
 from fsaf_core.engine import trainer
-from fsaf_core.engine.callbacks import MAX_SKIPPED, NonFiniteGuard
+from fsaf_core.engine.guards import MAX_SKIPPED, NonFiniteGuard
 from fsaf_core.engine.train import train
 from fsaf_core.engine.training_state import training_files
 from fsaf_core.utils.distributed import destroy, init

@@ -24,7 +24,8 @@ import fsaf_core as fsaf
 from fsaf_core.config import TrainConfig
 from fsaf_core.data.loader import Loader, open_dataset
 from fsaf_core.engine import train, trainer
-from fsaf_core.engine.callbacks import Interrupt, Meters
+from fsaf_core.engine.guards import Interrupt
+from fsaf_core.engine.meters import Meters
 from fsaf_core.engine.optim import (
     build_optimizer,
     clip_gradients,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import SHAPES, SMALL, random_target, target
+from helpers import SHAPES, SMALL, random_outputs, random_target, target
 from PIL import Image
 from torch import nn
 from torchvision.ops import box_iou
@@ -486,3 +486,27 @@ def test_a_thousand_boxes_an_image_train():
     detector = make(replace(TINY, branches="joint")).train()
     losses = detector(images((64, 96)), [random_target(1000, 64, 96)])
     assert all(loss.isfinite() for loss in losses.values())
+
+
+def test_a_box_loss_may_be_undefined_where_a_location_is_background():
+    """Background has no target, and a loss of ratios, as CIoU's, divides by the sides of both boxes."""
+
+    def aspect(predicted, boxes):
+        width, height = (boxes[..., 2:] - boxes[..., :2]).unbind(-1)
+        own_width, own_height = (predicted[..., 2:] - predicted[..., :2]).unbind(-1)
+        return (torch.atan(width / height) - torch.atan(own_width / own_height)) ** 2 + 1
+
+    detector = fsaf.build_detector(SMALL, parts=fsaf.Parts(box_loss=aspect))
+    outputs, targets = random_outputs(0), [target([[8, 4, 50, 30]], [0]), target([], [])]
+    with torch.no_grad():
+        for level in outputs.box_offsets:
+            level[1] = 0  # boxes without sides
+    outputs = type(outputs)(outputs.cls_logits, outputs.box_offsets)
+    assignment = detector.assign(outputs, targets)
+    loss = detector.losses(outputs, assignment, targets)["af_box"]
+    loss.backward()
+    boxes = detector.predictions(outputs).boxes[assignment.positive]
+    by_hand = aspect(boxes, targets[0]["boxes"].expand_as(boxes)).mean()
+    assert assignment.num_positive > 0
+    torch.testing.assert_close(loss, by_hand)
+    assert all(level.grad.isfinite().all() for level in outputs.box_offsets)

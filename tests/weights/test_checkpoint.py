@@ -122,7 +122,7 @@ def test_a_file_of_the_first_edition_loads_with_all_its_fields(tmp_path):
 def test_weights_of_an_unfinished_run_of_the_first_edition_are_read(detector, tmp_path):
     state = {"model": detector.state_dict(), "step": 1}
     state["config"] = {"model": first_edition_header(SMALL)}
-    tensors, config, ids = read_weights(save_training(tmp_path, state, keep=1))
+    tensors, config, ids, _ = read_weights(save_training(tmp_path, state, keep=1))
     assert ids is None and config == SMALL and tensors.keys() == state["model"].keys()
 
 
