@@ -16,6 +16,7 @@ from .engine.train import train
 from .evaluation.evaluator import evaluate
 from .model.detector import Detector, build_detector
 from .weights.checkpoint import load, save
+from .weights.inference import for_inference
 from .weights.mmdet import load_mmdet, to_mmdet
 
 __version__ = version("fsaf-core")
@@ -26,6 +27,7 @@ __all__ = [
     "ModelConfig",
     "build_detector",
     "evaluate",
+    "for_inference",
     "load",
     "load_mmdet",
     "presets",

@@ -114,6 +114,17 @@ def test_debug_shows_the_traceback(tmp_path):
         main(["--debug", "train", "huge"])
 
 
+def test_predict_shows_its_progress_on_a_terminal(weights, tmp_path, capsys, monkeypatch):
+    for number in range(5):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"{number}.png")
+    args = ["predict", tmp_path, "--weights", weights, "--out", tmp_path / "found"]
+    for is_terminal in (False, True):
+        monkeypatch.setattr("sys.stderr.isatty", lambda answer=is_terminal: answer)
+        code, out, err = run(capsys, *args)
+        assert code == 0 and out.count(" objects of score ") == 5
+        assert ("4/5" in err) == is_terminal and bool(err) == is_terminal
+
+
 def test_predict_draws_and_writes_coco_results_and_survives_one_bad_file(weights, tmp_path, capsys):
     pictures = tmp_path / "pictures"
     pictures.mkdir()

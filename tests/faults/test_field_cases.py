@@ -575,7 +575,7 @@ def test_17_ctrl_c_keeps_the_results(run, own, tmp_path, monkeypatch):
     child.send_signal(signal.SIGINT)
     said, error = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert re.fullmatch(r"\nfsaf: stopped in image \d+ of 200\.\n", error)
+    assert re.fullmatch(r"\nfsaf: stopped after \d+ of 200 images\.\n", error)
     count = int(re.search(r"detections of (\d+) images", said)[1])
     # The third image's line is printed before its results are noted.
     assert 2 <= count < 200 and set(by_image(out / "detections.json")) <= {*range(1, count + 1)}

@@ -35,6 +35,7 @@ from fsaf_core.data.images import load_image
 from fsaf_core.data.transforms import resize
 from fsaf_core.method.assignment import look_up
 from fsaf_core.method.selection import instance_level_losses
+from fsaf_core.weights.inference import for_inference
 from fsaf_core.weights.mmdet import reference_name
 
 HERE = Path(__file__).parent
@@ -303,18 +304,35 @@ def test_the_recipes_noise_is_that_of_torch_randn(count):
     )
 
 
-@cases
-def test_detections(name):
-    for ours, want in zip(run(name).found, run(name).want["detections"], strict=True):
-        first = len(want["boxes"])
-        assert len(ours["boxes"]) == want["count"]
-        assert ours["labels"][:first].tolist() == want["labels"]
+def assert_detections(found, want):
+    for ours, recorded in zip(found, want, strict=True):
+        first = len(recorded["boxes"])
+        assert len(ours["boxes"]) == recorded["count"]
+        assert ours["labels"][:first].tolist() == recorded["labels"]
         # A logit below 10 is off by at most 10 * NETWORK, and a sigmoid's slope is at most 1 / 4.
-        assert ours["scores"][:first].tolist() == pytest.approx(want["scores"], abs=2.5 * NETWORK)
+        assert ours["scores"][:first].tolist() == pytest.approx(
+            recorded["scores"], abs=2.5 * NETWORK
+        )
         # Records keep 3 decimals. Distances below 200 px are off by at most 200 * NETWORK.
         torch.testing.assert_close(
-            ours["boxes"][:first], torch.tensor(want["boxes"]).reshape(-1, 4), rtol=0, atol=2e-3
+            ours["boxes"][:first], torch.tensor(recorded["boxes"]).reshape(-1, 4), rtol=0, atol=2e-3
         )
+
+
+@cases
+def test_detections(name):
+    assert_detections(run(name).found, run(name).want["detections"])
+
+
+@cases
+def test_detections_of_the_copy_for_inference(name):
+    """Folding rounds each weight of a convolution once more, which the few U of its sum include."""
+    case = run(name)
+    fast = for_inference(make_detector(case.want))
+    sizes = [tuple(one["img_shape"]) for one in case.want["targets"]]
+    with torch.no_grad():
+        found = fast.postprocess(fast.head_outputs(case.tensor), sizes)
+    assert_detections(found, case.want["detections"])
 
 
 # ------------------------------------------------------------------------------------------------------------------ training
