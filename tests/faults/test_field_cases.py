@@ -523,7 +523,9 @@ def test_14_predict_changes_no_mode(made):
     for thread in threads:
         thread.join()
     assert all(module.training for module in model.modules())
-    assert len(found) == 9 and all(torch.equal(one["scores"], alone["scores"]) for one in found)
+    assert len(found) == 9
+    for one in found:  # three images share a forward pass, which adds in another order than one
+        torch.testing.assert_close(one["scores"], alone["scores"], rtol=0, atol=1e-5)
 
 
 # Hangs, losses, tracebacks
