@@ -35,7 +35,7 @@ from ..evaluation.evaluator import EvaluationStopped, evaluate
 from ..model.detector import Detector
 from ..model.predictor import Predictor
 from ..utils.classes import are_unnamed
-from ..utils.distributed import device_of
+from ..utils.distributed import computes_in, device_of
 from ..utils.files import write_atomically
 from ..weights.formats import load_any
 from ..weights.inference import for_inference
@@ -52,7 +52,10 @@ def open_detector(weights: Path, device: str, amp: Amp) -> Predictor:
             float32: leave out --device and --amp."
     """
     if weights.suffix.lower() != ".onnx":
-        return load_any(weights).to(device_of(device))
+        chosen = device_of(device)
+        if not computes_in(chosen, amp):
+            print(f"{chosen} has no instructions for {amp}: float32 is faster here", flush=True)
+        return load_any(weights).to(chosen)
     if device not in ("auto", "cpu") or amp != "none":
         raise FSAFError(f"{weights} runs on the CPU in float32: leave out --device and --amp.")
     from ..weights.onnx import OnnxDetector

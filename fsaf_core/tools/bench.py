@@ -3,7 +3,7 @@
 import copy
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
@@ -31,8 +31,8 @@ from .bench_losses import SHAPES, losses_table, random_target
 from .timing import Line, compare
 
 
-def bench(parts: Sequence[str], pairs: int) -> str:
-    """Return the tables as text. PyTorch uses one thread from here on.
+def bench(parts: Sequence[str], pairs: int) -> Iterator[str]:
+    """Yield the lines of the tables as they are measured. PyTorch uses one thread from here on.
 
     Args:
         parts: the tables: losses, steps, inference, loading.
@@ -42,15 +42,16 @@ def bench(parts: Sequence[str], pairs: int) -> str:
         FSAFError: "The part inference needs three more packages: pip install onnx ..."
     """
     torch.set_num_threads(1)
-    tables = {
+    tables: dict[str, Callable[[], Iterable[str]]] = {
         "losses": lambda: losses_table(pairs),
         "steps": lambda: steps_table(pairs),
         "inference": lambda: inference_table(max(pairs // 3, 3)),
         "loading": lambda: loading_table(352),
     }
-    lines = [f"torch {torch.__version__}, one thread, {pairs} pairs"]
-    lines += [line for part in parts for line in tables[part]()]
-    return "\n".join([*lines, f"peak memory of this run: {peak_memory()}"])
+    yield f"torch {torch.__version__}, one thread, {pairs} pairs"
+    for part in parts:
+        yield from tables[part]()
+    yield f"peak memory of this run: {peak_memory()}"
 
 
 def peak_memory() -> str:
@@ -113,8 +114,8 @@ def steps_table(pairs: int) -> list[str]:
     return [*lines, str(step_line(r50, 512, 2, 8, max(pairs // 3, 3), "r50, 2 x 512 x 512"))]
 
 
-def inference_table(pairs: int) -> list[str]:
-    """Return table (c): inference of R-50 at 800 x 1344.
+def inference_table(pairs: int) -> Iterator[str]:
+    """Yield the lines of table (c): inference of R-50 at 800 x 1344.
 
     The detector, made faster step by step, is compared with bare ONNX Runtime on the exported
     network, and so is the exported file as `fsaf predict` uses it. Further peers are torchvision's
@@ -145,21 +146,22 @@ def inference_table(pairs: int) -> list[str]:
         "eager": partial(eager.detect, [image]),
         "batch norms folded": partial(folded.detect, [image]),
         "channels-last": partial(channels_last.detect, [image]),
-        "folded, channels-last (fsaf predict's default)": partial(fast.detect, [image]),
+        "folded, channels-last: the default of fsaf predict": partial(fast.detect, [image]),
         "the same, compiled with freezing": partial(compiled.detect, [image]),
-        "folded, channels-last, bf16": bf16,
         "exported file in fsaf predict": partial(from_file.detect, [image]),
     }
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():  # elsewhere it takes minutes
+        runs["folded, channels-last, bf16"] = bf16
     generator = torch.Generator().manual_seed(0)
     # About 35,000 of the 1.8 million logits are above the score threshold.
     logits = [torch.randn(1, 80, *shape, generator=generator) - 5 for shape in SHAPES]
     offsets = [torch.rand(1, 4, *shape, generator=generator) for shape in SHAPES]
     outputs = HeadOutputs(logits, offsets)
     above = sum(int((level.sigmoid() > eager.config.score_thresh).sum()) for level in logits)
-    lines = [
+    yield (
         "(c) inference, R-50, 800 x 1344, random weights "
         "(hardly any candidates: the network's time)"
-    ]
+    )
     options: dict[str, Any] = {"weights": None, "weights_backbone": None}
     options |= {"num_classes": len(COCO_CLASSES) + 1, "min_size": 800, "max_size": 1344}
     with torch.no_grad(), inductor.patch(freezing=True):
@@ -168,14 +170,11 @@ def inference_table(pairs: int) -> list[str]:
             run()
             first = time.perf_counter() - start
             line = compare(name, run, "onnxruntime, exported, to candidates", bare, pairs)
-            lines.append(f"{line}  first call {first:.0f} s")
+            yield f"{line}  first call {first:.0f} s"
         for name in ("fcos_resnet50_fpn", "retinanet_resnet50_fpn"):
             peer = torchvision.models.get_model(name, **options).eval()
-            default = runs["folded, channels-last (fsaf predict's default)"]
-            run_peer = partial(peer, [image])
-            lines.append(
-                str(compare("the default", default, f"torchvision {name}", run_peer, pairs))
-            )
+            run, run_peer = partial(fast.detect, [image]), partial(peer, [image])
+            yield str(compare("the default", run, f"torchvision {name}", run_peer, pairs))
         tensor = eager.preprocess([image]).tensor
         line = compare(
             f"post-processing, {above} candidates",
@@ -184,7 +183,7 @@ def inference_table(pairs: int) -> list[str]:
             lambda: eager.head_outputs(tensor),
             pairs,
         )
-    return [*lines, str(line)]
+    yield str(line)
 
 
 def exported(detector: Detector) -> OnnxDetector:
