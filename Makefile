@@ -19,7 +19,7 @@ NOTARY := --NotebookNotary.db_file=.venv/trusted.db --NotebookNotary.secret_file
 UNIT_TESTS := tests/method tests/model --ignore=tests/method/test_device.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab train check test test-all test-oldest coverage lint notebooks notebooks-mutate core-mutate course-model site package clean
+.PHONY: help setup lab train check test test-all test-gpu test-oldest coverage lint notebooks notebooks-mutate core-mutate course-model site package clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  %s %-16s", $$1, $$2; $$1 = $$2 = ""; print }'
@@ -68,6 +68,9 @@ test-all: $(READY_SITE)  ## the same with the slow tests, then what depends on t
 	@echo "Testing under every instruction set that this CPU has, then everything under the lowest (an hour)."
 	$(PY) tests/instruction_sets.py
 	$(PY) tests/instruction_sets.py --lowest
+
+test-gpu: $(READY)  ## checks and timings that need a GPU, as a table in tests/records/gpu.md (5 minutes)
+	$(PY) tests/gpu.py $(GPU_ARGS)
 
 # Only the package's own dependencies are held to their lower bounds; the tools around it may be new.
 test-oldest:  ## the tests with the oldest dependencies that pyproject.toml allows, in build/oldest

@@ -18,6 +18,7 @@ from .evaluation.evaluator import evaluate
 from .model.detector import Detector, build_detector
 from .utils.parts import Parts
 from .weights.checkpoint import load, save
+from .weights.inference import for_inference
 from .weights.mmdet import load_mmdet, to_mmdet
 
 __version__ = version("fsaf-core")
@@ -30,6 +31,7 @@ __all__ = [
     "Parts",
     "build_detector",
     "evaluate",
+    "for_inference",
     "load",
     "load_mmdet",
     "presets",

@@ -34,7 +34,7 @@ TESTS = [
     for folder in ("method", "model")
     for path in sorted((ROOT / "tests" / folder).glob("test_*.py"))
     if path.name != "test_device.py"  # it runs a process of its own, for a minute
-]
+] + [ROOT / "tests" / "data" / "test_sources.py"]
 LIMIT = 60  # seconds for a changed copy
 SLOW = "plain_loops_say or mixture_of_switches"  # they take long, and stand for no single rule
 

@@ -355,10 +355,19 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("boxes.detach().numpy().max() <= 1", "boxes.detach().numpy().max() < 0"),
             ("(boxes[:, 0] >= width)", "(boxes[:, 0] < 0)"),
         ],
+    },
+    "data/sources": {
         "what_is_no_picture_is_named_and_never_taken_for_one": [
             ("-0.5 <= low <= high <= 1.5", "-0.5 <= low"),
             ("-0.5 <= low <= high <= 1.5", "high <= 1.5"),
             ("image.shape[:-2] != (3,)", "image.ndim != 3"),
+        ],
+        "images_of_equal_padded_size_share_a_call_and_the_order_stays": [
+            ("for place in range(len(images)):", "for place in found:"),
+            ("groups.setdefault(size, [])", "groups.setdefault((0, 0), [])"),
+        ],
+        "frames_without_an_end_are_taken_a_batch_at_a_time": [
+            ("islice(sources, batch_size)", "islice(sources, batch_size + 1)"),
         ],
     },
     "model/head": {

@@ -108,6 +108,7 @@ BLOCKS = {
     "rows": rows,
     "parity": lambda: record("parity.md"),
     "bench": lambda: record("bench.txt", "```"),
+    "gpu": lambda: record("gpu.md"),
 }
 
 

@@ -148,6 +148,8 @@ def _parse_evaluate(args: list[str]) -> Evaluate:
     weights = _parse(Evaluate, ["--data.source", "files", *args], "evaluate").weights
     default = Evaluate(weights, *(validation_config(run_of(weights)) or ()))
     default = replace(default, data=_with_source(default.data, _given(args)))
+    if weights.suffix.lower() == ".onnx":  # it computes in float32, whatever the run did
+        default = replace(default, amp="none")
     return _parse(Evaluate, args, "evaluate", default=default)
 
 

@@ -6,35 +6,61 @@ A call runs the command. What it alone needs it imports then, so that help does 
 import json
 import os
 import sys
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
+from PIL import Image
+from tqdm.auto import tqdm
 
-from ..config import Amp, Checked, Config, DataConfig, EvaluateConfig, FSAFError, Share, TrainConfig
+from ..config import (
+    Amp,
+    Checked,
+    Config,
+    Count,
+    DataConfig,
+    EvaluateConfig,
+    FSAFError,
+    Share,
+    TrainConfig,
+)
 from ..data.images import image_files, load_image
 from ..data.loader import Loader, open_dataset
 from ..engine.train import train
 from ..evaluation.coco_metrics import table, to_coco_results
 from ..evaluation.evaluator import EvaluationStopped, evaluate
 from ..model.detector import Detector
+from ..model.predictor import Predictor
 from ..utils.classes import are_unnamed
-from ..utils.distributed import device_of
+from ..utils.distributed import computes_in, device_of
 from ..utils.files import write_atomically
 from ..weights.formats import load_any
+from ..weights.inference import for_inference
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Flat = tyro.conf.arg(name="")  # `--train.lr`, not `--config.train.lr`
 
 
-def open_detector(weights: Path, device: str) -> Detector:
-    """Return the detector of a weights file, in evaluation mode.
+def open_detector(weights: Path, device: str, amp: Amp) -> Predictor:
+    """Return the detector of a weights file or of an exported file, in evaluation mode.
 
     Raises:
-        FSAFError: as `load_any` and `device_of`.
+        FSAFError: as `load_any`, `device_of` and `OnnxDetector`; "x.onnx runs on the CPU in
+            float32: leave out --device and --amp."
     """
-    return load_any(weights).to(device_of(device))
+    if weights.suffix.lower() != ".onnx":
+        chosen = device_of(device)
+        if not computes_in(chosen, amp):
+            print(f"{chosen} has no instructions for {amp}: float32 is faster here", flush=True)
+        return load_any(weights).to(chosen)
+    if device not in ("auto", "cpu") or amp != "none":
+        raise FSAFError(f"{weights} runs on the CPU in float32: leave out --device and --amp.")
+    from ..weights.onnx import OnnxDetector
+
+    return OnnxDetector(weights)
 
 
 def _draw(folder: Path) -> None:
@@ -86,10 +112,12 @@ class Evaluate:
 
     Examples:
         fsaf evaluate runs/tiny/model.safetensors
+        fsaf evaluate tiny.onnx
         fsaf evaluate fsaf_r50_fpn_1x_coco-94ccc51f.pth --data.root data
     """
 
-    weights: tyro.conf.Positional[Path]  # a .safetensors file, or a .pth file of MMDetection
+    #: A .safetensors file, an exported .onnx file, or a .pth file of MMDetection.
+    weights: tyro.conf.Positional[Path]
     data: DataConfig = field(default_factory=DataConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     amp: Amp = "none"  # number format; weights of a run: that run's
@@ -99,7 +127,7 @@ class Evaluate:
 
     def __call__(self) -> None:
         """Evaluate and print."""
-        detector = open_detector(self.weights, self.device)
+        detector = open_detector(self.weights, self.device, self.amp)
         dataset = open_dataset(self.data, "val")
         print(f"evaluating {self.weights} on {dataset.summary()}", flush=True)
         if are_unnamed(detector.config.class_names):
@@ -129,31 +157,55 @@ class Predict(Checked):
     Examples:
         fsaf predict --weights runs/tiny/model.safetensors data/scenes --out found
         fsaf predict --weights fsaf_r50_fpn_1x_coco-94ccc51f.pth photo.jpg --score 0.4
+        fsaf predict --weights tiny.onnx photo.jpg
     """
 
     images: tyro.conf.Positional[tuple[Path, ...]]  # image files, or folders of image files
+    #: A .safetensors file, an exported .onnx file, or a .pth file of MMDetection.
     weights: Path
     out: Path = Path("predictions")
     score: Share = 0.3  # lowest score of a detection that is drawn; the others are only written
+    batch_size: Count = 4  # images that are read at a time
+    #: Number format of the network. Half precision moves scores by about 0.01.
+    amp: Amp = "none"
     device: Device = "auto"  # auto: the GPU if there is one
 
     def __call__(self) -> None:
         """Detect, draw and write."""
         files = image_files(self.images, exclude=self.out)
-        detector = open_detector(self.weights, self.device)
+        detector = open_detector(self.weights, self.device, self.amp)
+        if isinstance(detector, Detector) and detector.device.type == "cpu":
+            detector = for_inference(detector)  # measured on CPUs only: `fsaf bench`
         results: list[dict] = []
-        number = failed = 0
-        try:
+        read: deque[tuple[int, Path, Image.Image]] = deque()  # images without detections yet
+        done = failed = 0
+
+        def pictures() -> Iterator[Image.Image]:
+            nonlocal failed
             for number, file in enumerate(files, start=1):
                 try:
-                    results += self._predict(detector, number, file)
+                    picture = load_image(file)
                 except FSAFError as error:  # one bad file must not lose the results of the others
                     failed += 1
-                    print(f"fsaf: {error}", file=sys.stderr, flush=True)
+                    bar.update()
+                    with tqdm.external_write_mode():
+                        print(f"fsaf: {error}", file=sys.stderr, flush=True)
+                    continue
+                read.append((number, file, picture))
+                yield picture
+
+        bar = tqdm(total=len(files), unit="image", leave=False, disable=not sys.stderr.isatty())
+        try:
+            with bar:
+                for detections in detector.stream(pictures(), self.batch_size, self.amp):
+                    results += self._draw(detector, detections, *read.popleft())
+                    done += 1
+                    bar.update()
         except KeyboardInterrupt:
-            self._write(results, number - 1 - failed)
-            raise KeyboardInterrupt(f"stopped in image {number} of {len(files)}.") from None
-        self._write(results, number - failed)
+            self._write(results, done)
+            stopped = f"stopped after {done + failed} of {len(files)} images."
+            raise KeyboardInterrupt(stopped) from None
+        self._write(results, done)
         if failed:
             raise FSAFError(
                 f"{failed} of {len(files)} images could not be read, as said above: "
@@ -167,13 +219,18 @@ class Predict(Checked):
             write_atomically(path, json.dumps(results))
             print(f"{len(results)} detections of {images} images in {path}")
 
-    def _predict(self, detector: Detector, number: int, file: Path) -> list[dict]:
+    def _draw(
+        self,
+        detector: Predictor,
+        detections: dict[str, Any],
+        number: int,
+        file: Path,
+        picture: Image.Image,
+    ) -> list[dict]:
         """Draw the detections of one file, and return them as COCO results."""
         from ..viz.plots import draw_boxes
 
         names = detector.config.class_names
-        picture = load_image(file)
-        detections = detector.predict(picture)
         shown = detections["scores"] >= self.score
         boxes, labels, scores = (
             detections[name][shown].tolist() for name in ("boxes", "labels", "scores")
@@ -181,7 +238,10 @@ class Predict(Checked):
         target = self.out / f"{number:06d}_{file.stem[:60]}.png"
         self.out.mkdir(parents=True, exist_ok=True)
         draw_boxes(picture, boxes, labels, scores, names).save(target)
-        print(f"{file}: {len(boxes)} objects of score >= {self.score:g} -> {target}", flush=True)
+        with tqdm.external_write_mode():
+            print(
+                f"{file}: {len(boxes)} objects of score >= {self.score:g} -> {target}", flush=True
+            )
         name_of = dict(zip(detector.category_ids, names))
         return [
             {**result, "file_name": str(file), "category": name_of[result["category_id"]]}
@@ -193,7 +253,8 @@ class Predict(Checked):
 class Export:
     """Write a detector as ONNX, which returns candidates without NMS.
 
-    `fsaf_core.model.postprocess.merge_candidates` turns them into detections.
+    `fsaf predict` and `fsaf evaluate` take the file. Elsewhere,
+    `fsaf_core.model.postprocess.merge_candidates` turns the candidates into detections.
 
     Examples:
         fsaf export runs/tiny/model.safetensors tiny.onnx

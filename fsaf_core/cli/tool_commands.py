@@ -53,7 +53,8 @@ class Bench(Checked):
         """Measure and print."""
         from ..tools.bench import bench
 
-        print(bench(self.parts, self.pairs))
+        for line in bench(self.parts, self.pairs):
+            print(line, flush=True)
 
 
 @dataclass(frozen=True)

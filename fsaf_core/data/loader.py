@@ -24,7 +24,7 @@ from ..config import Config, DataConfig, FSAFError
 from ..utils.files import excerpt
 from .coco import MAX_FAULTY, CocoDataset, Sample
 from .synthetic.dataset import make_scenes
-from .transforms import eval_transform, resized_size, train_transform
+from .transforms import eval_transform, padded_size, resized_size, train_transform
 
 PREFETCH = 4  # batches that each loading process prepares ahead
 SHARED = "/dev/shm"  # holds them until they are received
@@ -147,7 +147,7 @@ def _network_sizes(dataset: CocoDataset, config: Config) -> list[tuple[int, int]
     sizes = zip(index.heights[dataset.kept].tolist(), index.widths[dataset.kept].tolist())
     limits, step = (model.short_side, model.long_side), model.size_divisor
     resized = [resized_size(*size, *limits) for size in sizes]
-    return [(-(-height // step) * step, -(-width // step) * step) for height, width in resized]
+    return [padded_size(*size, step) for size in resized]
 
 
 def _cores() -> int:

@@ -38,6 +38,11 @@ def resized_size(height: int, width: int, short: int, long: int) -> tuple[int, i
     return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
 
 
+def padded_size(height: int, width: int, step: int) -> tuple[int, int]:
+    """Return height and width rounded up to multiples of `step`, in pixels."""
+    return -(-height // step) * step, -(-width // step) * step
+
+
 def bilinear(image: UInt8[Tensor, "3 H W"], height: int, width: int) -> UInt8[Tensor, "3 h w"]:
     """Return the image at another size, interpolated bilinearly without antialiasing.
 

@@ -23,6 +23,7 @@ from ..method.locations import box_area
 from ..method.selection import select_heuristic
 from ..model.detector import Detector
 from ..model.postprocess import merge_candidates
+from ..model.predictor import Predictor
 from ..utils.classes import match_classes
 from ..utils.distributed import autocast
 from ..utils.files import write_atomically
@@ -78,7 +79,7 @@ class EvaluationStopped(KeyboardInterrupt):
 
 
 @torch.no_grad()
-def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> EvaluationResult:
+def evaluate(detector: Predictor, loader: Loader, thorough: bool = True) -> EvaluationResult:
     """Return the results of the detector on the images of `loader`.
 
     The classes of the detector and of the set are matched by name. Several processes share the
@@ -89,8 +90,8 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
         loader: of a validation set, with this process's share. `config.evaluate.tta` turns on
             test-time augmentation, and `config.train.amp` gives the network's number format.
         thorough: whether to add selected levels, pictures and causes of misses to the metrics.
-            With test-time augmentation, or without the assigner of the training, only pictures are
-            added.
+            With test-time augmentation, of an exported file, or without the assigner of the
+            training, only pictures are added.
 
     Raises:
         FSAFError: as `match_classes` and `Loader.epoch`.
@@ -124,10 +125,12 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
                 {**target, "labels": own_label[target["labels"]]} for target in batch.targets
             ]
             scales = [_scale(image, target["size"]) for image, target in zip(batch.images, targets)]
-            with autocast(detector.mean.device, loader.config.train.amp):
+            with autocast(detector.device, loader.config.train.amp):
                 if tta:
                     images = [dataset[place[image_id]]["image"] for image_id in batch.ids]
                     detections = [detect_tta(detector, image) for image in images]
+                elif not isinstance(detector, Detector):
+                    detections = detector.detect(batch.images, scales)
                 else:
                     prepared = detector.preprocess(batch.images)
                     outputs = detector.head_outputs(prepared.tensor)
@@ -151,8 +154,11 @@ def evaluate(detector: Detector, loader: Loader, thorough: bool = True) -> Evalu
                         },
                     }
                     pictures.append((number, picture))
-            # The levels and the causes of misses are those of one pass, and of its assigner.
-            if tta or isinstance(detector.parts.assigner, MissingPart):
+            # The levels and the causes of misses are those of the outputs of one pass, and of the
+            # assigner.
+            if tta or not isinstance(detector, Detector):
+                continue
+            if isinstance(detector.parts.assigner, MissingPart):
                 continue
             assignment = detector.assign(outputs, targets, prepared.sizes)
             levels += _levels(detector, assignment, targets)
@@ -226,7 +232,7 @@ def _gather(entries: list) -> list:
     return [entry for part in lists for entry in part]
 
 
-def detect_tta(detector: Detector, image: UInt8[Tensor, "3 H W"]) -> dict[str, Tensor]:
+def detect_tta(detector: Predictor, image: UInt8[Tensor, "3 H W"]) -> dict[str, Tensor]:
     """Return detections of an image with test-time augmentation: three scales, plain and mirrored.
 
     Args:
@@ -244,9 +250,7 @@ def detect_tta(detector: Detector, image: UInt8[Tensor, "3 H W"]) -> dict[str, T
         sized = resize(image, round(factor * config.short_side), round(factor * config.long_side))
         scale = _scale(sized, (image.shape[1], width))
         for mirrored in (False, True):
-            batch = detector.preprocess([sized.flip(2) if mirrored else sized])
-            outputs = detector.head_outputs(batch.tensor)
-            (detected,) = detector.postprocess(outputs, batch.sizes, [scale])
+            (detected,) = detector.detect([sized.flip(2) if mirrored else sized], [scale])
             if mirrored:
                 x1, y1, x2, y2 = detected["boxes"].unbind(1)
                 detected["boxes"] = torch.stack([width - x2, y1, width - x1, y2], 1)

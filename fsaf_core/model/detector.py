@@ -3,23 +3,19 @@
 Each stage can be called alone.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..config import COCO_CATEGORY_IDS, COCO_CLASSES, FSAFError, ModelConfig
-from ..data.images import read_image
-from ..data.transforms import resize
+from ..data.sources import check_images
+from ..data.transforms import padded_size
 from ..method.assignment import Assignment, GroundTruth, Predictions, anchor_free_losses, assign
 from ..method.locations import Locations, decode, pyramid_locations
 from ..method.losses import iou_loss, precise
@@ -29,10 +25,11 @@ from .anchor_branch import AnchorBased
 from .backbone import build_backbone
 from .network import Network
 from .postprocess import Levels, detect
-from .structures import HeadOutputs, ImageBatch, Sizes, Targets, check_images, pack_ground_truth
+from .predictor import Predictor
+from .structures import HeadOutputs, ImageBatch, Sizes, Targets, pack_ground_truth
 
 
-class Detector(nn.Module):
+class Detector(Predictor):
     """FSAF on RetinaNet; made by `build_detector`.
 
     `config` is the model's configuration, and `parts` are the user's own parts. `category_ids` are
@@ -49,7 +46,7 @@ class Detector(nn.Module):
         self.config, self.parts = config, parts
         is_coco = config.class_names == COCO_CLASSES
         by_count = tuple(range(1, config.num_classes + 1))
-        self.category_ids: tuple[int, ...] = COCO_CATEGORY_IDS if is_coco else by_count
+        self.category_ids = COCO_CATEGORY_IDS if is_coco else by_count
         backbone = (parts.backbone or partial(build_backbone, config, pretrained_backbone))()
         if parts.backbone is not None:
             check_backbone(backbone, config.frozen_stages)
@@ -91,13 +88,17 @@ class Detector(nn.Module):
         Source: paper, section 3.4 (joint training and inference).
         """
         if not self.training:
-            batch = self.preprocess(images)
-            return self.postprocess(self.head_outputs(batch.tensor), batch.sizes)
+            return self.detect(images)
         if targets is None:
             raise FSAFError(
                 "the detector is in training mode and got no targets: pass them, or call .eval()."
             )
         return self.training_losses(images, targets)[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device of the weights."""
+        return self.mean.device
 
     def training_losses(
         self,
@@ -140,7 +141,7 @@ class Detector(nn.Module):
         check_images(images)
         sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
         step = self.config.size_divisor
-        height, width = (-(-max(size[axis] for size in sizes) // step) * step for axis in (0, 1))
+        height, width = padded_size(max(h for h, _ in sizes), max(w for _, w in sizes), step)
         padded = []
         for image, (h, w) in zip(images, sizes):
             whole, image = image.dtype == torch.uint8, image.to(self.mean.device).float()
@@ -268,9 +269,19 @@ class Detector(nn.Module):
             return targets
         return pack_ground_truth(targets, like.device, self.config.num_classes, sizes)
 
+    def detect(
+        self, images: Sequence[Tensor], scales: Sequence[tuple[float, float]] | None = None
+    ) -> list[dict[str, Tensor]]:
+        """Return the detections of each image, as `Predictor.detect` describes."""
+        batch = self.preprocess(images)
+        return self.postprocess(self.head_outputs(batch.tensor), batch.sizes, scales)
+
     @torch.no_grad()
     def postprocess(
-        self, outputs: HeadOutputs, sizes: Sizes, scales: list[tuple[float, float]] | None = None
+        self,
+        outputs: HeadOutputs,
+        sizes: Sizes,
+        scales: Sequence[tuple[float, float]] | None = None,
     ) -> list[dict[str, Tensor]]:
         """Return the detections of each image; the steps are in `model/postprocess.py`.
 
@@ -308,43 +319,6 @@ class Detector(nn.Module):
                 for cls, box, own in zip(outputs.ab_cls, outputs.ab_box, anchors):
                     levels.append(branch.candidates(cls[index], box[index], own))
             yield levels
-
-    @torch.no_grad()
-    def predict(
-        self, source: "str | Path | Image.Image | np.ndarray | Tensor | list | tuple"
-    ) -> Any:
-        """Return the detections of an image, or of each image of a list.
-
-        The detector's mode does not count and is not changed, so threads may share a detector.
-
-        Args:
-            source: an image file, a PIL image, a uint8 RGB array (H, W, 3), a tensor (3, H, W) as
-                in `forward`, or a list of these. OpenCV's arrays are BGR: give `array[..., ::-1]`.
-
-        Returns:
-            A dict, or a list of them: `boxes` (D, 4) x1 y1 x2 y2 in the image's own pixels (EXIF
-            orientation applied), `scores` (D,), `labels` (D,) and class `names`, best first.
-
-        Raises:
-            FSAFError: as `read_image` and `check_images`.
-        """
-        if self.training:  # detect with a copy in evaluation mode, which shares all tensors
-            tensors = {id(tensor): tensor for tensor in (*self.parameters(), *self.buffers())}
-            return copy.deepcopy(self, tensors).eval().predict(source)
-        if isinstance(source, (list, tuple)):
-            return [self.predict(one) for one in source]
-        if isinstance(source, Tensor):
-            check_images([source])
-            image = source if source.dtype == torch.uint8 else (source * 255).round().clamp(0, 255)
-            image = image.byte().cpu()
-        else:
-            image = torch.from_numpy(np.array(read_image(source))).permute(2, 0, 1)
-        small = resize(image, self.config.short_side, self.config.long_side)
-        batch = self.preprocess([small])
-        scale = (small.shape[2] / image.shape[2], small.shape[1] / image.shape[1])
-        found = self.postprocess(self.head_outputs(batch.tensor), batch.sizes, [scale])[0]
-        names = [self.config.class_names[label] for label in found["labels"].tolist()]
-        return {**found, "names": names}
 
 
 def build_detector(

@@ -3,18 +3,17 @@
 Values are checked where they lie on the CPU, as a loader's do: a GPU would have to be waited for.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torchvision.transforms.v2.functional import convert_bounding_box_format
 from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
 
 from ..config import FSAFError
+from ..data.sources import readable
 from ..method.assignment import GroundTruth
 
 # For each image `boxes`, `labels` and, if it has crowds, `ignored`.
@@ -22,10 +21,6 @@ Targets = list[dict[str, Tensor]]
 Size = tuple[int, int]  # height, width
 Sizes = list[Size]  # of each image
 FIELDS = ("boxes", "labels", "ignored")  # of a target
-GIVE_IMAGES = (
-    "give a list of tensors (3, H, W), RGB, uint8 or floats in 0..1, not normalized; "
-    "Detector.predict takes files and arrays"
-)
 
 
 @dataclass(frozen=True)
@@ -44,44 +39,6 @@ class HeadOutputs:
     box_offsets: list[Float[Tensor, "B 4 _ _"]]  # l t r b >= 0, in units of S * stride
     ab_cls: list[Float[Tensor, "B _ _ _"]] = field(default_factory=list)  # 9 anchors x K
     ab_box: list[Float[Tensor, "B _ _ _"]] = field(default_factory=list)  # 9 anchors x 4
-
-
-def readable(x: Tensor) -> bool:
-    """Return whether values can be read without waiting for a device, and outside of tracing."""
-    tracing = torch.compiler.is_compiling() or isinstance(x, FakeTensor)
-    return x.device.type == "cpu" and not tracing
-
-
-def check_images(images: Sequence[Tensor]) -> None:
-    """Raise for anything but a list of images as the detector takes them.
-
-    Args:
-        images: (3, H, W) each, RGB, uint8 or floats in 0..1, not normalized.
-
-    Raises:
-        FSAFError: "no images were given: ..."; "images[0] is a Path: ..."; "images[0] is (480, 640,
-            3) torch.uint8: ..."; "images[0] holds 0..255: give a list of tensors (3, H, W), RGB,
-            uint8 or floats in 0..1, not normalized; ..."
-    """
-    if not isinstance(images, (list, tuple, Tensor)) or not len(images):
-        raise FSAFError(f"no images were given: {GIVE_IMAGES}.")
-    for index, image in enumerate(images):
-        if problem := _image_problem(image):
-            raise FSAFError(f"images[{index}] {problem}: {GIVE_IMAGES}.")
-
-
-def _image_problem(image: Tensor) -> str:
-    if not isinstance(image, Tensor):
-        return f"is a {type(image).__name__}"
-    known = image.dtype == torch.uint8 or image.is_floating_point()
-    if image.shape[:-2] != (3,) or not image.numel() or not known:
-        return f"is {tuple(image.shape)} {image.dtype}"
-    if image.is_floating_point() and readable(image):
-        low, high = (value.item() for value in image.detach().aminmax())
-        # Resizing overshoots a little. NaN fails every comparison.
-        if not -0.5 <= low <= high <= 1.5:
-            return f"holds {low:.3g}..{high:.3g}"
-    return ""
 
 
 def pack_ground_truth(

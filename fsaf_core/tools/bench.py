@@ -1,19 +1,21 @@
 """`fsaf bench`: each measurement beside its peer, in interleaved runs, as ratios of CPU time."""
 
+import copy
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from io import StringIO
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import torchvision
-from jaxtyping import Float
 from torch import Tensor
+from torch._inductor import config as inductor
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
@@ -23,13 +25,14 @@ from ..data.coco import CocoDataset
 from ..data.loader import Loader, open_dataset
 from ..model.detector import Detector, build_detector
 from ..model.structures import HeadOutputs
-from ..weights.onnx import export, fold_norms
+from ..weights.inference import fold_norms, for_inference
+from ..weights.onnx import OnnxDetector, export
 from .bench_losses import SHAPES, losses_table, random_target
 from .timing import Line, compare
 
 
-def bench(parts: Sequence[str], pairs: int) -> str:
-    """Return the tables as text. PyTorch uses one thread from here on.
+def bench(parts: Sequence[str], pairs: int) -> Iterator[str]:
+    """Yield the lines of the tables as they are measured. PyTorch uses one thread from here on.
 
     Args:
         parts: the tables: losses, steps, inference, loading.
@@ -39,15 +42,16 @@ def bench(parts: Sequence[str], pairs: int) -> str:
         FSAFError: "The part inference needs three more packages: pip install onnx ..."
     """
     torch.set_num_threads(1)
-    tables = {
+    tables: dict[str, Callable[[], Iterable[str]]] = {
         "losses": lambda: losses_table(pairs),
         "steps": lambda: steps_table(pairs),
         "inference": lambda: inference_table(max(pairs // 3, 3)),
         "loading": lambda: loading_table(352),
     }
-    lines = [f"torch {torch.__version__}, one thread, {pairs} pairs"]
-    lines += [line for part in parts for line in tables[part]()]
-    return "\n".join([*lines, f"peak memory of this run: {peak_memory()}"])
+    yield f"torch {torch.__version__}, one thread, {pairs} pairs"
+    for part in parts:
+        yield from tables[part]()
+    yield f"peak memory of this run: {peak_memory()}"
 
 
 def peak_memory() -> str:
@@ -110,64 +114,90 @@ def steps_table(pairs: int) -> list[str]:
     return [*lines, str(step_line(r50, 512, 2, 8, max(pairs // 3, 3), "r50, 2 x 512 x 512"))]
 
 
-def inference_table(pairs: int) -> list[str]:
-    """Return table (c): inference of R-50 at 800 x 1344.
+def inference_table(pairs: int) -> Iterator[str]:
+    """Yield the lines of table (c): inference of R-50 at 800 x 1344.
 
-    Its peers are torchvision's FCOS and RetinaNet with the same backbone and input, and onnxruntime
-    on the exported network. A further line compares post-processing with the network.
+    The detector, made faster step by step, is compared with bare ONNX Runtime on the exported
+    network, and so is the exported file as `fsaf predict` uses it. Further peers are torchvision's
+    FCOS and RetinaNet with the same backbone and input. The last line compares post-processing with
+    the network.
+
+    Raises:
+        FSAFError: "The part inference needs three more packages: pip install onnx ..."
     """
     torch.manual_seed(0)
     image = torch.rand(3, 800, 1344)
-    detector = build_detector(presets.get("r50").model).eval()
-    peers = {"onnxruntime, exported, to candidates": onnx_session(detector, image)}
-    detector.network = fold_norms(detector.network)
-    options: dict[str, Any] = {"weights": None, "weights_backbone": None}
-    options |= {"num_classes": len(COCO_CLASSES) + 1, "min_size": 800, "max_size": 1344}
-    for name in ("fcos_resnet50_fpn", "retinanet_resnet50_fpn"):
-        peer = torchvision.models.get_model(name, **options).eval()
-        peers[f"torchvision {name}"] = partial(peer, [image])
+    eager = build_detector(presets.get("r50").model).eval()
+    from_file = exported(eager)
+    values = {"images": image[None].numpy()}
+    bare = partial(from_file.session.run, None, values)
+    fast = for_inference(eager)
+    folded, channels_last = copy.deepcopy(eager), copy.deepcopy(eager)
+    folded.network = fold_norms(eager.network)
+    channels_last.to(memory_format=torch.channels_last)
+    compiled = for_inference(eager)
+    compiled.network = torch.compile(compiled.network)  # type: ignore[assignment]
+
+    def bf16() -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            return fast.detect([image])
+
+    runs: dict[str, Callable[[], Any]] = {
+        "eager": partial(eager.detect, [image]),
+        "batch norms folded": partial(folded.detect, [image]),
+        "channels-last": partial(channels_last.detect, [image]),
+        "folded, channels-last: the default of fsaf predict": partial(fast.detect, [image]),
+        "the same, compiled with freezing": partial(compiled.detect, [image]),
+        "exported file in fsaf predict": partial(from_file.detect, [image]),
+    }
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():  # elsewhere it takes minutes
+        runs["folded, channels-last, bf16"] = bf16
     generator = torch.Generator().manual_seed(0)
     # About 35,000 of the 1.8 million logits are above the score threshold.
     logits = [torch.randn(1, 80, *shape, generator=generator) - 5 for shape in SHAPES]
     offsets = [torch.rand(1, 4, *shape, generator=generator) for shape in SHAPES]
     outputs = HeadOutputs(logits, offsets)
-    above = sum(int((level.sigmoid() > detector.config.score_thresh).sum()) for level in logits)
-    lines = [
+    above = sum(int((level.sigmoid() > eager.config.score_thresh).sum()) for level in logits)
+    yield (
         "(c) inference, R-50, 800 x 1344, random weights "
         "(hardly any candidates: the network's time)"
-    ]
-    with torch.inference_mode():
-        for name, peer in peers.items():
-            lines.append(str(compare("FSAF, whole", lambda: detector([image]), name, peer, pairs)))
-        tensor = detector.preprocess([image]).tensor
+    )
+    options: dict[str, Any] = {"weights": None, "weights_backbone": None}
+    options |= {"num_classes": len(COCO_CLASSES) + 1, "min_size": 800, "max_size": 1344}
+    with torch.no_grad(), inductor.patch(freezing=True):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            first = time.perf_counter() - start
+            line = compare(name, run, "onnxruntime, exported, to candidates", bare, pairs)
+            yield f"{line}  first call {first:.0f} s"
+        for name in ("fcos_resnet50_fpn", "retinanet_resnet50_fpn"):
+            peer = torchvision.models.get_model(name, **options).eval()
+            run, run_peer = partial(fast.detect, [image]), partial(peer, [image])
+            yield str(compare("the default", run, f"torchvision {name}", run_peer, pairs))
+        tensor = eager.preprocess([image]).tensor
         line = compare(
             f"post-processing, {above} candidates",
-            lambda: detector.postprocess(outputs, [(800, 1344)]),
-            "FSAF, network",
-            lambda: detector.head_outputs(tensor),
+            lambda: eager.postprocess(outputs, [(800, 1344)]),
+            "eager, network",
+            lambda: eager.head_outputs(tensor),
             pairs,
         )
-    return [*lines, str(line)]
+    yield str(line)
 
 
-def onnx_session(detector: Detector, image: Float[Tensor, "3 H W"]) -> Callable[[], Any]:
-    """Return a function that runs the exported network on `image` in onnxruntime, on one thread.
+def exported(detector: Detector) -> OnnxDetector:
+    """Return the detector of a file that was exported from `detector`.
 
     Raises:
         FSAFError: "The part inference needs three more packages: pip install onnx ..."
     """
-    try:
-        import onnxruntime
-    except ImportError:
+    if not find_spec("onnxruntime"):
         raise FSAFError(
             "The part inference needs three more packages: pip install onnx onnxscript onnxruntime."
-        ) from None
+        )
     with TemporaryDirectory() as folder:
-        path = export(detector, f"{folder}/detector.onnx")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return partial(session.run, None, {"images": image[None].numpy()})
+        return OnnxDetector(export(detector, f"{folder}/detector.onnx"))
 
 
 def loading_table(images: int) -> list[str]:

@@ -47,6 +47,16 @@ def step_memory(config: Config, batch: int) -> int:
     return counter.peak
 
 
+def bucket_memory(config: Config) -> int:
+    """Return the bytes that a training on several GPUs needs in addition.
+
+    DistributedDataParallel holds a second copy of the gradients, in buckets.
+    """
+    with torch.device("meta"):
+        parameters = build_detector(config.model).parameters()
+    return sum(4 * parameter.numel() for parameter in parameters if parameter.requires_grad)
+
+
 def plan(config: Config, memory: float) -> str:
     """Return a text about a GPU: the memory of a step, the largest micro-batch, the accumulation.
 
@@ -56,17 +66,17 @@ def plan(config: Config, memory: float) -> str:
     """
     name, size, model = config.name, config.train.batch_size, config.model
     needed = {batch: step_memory(config, batch) for batch in (1, 2)}
+    buckets = bucket_memory(config)
     lines = [
         f"{name}: a step of 2 images of {model.short_side} x {model.long_side} needs "
-        f"{needed[2] / GIB:.2f} GiB"
+        f"{needed[2] / GIB:.2f} GiB, on several GPUs {buckets / GIB:.2f} GiB more for the buckets "
+        "of the gradients"
     ]
     if name in PUBLISHED_MEMORY:
-        lines[0] += (
-            f" ({needed[2] / 1e9:.2f} GB; MMDetection published {PUBLISHED_MEMORY[name]:.2f} GB)"
-        )
+        published, together = PUBLISHED_MEMORY[name], (needed[2] + buckets) / 1e9
         lines.append(
-            "the published value also includes the allocator's rounding and the workspaces of the "
-            "convolutions"
+            f"MMDetection published {published:.2f} GB for several GPUs, this is {together:.2f} GB "
+            f"({together / published - 1:+.1%}): workspaces of convolutions are not included"
         )
     while needed[max(needed)] <= memory * GIB and max(needed) < size:
         batch = 2 * max(needed)

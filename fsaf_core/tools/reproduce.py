@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import presets
-from ..config import DataConfig, FSAFError
+from ..config import DataConfig, FSAFError, TrainConfig
 from ..data.download import fetch
 from ..data.loader import Loader, open_dataset
 from ..engine.optim import build_optimizer, clip_gradients
@@ -109,21 +109,31 @@ def measure(
     config = replace(presets.get(row), model=detector.config, data=data)
     loader = Loader(open_dataset(data, "val"), config, training=False)
     ap = 100 * evaluate(detector, loader, thorough=False).metrics["AP"]
-    fps = _speed(detector, loader)
-    memory, seconds = _training(detector, loader) if device.type == "cuda" else (None, None)
+    samples = [*islice(_samples(loader), TIMED)]
+    fps = inference_speed(detector, [image for image, _ in samples])
+    memory, seconds = None, None
+    if device.type == "cuda":
+        images, targets = zip(*samples[:2])
+        memory, seconds = training_speed(detector, config.train, images, targets)
     return {"AP": ap, "fps": fps, "memory": memory, "seconds": seconds}
 
 
-def _speed(detector: Detector, loader: Loader) -> float:
-    """Return images a second of inference, one image at a time, with post-processing."""
-    inputs = [image.to(detector.mean.device) for image, _ in islice(_samples(loader), TIMED)]
+def inference_speed(detector: Detector, images: Sequence[Tensor]) -> float:
+    """Return images a second of inference, one image at a time, with post-processing.
+
+    Args:
+        detector: is set to evaluation mode.
+        images: as the detector takes them; the first three are also run to warm up.
+    """
+    inputs = [image.to(detector.device) for image in images]
     detector.eval()
-    for image in inputs[:3]:
-        detector([image])
-    start = time.perf_counter()
-    for image in inputs:
-        detections = detector([image])
-    float(detections[0]["scores"].sum())  # waits for the device
+    with torch.no_grad():
+        for image in inputs[:3]:
+            detector([image])
+        start = time.perf_counter()
+        for image in inputs:
+            detections = detector([image])
+        float(detections[0]["scores"].sum())  # waits for the device
     return len(inputs) / (time.perf_counter() - start)
 
 
@@ -133,23 +143,38 @@ def _samples(loader: Loader) -> Iterator[tuple[Tensor, dict]]:
         yield from zip(batch.images, batch.targets)
 
 
-def _training(detector: Detector, loader: Loader) -> tuple[float, float]:
-    """Return the peak memory in GB and the seconds of a training step of 2 images, on CUDA."""
-    optimizer = build_optimizer(loader.config.train, detector.train())
-    images, targets = zip(*islice(_samples(loader), 2))
-    torch.cuda.reset_peak_memory_stats()
+def training_speed(
+    detector: Detector, recipe: TrainConfig, images: Sequence[Tensor], targets: Sequence[dict]
+) -> tuple[float, float]:
+    """Return the peak memory in GB (0 on the CPU) and the seconds of a training step.
+
+    Args:
+        detector: its weights change.
+        recipe: gives the optimizer.
+        images, targets: of the step, as the detector takes them.
+    """
+    optimizer, on_cuda = build_optimizer(recipe, detector.train()), detector.device.type == "cuda"
+    if on_cuda:
+        torch.cuda.reset_peak_memory_stats()
     for step in range(2 * STEPS):
         if step == STEPS:
-            torch.cuda.synchronize()
+            _wait(detector.device)
             start = time.perf_counter()
-        inputs = [image.to(detector.mean.device) for image in images]
+        inputs = [image.to(detector.device) for image in images]
         losses = detector(inputs, [*targets])
         torch.stack([*losses.values()]).sum().backward()
-        clip_gradients(optimizer, loader.config.train.clip_norm)
+        clip_gradients(optimizer, recipe.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() / 1e9, (time.perf_counter() - start) / STEPS
+    _wait(detector.device)
+    memory = torch.cuda.max_memory_allocated() / 1e9 if on_cuda else 0.0
+    return memory, (time.perf_counter() - start) / STEPS
+
+
+def _wait(device: torch.device) -> None:
+    """Wait until the device has done all that it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def table(measured: dict[str, dict], device: str) -> str:

@@ -93,6 +93,21 @@ def autocast(device: torch.device, amp: Amp) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=amp != "none")
 
 
+def computes_in(device: torch.device, amp: Amp) -> bool:
+    """Return whether a device has instructions for the number format `amp`.
+
+    Elsewhere PyTorch emulates it, which on a CPU takes far longer than float32.
+    """
+    if amp == "none":
+        return True
+    if device.type == "cuda":
+        return amp == "fp16" or torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        mkldnn = torch.ops.mkldnn  # the question that PyTorch itself asks before a convolution
+        return bool(getattr(mkldnn, f"_is_mkldnn_{amp}_supported")())
+    return True
+
+
 def init(device: str) -> DistributedContext:
     """Connect to the other processes that torchrun started, and return this process's context.
 

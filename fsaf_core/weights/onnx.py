@@ -1,4 +1,4 @@
-"""`fsaf export`: a detector as ONNX, from images to candidates.
+"""A detector as ONNX, from images to candidates: `fsaf export`, and detection with the file.
 
 NMS is not part of the graph. `fsaf_core.model.postprocess.merge_candidates` makes detections of an
 image's candidates, as it does for the detector itself.
@@ -6,6 +6,7 @@ image's candidates, as it does for the detector itself.
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,35 +14,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.ops import clip_boxes_to_image
 
 from ..config import FSAFError
+from ..data.sources import check_images
 from ..method.locations import decode
-from ..model.backbone import FrozenStatsBatchNorm
 from ..model.detector import Detector
-from ..model.network import Network
-from ..utils.files import write_atomically
-
-
-def fold_norms(network: Network) -> Network:
-    """Return a copy for inference, each batch norm folded into the convolution before it.
-
-    The outputs of the copy differ by about 1e-5.
-    """
-    network = copy.deepcopy(network).eval()
-    # "0" and "1" are the convolution and the norm of a skip connection.
-    pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))
-    for module in network.backbone.modules():
-        for conv, norm in pairs:
-            # A user's backbone may have other modules by these names, such as a norm that contains
-            # its activation.
-            kinds = type(getattr(module, conv, None)), type(getattr(module, norm, None))
-            if kinds in ((nn.Conv2d, nn.BatchNorm2d), (nn.Conv2d, FrozenStatsBatchNorm)):
-                folded = fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm))
-                setattr(module, conv, folded)
-                setattr(module, norm, nn.Identity())
-    return network
+from ..model.postprocess import merge_candidates
+from ..model.predictor import Predictor
+from ..utils.files import excerpt, write_atomically
+from .checkpoint import model_config
+from .inference import fold_norms
 
 
 class Exported(nn.Module):
@@ -121,7 +104,8 @@ def _rows(values: Tensor, index: Tensor) -> Tensor:
 def export(detector: Detector, path: str | Path) -> Path:
     """Write an ONNX file with dynamic batch and size, whole or not at all, and return its path.
 
-    The outputs of ONNX Runtime become detections by the function that the detector itself uses:
+    `OnnxDetector` detects with the file. Without this package, the outputs of ONNX Runtime become
+    detections by NMS, here by the function that the detector itself uses:
 
         boxes, scores, labels = map(torch.from_numpy, session.run(None, {"images": images}))
         merge_candidates(boxes[0], scores[0], labels[0], config)  # of fsaf_core.model.postprocess
@@ -162,3 +146,67 @@ def export(detector: Detector, path: str | Path) -> Path:
     program.model.metadata_props.update({name: json.dumps(part) for name, part in values.items()})
     write_atomically(path, program.model_proto.SerializeToString())
     return Path(path)
+
+
+class OnnxDetector(Predictor):
+    """The detector of a file that `export` wrote, run by ONNX Runtime on the CPU, in float32.
+
+    It uses as many threads as PyTorch.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        FSAFError: "x.onnx does not exist: ..."; "x.onnx needs another package: pip install
+            onnxruntime."; "x.onnx cannot be read (...): export it again."; "x.onnx was not written
+            by fsaf export (...): export it again."; as `model_config`.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        if not Path(path).is_file():
+            raise FSAFError(f"{path} does not exist: give a file that fsaf export wrote.")
+        try:
+            import onnxruntime
+        except ImportError:
+            raise FSAFError(f"{path} needs another package: pip install onnxruntime.") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        try:
+            model = Path(path).read_bytes()
+            providers = ["CPUExecutionProvider"]
+            self.session = onnxruntime.InferenceSession(model, options, providers=providers)
+        except Exception as error:  # a damaged file raises many kinds of errors
+            raise FSAFError(
+                f"{path} cannot be read ({excerpt(error)}): export it again."
+            ) from error
+        texts = self.session.get_modelmeta().custom_metadata_map
+        try:
+            values = {name: json.loads(text) for name, text in texts.items()}
+            self.category_ids = tuple(values.pop("category_ids"))
+            self.config = model_config(values, str(path))
+        except (ValueError, KeyError, TypeError) as error:
+            raise FSAFError(
+                f"{path} was not written by fsaf export ({excerpt(error)}): export it again."
+            ) from error
+        self.eval()
+
+    def detect(
+        self, images: Sequence[Tensor], scales: Sequence[tuple[float, float]] | None = None
+    ) -> list[dict[str, Tensor]]:
+        """Return the detections of each image, as `Predictor.detect` describes.
+
+        The images run one by one, which on a CPU takes no longer than a batch.
+        """
+        check_images(images)
+        detections = []
+        for image, (x, y) in zip(images, scales or [(1.0, 1.0)] * len(images)):
+            whole = image.dtype == torch.uint8
+            values = (image.float() / 255 if whole else image.float())[None].numpy(force=True)
+            outputs = self.session.run(None, {"images": values})
+            boxes, scores, labels = (torch.from_numpy(output[0]) for output in outputs)
+            boxes = boxes * torch.tensor([1 / x, 1 / y, 1 / x, 1 / y])  # as in `postprocess.detect`
+            detections.append(merge_candidates(boxes, scores, labels, self.config))
+        return detections

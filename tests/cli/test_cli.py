@@ -16,6 +16,7 @@ from fsaf_core.cli import COMMANDS, main
 from fsaf_core.config import FSAFError
 from fsaf_core.engine.train import TrainResult
 from fsaf_core.evaluation.coco_metrics import COCO_METRICS
+from fsaf_core.utils.distributed import computes_in
 
 
 def run(capsys, *args):
@@ -112,6 +113,34 @@ def test_an_unknown_field_is_refused_with_code_2(capsys):
 def test_debug_shows_the_traceback(tmp_path):
     with pytest.raises(FSAFError):
         main(["--debug", "train", "huge"])
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_half_precision_without_instructions_for_it_is_said(
+    supported, weights, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("fsaf_core.cli.commands.computes_in", lambda device, amp: supported)
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    args = [tmp_path / "a.png", "--weights", weights, "--out", tmp_path / "p", "--amp", "bf16"]
+    code, out, _ = run(capsys, "predict", *args, "--device", "cpu")
+    assert code == 0 and ("cpu has no instructions for bf16" in out) != supported
+
+
+def test_every_device_computes_in_float32():
+    cpu = torch.device("cpu")
+    assert computes_in(cpu, "none") and computes_in(torch.device("mps"), "fp16")
+    assert {computes_in(cpu, "bf16"), computes_in(cpu, "fp16")} <= {True, False}
+
+
+def test_predict_shows_its_progress_on_a_terminal(weights, tmp_path, capsys, monkeypatch):
+    for number in range(5):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"{number}.png")
+    args = ["predict", tmp_path, "--weights", weights, "--out", tmp_path / "found"]
+    for is_terminal in (False, True):
+        monkeypatch.setattr("sys.stderr.isatty", lambda answer=is_terminal: answer)
+        code, out, err = run(capsys, *args)
+        assert code == 0 and out.count(" objects of score ") == 5
+        assert ("4/5" in err) == is_terminal and bool(err) == is_terminal
 
 
 def test_predict_draws_and_writes_coco_results_and_survives_one_bad_file(weights, tmp_path, capsys):

@@ -149,18 +149,19 @@ def test_a_folder_is_predicted_twice_with_equal_results(weights, photos, monkeyp
 
 
 def test_ctrl_c_in_predict_keeps_the_results_so_far(weights, photos, tmp_path, monkeypatch, capsys):
-    predict, calls = Detector.predict, []
+    detect, calls = Detector.detect, []
 
-    def stopped(self, picture):
-        calls.append(picture)
+    def stopped(self, images, scales):
+        calls.append(images)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return predict(self, picture)
+        return detect(self, images, scales)
 
-    monkeypatch.setattr(Detector, "predict", stopped)
+    monkeypatch.setattr(Detector, "detect", stopped)
     out = tmp_path / "found"
-    assert main(["predict", str(photos), "--weights", str(weights), "--out", str(out)]) == 130
-    assert "stopped in image 3 of 3" in capsys.readouterr().err
+    args = [photos, "--weights", weights, "--out", out, "--batch-size", 1]
+    assert main(["predict", *map(str, args)]) == 130
+    assert "stopped after 2 of 3 images" in capsys.readouterr().err
     results = json.loads((out / "detections.json").read_text())
     assert {result["image_id"] for result in results} == {1, 2}
 

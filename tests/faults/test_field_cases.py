@@ -523,7 +523,9 @@ def test_14_predict_changes_no_mode(made):
     for thread in threads:
         thread.join()
     assert all(module.training for module in model.modules())
-    assert len(found) == 9 and all(torch.equal(one["scores"], alone["scores"]) for one in found)
+    assert len(found) == 9
+    for one in found:  # three images share a forward pass, which adds in another order than one
+        torch.testing.assert_close(one["scores"], alone["scores"], rtol=0, atol=1e-5)
 
 
 # Hangs, losses, tracebacks
@@ -575,7 +577,7 @@ def test_17_ctrl_c_keeps_the_results(run, own, tmp_path, monkeypatch):
     child.send_signal(signal.SIGINT)
     said, error = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert re.fullmatch(r"\nfsaf: stopped in image \d+ of 200\.\n", error)
+    assert re.fullmatch(r"\nfsaf: stopped after \d+ of 200 images\.\n", error)
     count = int(re.search(r"detections of (\d+) images", said)[1])
     # The third image's line is printed before its results are noted.
     assert 2 <= count < 200 and set(by_image(out / "detections.json")) <= {*range(1, count + 1)}

@@ -1,7 +1,6 @@
 """The whole detector and its contract: images to losses, images to detections, each stage alone, siblings."""
 
 import dataclasses
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -394,20 +393,6 @@ def test_predict_leaves_the_detector_in_its_mode_and_its_statistics_alone():
     detector.predict(np.zeros((40, 40, 3), dtype=np.uint8))
     assert detector.training and detector.network.backbone.bn1.training
     assert torch.equal(detector.network.backbone.bn1.running_mean, before)
-
-
-def test_predict_gives_the_same_in_threads_beside_a_training_that_changes_the_mode():
-    detector = make(replace(TINY, score_thresh=0.001)).eval()
-    pixels = np.random.default_rng(0).integers(0, 256, (60, 96, 3), dtype=np.uint8)
-    want = detector.predict(pixels)["scores"]
-    statistics = detector.network.backbone.bn1.running_mean.clone()
-    detector.train()
-    with ThreadPoolExecutor(4) as pool:
-        jobs = [pool.submit(detector.predict, [pixels, pixels]) for _ in range(8)]
-        modes = [detector.training and detector.network.backbone.bn1.training for _ in range(500)]
-    assert all(modes) and len(want)
-    assert all(torch.equal(one["scores"], want) for job in jobs for one in job.result())
-    assert torch.equal(detector.network.backbone.bn1.running_mean, statistics)
 
 
 @pytest.mark.parametrize("branches", BRANCHES)

@@ -6,40 +6,13 @@ from helpers import target
 from torchvision import tv_tensors
 
 from fsaf_core.config import FSAFError
-from fsaf_core.model.structures import check_images, pack_ground_truth
+from fsaf_core.model.structures import pack_ground_truth
 
 CPU = torch.device("cpu")
 TWO = [
     torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
     for size in ((60, 96), (50, 61))
 ]
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        lambda it: it * 255, lambda it: it * 4 - 2, lambda it: it - 1, lambda it: it.permute(1, 2, 0), lambda it: it[:1], lambda it: it[0],
-        lambda it: (it * 255).long(), lambda it: it * float("nan"), lambda it: it[:, :0], lambda it: it.numpy(), lambda it: None,
-    ],
-    ids=["0..255", "normalised", "negative", "HWC", "grey", "flat", "int", "nan", "empty", "numpy", "none"],
-)  # fmt: skip
-def test_what_is_no_picture_is_named_and_never_taken_for_one(wrong, unchecked):
-    with pytest.raises(
-        FSAFError,
-        match=r"images\[1\] .*give a list of tensors \(3, H, W\), RGB, uint8 or floats in 0\.\.1",
-    ):
-        check_images([TWO[0], wrong(TWO[1])])
-
-
-@pytest.mark.parametrize("images", [None, [], TWO[0]], ids=["none", "no image", "one tensor"])
-def test_images_are_a_list(images, unchecked):
-    with pytest.raises(FSAFError, match="give a list of tensors"):
-        check_images(images)
-
-
-def test_floats_may_be_of_any_width_and_overshoot_a_little():
-    for other in (TWO[0].double(), TWO[0].half(), TWO[0] * 1.2 - 0.1):
-        check_images([other])
 
 
 @pytest.mark.parametrize(
@@ -117,14 +90,6 @@ def test_boxes_and_labels_of_different_number_are_a_users_fault():
     wrong = {"boxes": torch.zeros(2, 4), "labels": torch.zeros(3, dtype=torch.long)}
     with pytest.raises(FSAFError, match=r"targets\[1\].*labels"):
         pack_ground_truth([target([], []), wrong], CPU, 3)
-
-
-@pytest.mark.parametrize("wrong", [lambda it: it * 255, lambda it: it * 4 - 2])
-def test_the_values_of_every_subclass_of_a_tensor_are_checked(wrong):
-    check_images([tv_tensors.Image(TWO[0]), torch.nn.Parameter(TWO[1])])
-    for kind in (tv_tensors.Image, torch.nn.Parameter):
-        with pytest.raises(FSAFError, match=r"images\[0\] holds .*not normalized"):
-            check_images([kind(wrong(TWO[0]))])
 
 
 @pytest.mark.parametrize(

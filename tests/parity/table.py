@@ -8,7 +8,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import conftest  # one thread, no internet  # noqa: E402, F401
 import torch  # noqa: E402
-from test_reference import CASES, run  # noqa: E402
+from cases import CASES, run  # noqa: E402
 
 
 def relative(ours: float, theirs: float) -> str:

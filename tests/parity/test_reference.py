@@ -15,113 +15,36 @@ another: 20 of the 8 million of a case lie within 64 U of a standard deviation. 
 in addition. -ln IoU multiplies errors where boxes hardly overlap: `iou_condition`.
 """
 
-import json
 import os
-import re
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import recipe
 import torch
+from cases import (
+    CASES,
+    FLIPS,
+    MAPS,
+    NETWORK,
+    as_targets,
+    by_level,
+    figures,
+    make_detector,
+    recorded_levels,
+    run,
+)
 from helpers import left_out
 
-import fsaf_core as fsaf
 from fsaf_core.config import TrainConfig
 from fsaf_core.data.images import load_image
 from fsaf_core.data.transforms import resize
 from fsaf_core.method.assignment import look_up
 from fsaf_core.method.selection import instance_level_losses
-from fsaf_core.weights.mmdet import reference_name
-
-HERE = Path(__file__).parent
-U = 2.0**-24  # unit roundoff of float32
-NETWORK = 128 * U
-FLIPS = 20**0.5 * 8e-6
-CASES = sorted(path.stem for path in HERE.glob("*_ring*.json"))
-MAPS = json.loads((HERE / "maps.json").read_text())
-SHAPES = json.loads((HERE / "checkpoint_shapes.json").read_text())
+from fsaf_core.weights.inference import for_inference
 
 cases = pytest.mark.parametrize("name", CASES)
 mapped = pytest.mark.parametrize("name", sorted(MAPS))
-
-
-def figures(name):
-    return json.loads((HERE / f"{name}.json").read_text())
-
-
-def make_detector(figures):
-    """The case's detector, its weights through `load_mmdet`."""
-    return fsaf.load_mmdet(recipe.checkpoint(SHAPES[figures["model"]], **figures["recipe"]))
-
-
-def as_targets(listed):
-    return [
-        {
-            "boxes": torch.tensor(one["boxes"]).reshape(-1, 4),
-            "labels": torch.tensor(one["labels"], dtype=torch.long),
-            "ignored": torch.tensor(one.get("ignored", [])).reshape(-1, 4),
-        }
-        for one in listed
-    ]
-
-
-@cache
-def forward(model, inputs, sizes, dtype, **made):
-    """Return detector, input and outputs; cases that differ only in the ignoring scale share them."""
-    detector = make_detector({"model": model, "recipe": made}).train()
-    if inputs.startswith("normal_images"):
-        tensor = recipe.normal_images(*map(int, re.findall(r"\d+", inputs)))
-    else:  # pictures of different sizes, through the preprocessing
-        batch = detector.preprocess(recipe.noise_pictures(sizes))
-        assert batch.sizes == list(sizes)
-        tensor = batch.tensor
-    tensor = tensor.to(dtype)
-    return detector.to(dtype), tensor, detector.to(dtype).head_outputs(tensor)
-
-
-@cache
-def run(name, dtype=torch.float32):
-    """Compute once what a case asks for."""
-    want = figures(name)
-    targets, sizes = (
-        as_targets(want["targets"]),
-        tuple(tuple(one["img_shape"]) for one in want["targets"]),
-    )
-    detector, tensor, outputs = forward(
-        want["model"], want["inputs"], sizes, dtype, **want["recipe"]
-    )
-    detector.config = replace(detector.config, ignoring_scale=want["neg_scale"])
-    assignment = detector.assign(outputs, targets, list(sizes))
-    losses = detector.losses(outputs, assignment, targets)
-    detector.zero_grad()
-    sum(losses.values()).backward(retain_graph=True)
-    squares = {
-        key: (value.grad.double() ** 2).sum()
-        for key, value in detector.named_parameters()
-        if value.grad is not None
-    }
-    with torch.no_grad():
-        found = detector.postprocess(outputs, list(sizes))
-        levels = detector.network.neck(detector.network.features(tensor)) if name in MAPS else []
-    return SimpleNamespace(
-        want=want, assignment=assignment, outputs=outputs, levels=levels, found=found, tensor=tensor,
-        locations=detector.locations(outputs), predictions=detector.predictions(outputs), targets=targets,
-        losses={key: value.item() for key, value in losses.items()},
-        norms={reference_name(key): value.sqrt().item() for key, value in squares.items()},
-        total=sum(squares.values()).sqrt().item(),
-    )  # fmt: skip
-
-
-def recorded_levels(want):
-    """Return the recorded (N, L) losses of each instance at each level, inf where it has no positive location."""
-    rows = [
-        [torch.inf if value is None else value for value in row] for row in want["level_losses"]
-    ]
-    return torch.tensor(rows, dtype=torch.float64).reshape(-1, 5)
 
 
 def iou_condition(name):
@@ -146,11 +69,6 @@ def level_bound(name):
     condition = instance_level_losses(iou_condition(name), assigned, case.locations, len(losses))
     # The focal part: d ln(p^2 ln(1 - p)) <= 3 |x| dx / x for a logit x, and |x| is below 10 here.
     return NETWORK * (condition + 30 * losses).nan_to_num(posinf=0)
-
-
-def by_level(mask, locations):
-    """Sum over images (and classes) of a (B, [K,] R) mask, level by level."""
-    return [int(part.sum()) for part in mask.split(locations.sizes, -1)]
 
 
 def unrolled(pairs):
@@ -303,18 +221,35 @@ def test_the_recipes_noise_is_that_of_torch_randn(count):
     )
 
 
-@cases
-def test_detections(name):
-    for ours, want in zip(run(name).found, run(name).want["detections"], strict=True):
-        first = len(want["boxes"])
-        assert len(ours["boxes"]) == want["count"]
-        assert ours["labels"][:first].tolist() == want["labels"]
+def assert_detections(found, want):
+    for ours, recorded in zip(found, want, strict=True):
+        first = len(recorded["boxes"])
+        assert len(ours["boxes"]) == recorded["count"]
+        assert ours["labels"][:first].tolist() == recorded["labels"]
         # A logit below 10 is off by at most 10 * NETWORK, and a sigmoid's slope is at most 1 / 4.
-        assert ours["scores"][:first].tolist() == pytest.approx(want["scores"], abs=2.5 * NETWORK)
+        assert ours["scores"][:first].tolist() == pytest.approx(
+            recorded["scores"], abs=2.5 * NETWORK
+        )
         # Records keep 3 decimals. Distances below 200 px are off by at most 200 * NETWORK.
         torch.testing.assert_close(
-            ours["boxes"][:first], torch.tensor(want["boxes"]).reshape(-1, 4), rtol=0, atol=2e-3
+            ours["boxes"][:first], torch.tensor(recorded["boxes"]).reshape(-1, 4), rtol=0, atol=2e-3
         )
+
+
+@cases
+def test_detections(name):
+    assert_detections(run(name).found, run(name).want["detections"])
+
+
+@cases
+def test_detections_of_the_copy_for_inference(name):
+    """Folding rounds each weight of a convolution once more, which the few U of its sum include."""
+    case = run(name)
+    fast = for_inference(make_detector(case.want))
+    sizes = [tuple(one["img_shape"]) for one in case.want["targets"]]
+    with torch.no_grad():
+        found = fast.postprocess(fast.head_outputs(case.tensor), sizes)
+    assert_detections(found, case.want["detections"])
 
 
 # ------------------------------------------------------------------------------------------------------------------ training

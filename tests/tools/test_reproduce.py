@@ -14,7 +14,7 @@ import torch
 import fsaf_core as fsaf
 from fsaf_core import presets
 from fsaf_core.config import DataConfig, EvaluateConfig, SceneConfig
-from fsaf_core.data.loader import Batch, Loader, open_dataset
+from fsaf_core.data.loader import Loader, open_dataset
 from fsaf_core.tools import reproduce
 
 
@@ -77,21 +77,37 @@ def loader_of(data):
     return Loader(open_dataset(data, "val"), config, training=False)
 
 
-def test_no_more_images_are_held_than_are_timed(monkeypatch):
-    detector, yielded = fsaf.build_detector(presets.get("tiny").model), []
+def test_no_more_images_are_held_than_are_timed(tmp_path, monkeypatch):
+    data = DataConfig(
+        source="scenes",
+        root=str(tmp_path),
+        workers=0,
+        scenes=SceneConfig(num_train=2, num_val=9, image_size=64),
+    )
+    samples, yielded = reproduce._samples, []
 
-    class Long(Loader):
-        def __init__(self):
-            pass
-
-        def epoch(self, *args):
-            for _ in range(100):
-                yielded.append(1)
-                yield Batch([torch.zeros(3, 64, 64, dtype=torch.uint8)], [{}], [])
+    def counted(loader):
+        for sample in samples(loader):
+            yielded.append(sample)
+            yield sample
 
     monkeypatch.setattr(reproduce, "TIMED", 2)
-    assert reproduce._speed(detector, Long()) > 0
-    assert len(yielded) == 2
+    monkeypatch.setattr(reproduce, "_samples", counted)
+    detector = fsaf.build_detector(presets.get("tiny").model)
+    measured = reproduce.measure(detector, "tiny", data, torch.device("cpu"))
+    assert measured["fps"] > 0 and len(yielded) == 2
+
+
+def test_a_training_step_is_timed_and_moves_the_weights(monkeypatch):
+    monkeypatch.setattr(reproduce, "STEPS", 1)
+    config = presets.get("tiny")
+    detector = fsaf.build_detector(config.model)
+    before = detector.network.head.af_cls.weight.clone()
+    images = [torch.zeros(3, 64, 64, dtype=torch.uint8)] * 2
+    targets = [{"boxes": torch.tensor([[4.0, 4, 40, 40]]), "labels": torch.tensor([1])}] * 2
+    memory, seconds = reproduce.training_speed(detector, config.train, images, targets)
+    assert memory == 0 and seconds > 0
+    assert not torch.equal(detector.network.head.af_cls.weight, before)
 
 
 def test_a_set_of_other_classes_is_refused(tmp_path):
