@@ -41,8 +41,15 @@ $(READY):
 	@rm -f .venv/ready-*
 	@touch $@
 
+# Widgets are saved with their notebook, so that an explorer works again when the notebook is opened the next day.
+define LAB_SETTINGS
+{"@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": true}}
+endef
+export LAB_SETTINGS
+
 lab: $(READY)  ## JupyterLab in your browser, at the first notebook
 	@echo "Starting JupyterLab (about 10 seconds); it listens on this machine only. Ctrl-C twice ends it."
+	@mkdir -p .venv/share/jupyter/lab/settings && printf '%s\n' "$$LAB_SETTINGS" > .venv/share/jupyter/lab/settings/overrides.json
 	@$(PY) -m jupyter trust $(NOTARY) notebooks/*.ipynb >/dev/null  # so that stored pictures show at once
 	$(PY) -m jupyterlab $(ROOT_USER) $(NOTARY) --ip=127.0.0.1 --ServerApp.root_dir=. \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --LabApp.extension_manager=readonly \

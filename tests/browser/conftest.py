@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -98,11 +99,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[tup
         "IPYTHONDIR": "ipython",
     }
     places |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+    (home / "app").mkdir()  # the settings that `make lab` gives its JupyterLab
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+    settings = re.search(r"^define LAB_SETTINGS\n(.*?)^endef", makefile, re.MULTILINE | re.DOTALL)[1]
+    (home / "app" / "overrides.json").write_text(settings)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     options = (
         f"--no-browser --allow-root --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0 --IdentityProvider.token= "
-        f"--ServerApp.root_dir={folder} --LabApp.extension_manager=readonly --LabApp.news_url=None "
+        f"--ServerApp.root_dir={folder} --LabApp.app_settings_dir={home / 'app'} --LabApp.extension_manager=readonly --LabApp.news_url=None "
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LanguageServerManager.autodetect=False"
     )
     with open(home / "lab.log", "w") as log:
@@ -161,19 +166,40 @@ class Notebook:
             new_notebook(cells=[*map(new_code_cell, cells)], metadata=kernel), folder / name
         )
         self.name, self.complaints = name, []
-        self.page = browser.new_page(viewport={"width": 1300, "height": 1300})
+        self.browser = browser
+        self.open()
+
+    def open(self, width: int = 1280, height: int = 1300) -> None:
+        """Open the notebook as it is on the disk, in a new page."""
+        self.page = self.browser.new_page(viewport={"width": width, "height": height})
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on(
             "console", lambda said: said.type == "error" and self.complaints.append(said.text)
         )
         self.page.on("request", lambda request: self._local(request.url))
-        self.page.goto(f"{self.address}/lab/tree/{name}?reset", wait_until="domcontentloaded")
+        self.page.goto(f"{self.address}/lab/tree/{self.name}?reset", wait_until="domcontentloaded")
         self.page.locator(".jp-NotebookPanel .jp-Notebook").wait_for(timeout=120_000)
         self.wait_for_kernel()
 
     def _local(self, url: str) -> None:
         if url.startswith(("http", "ws")) and "//127.0.0.1:" not in url:
             self.complaints.append(f"a request to another host: {url}")
+
+    def save_and_end_kernel(self) -> None:
+        """Save, close the page and end the kernel, as at the end of a day."""
+        self.page.keyboard.press("Control+s")
+        self.page.wait_for_timeout(2000)
+        self.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+        self.page.get_by_role("menuitem", name="Shut Down Kernel").first.click()
+
+        def ended() -> bool:
+            return not any(
+                one["path"] == self.name and one["kernel"]
+                for one in answers(f"{self.address}/api/sessions") or []
+            )
+
+        until(ended, 20, "the kernel goes on")
+        self.page.close()
 
     def wait_for_kernel(self) -> None:
         """Wait until the kernel is idle and connected; before that, running a cell opens a dialog."""
