@@ -13,7 +13,6 @@ from typing import Literal
 FIRST_LEVEL = 3
 
 
-
 @dataclass(frozen=True)
 class Style:
     """How the cells of one kind of region are drawn."""

@@ -25,7 +25,7 @@ SETTINGS = {  # turn off what asks other hosts, or changes files during a test
     "extensionmanager-extension/plugin": {"enabled": False},
 }
 PREPARE = """
-import json, sys, time, anywidget, traitlets
+import json, sys, time
 import fsaf_core as fsaf
 from fsaf_core.config import SceneConfig
 from fsaf_core.data.synthetic.renderer import render_scene
@@ -56,31 +56,9 @@ print(json.dumps({"state": asked, "answer": explorer.answer, "pure": {"stamp": a
 """
 SLOW = """
 def slow(*arguments, **options):
-    time.sleep(0.2)
+    time.sleep(1.5)
     return quick(*arguments, **options)
 module.explore = slow
-"""
-ECHO = """
-class Echo(anywidget.AnyWidget):
-    _esm = '''export default { render({ model, el }) {
-      const pad = document.createElement("div"), said = document.createElement("p");
-      pad.className = "echo"; pad.style = "width:300px;height:60px;border:1px solid"; el.append(pad, said);
-      let sent = null, at = 0;
-      const send = () => {
-        if (sent !== null || model.get("ping") === at) return;
-        model.set("ping", at); sent = performance.now(); model.save_changes();
-      };
-      pad.addEventListener("pointermove", (event) => { at = event.clientX + event.clientY / 10000; send(); });
-      model.on("change:pong", () => {
-        said.textContent = model.get("pong"); performance.measure("echo", { start: sent }); sent = null; send();
-      });
-    } };'''
-    ping = traitlets.Float(0.0).tag(sync=True)
-    pong = traitlets.Float(0.0).tag(sync=True)
-
-    @traitlets.observe("ping")
-    def _echo(self, change):
-        self.pong = change["new"]
 """
 
 
@@ -101,7 +79,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[tup
     places |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
     (home / "app").mkdir()  # the settings that `make lab` gives its JupyterLab
     makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
-    settings = re.search(r"^define LAB_SETTINGS\n(.*?)^endef", makefile, re.MULTILINE | re.DOTALL)[1]
+    settings = re.search(r"^define LAB_SETTINGS\n(.*?)^endef", makefile, re.MULTILINE | re.DOTALL)[
+        1
+    ]
     (home / "app" / "overrides.json").write_text(settings)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -233,9 +213,7 @@ class Notebook:
 @pytest.fixture(scope="module")
 def notebook(lab, browser) -> Iterator[Notebook]:
     """One notebook for all tests of a file; any error on its console fails them."""
-    opened = Notebook(
-        lab, browser, "explorer.ipynb", PREPARE, "explorer", TELL, SLOW, ECHO, "Echo()"
-    )
+    opened = Notebook(lab, browser, "explorer.ipynb", PREPARE, "explorer", TELL, SLOW, "")
     yield opened
     opened.page.close()
     assert not opened.complaints

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from axe_playwright_python.sync_playwright import Axe
 from conftest import until
 
 import fsaf_core as fsaf
@@ -48,7 +49,9 @@ class Page:
 
     def settle(self) -> None:
         """Wait until the screen shows the newest state."""
-        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.page.evaluate(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
 
     def state(self) -> dict:
         self.settle()
@@ -157,9 +160,10 @@ def without_numbers(text: str) -> str:
     return re.sub(r"\d+\.\d+", "#", text)
 
 
-def test_the_twin_answers_what_python_answers(explorer, page) -> None:
-    """1,000 random states: regions, levels and sentences are equal, losses within 1e-5."""
-    states, ties = [any_state(explorer, seed) for seed in range(1000)], 0
+@pytest.mark.parametrize("count", [30, pytest.param(300, marks=pytest.mark.slow)])
+def test_the_twin_answers_what_python_answers(explorer, page, count) -> None:
+    """Random states: regions, levels and sentences are equal, losses within 1e-5."""
+    states, ties = [any_state(explorer, seed) for seed in range(count)], 0
     owns = page.page.evaluate("states => states.map((one) => fsafFigure.twin.explore(one))", states)
     for state, own in zip(states, owns):
         truth = explorer.respond(state)
@@ -185,7 +189,7 @@ def test_the_twin_answers_what_python_answers(explorer, page) -> None:
                 assert own_numbers[:2] == pytest.approx(numbers[:2], abs=2e-5), (cell, state)
                 if numbers:
                     assert own_numbers[2] == pytest.approx(numbers[2], abs=1e-3), (cell, state)
-    assert ties <= 3
+    assert ties <= count / 100
 
 
 def test_curves_and_landscape_are_the_answer_s(explorer, page) -> None:
@@ -268,8 +272,7 @@ def test_boxes_follow_mouse_and_keyboard(page) -> None:
 
 def test_a_box_cannot_be_lost_outside(page) -> None:
     page.drag(*page.middle(1), (5, 5))
-    x1, y1, x2, y2 = page.state()["boxes"][1]
-    assert x2 >= 2 and y2 >= 2
+    assert min(page.state()["boxes"][1][2:]) >= 2
     page.page.locator(".fx-box").nth(1).focus()
     for _ in range(30):
         page.page.keyboard.press("Shift+ArrowDown")
@@ -325,9 +328,26 @@ def test_every_control_is_reached_by_tab_with_the_same_box_selected(page) -> Non
         page.page.keyboard.press("Tab")
     assert page.state()["selected"] == 1
     joined = "\n".join(map(str, seen))
-    for name in ("class of box 1", "training snapshot", "play the training", "convention", "P3; stride 8", "P6; stride 64"):
+    for name in (
+        "class of box 1",
+        "training snapshot",
+        "play the training",
+        "convention",
+        "P3; stride 8",
+        "P6; stride 64",
+    ):
         assert name in joined
-    for name in ("undo", "redo", "situations", "copy as Python", "save SVG", "link", "effective_scale", "place", "of the box in the landscape"):
+    for name in (
+        "undo",
+        "redo",
+        "situations",
+        "copy as Python",
+        "save SVG",
+        "link",
+        "effective_scale",
+        "place",
+        "of the box in the landscape",
+    ):
         assert name in joined
 
 
@@ -367,7 +387,9 @@ def test_a_location_lights_up_everywhere_and_its_formula_is_exact(page, nth) -> 
     said = page.note()
     row, column = divmod(cell, answer["levels"][nth]["columns"])
     assert said.startswith(f"P{LEVELS[nth]}, row {row}, column {column}, center")
-    assert f"effective, box {box}. Focal {focal:.3f} + (−ln IoU {iou:.3f}) = {focal + iou:.3f}" in said
+    assert (
+        f"effective, box {box}. Focal {focal:.3f} + (−ln IoU {iou:.3f}) = {focal + iou:.3f}" in said
+    )
     loss = answer["levels"][nth]["loss"]
     terms = re.search(r"Mean of P\d: \((.*)\) / (\d+) = (\S+)\.", said)
     assert terms[3] == f"{loss:.3f}" and int(terms[2]) == answer["levels"][nth]["codes"].count("2")
@@ -397,7 +419,9 @@ def test_each_location_s_predicted_box_is_on_the_image(page) -> None:
 
 
 def test_curves_follow_the_cursor_and_play_runs_the_training(page) -> None:
-    assert page.page.locator(".fx-curve").count() == 4 and page.page.locator(".fx-turn").count() >= 1
+    assert (
+        page.page.locator(".fx-curve").count() == 4 and page.page.locator(".fx-turn").count() >= 1
+    )
     at = page.page.locator(".fx-curves").bounding_box()
     page.page.mouse.click(at["x"] + 32, at["y"] + 60)
     assert page.state()["snapshot"] == 0
@@ -418,7 +442,9 @@ def test_without_motion_play_is_a_step(page) -> None:
 
 
 def test_the_landscape_and_the_box_move_each_other(page) -> None:
-    assert page.page.locator(".fx-land").count() >= 2 and page.page.locator(".fx-stairs").count() >= 2
+    assert (
+        page.page.locator(".fx-land").count() >= 2 and page.page.locator(".fx-stairs").count() >= 2
+    )
     dot = page.page.locator(".fx-dot-handle")
     before, at = page.state()["boxes"][1], dot.bounding_box()
     page.drag(at["x"] + 9, at["y"] + 9, (at["x"] + 49, at["y"] + 9))  # wider, at the same center
@@ -456,7 +482,9 @@ def test_step_through_one_decision(page) -> None:
         assert box["y"] >= 0 and box["y"] + box["height"] <= 700
         marks = page.page.locator(".fx-card path.effective").count()
         assert (marks > 0) == (len(seen) >= 3)
-        assert (page.page.locator(".fx-card[data-level='3'] .fx-focal").count() > 0) == (len(seen) >= 6)
+        assert (page.page.locator(".fx-card[data-level='3'] .fx-focal").count() > 0) == (
+            len(seen) >= 6
+        )
         page.page.locator(".fx-walkrow button").nth(-2).click()
         page.settle()
     assert len(seen) == 10 and seen[0].startswith("1 Project")
@@ -482,12 +510,13 @@ def test_paper_and_mmdetection_side_by_side(page, explorer) -> None:
 
 
 def test_differing_locations_are_outlined(page, explorer) -> None:
-    page.rules()
-    page.page.locator("select[name=cell_center]").select_option("0.5")  # the same centers in both
     page.button("paper | MMDetection")
-    assert page.page.locator(".fx-differs").count() == 0  # here the centers differ
-    switches = page.state()["switches"]
-    assert switches["cell_center"] == 0.5
+    state = page.state()
+    other = explorer.respond(state | {"switches": state["switches"] | {"convention": "reference"}})
+    for nth, (one, level) in enumerate(zip(explorer.answer["levels"], other["levels"])):
+        differ = sum(a != b for a, b in zip(one["codes"], level["codes"]))
+        outline = page.page.locator(".fx-card").nth(nth).locator(".fx-differs")
+        assert outline.get_attribute("d").count("M") == differ > 0
 
 
 def test_predict_first_hides_the_losses_until_a_level_is_chosen(page) -> None:
@@ -502,7 +531,9 @@ def test_predict_first_hides_the_losses_until_a_level_is_chosen(page) -> None:
     assert page.note().startswith(f"Right: P{right}. Score 1 of 1.")
     page.button("next question")
     assert page.page.locator(".fx-focal").count() == 0
-    wrong = next(level for level in LEVELS if level != page.answer()["selected"][page.state()["selected"]])
+    wrong = next(
+        level for level in LEVELS if level != page.answer()["selected"][page.state()["selected"]]
+    )
     page.page.keyboard.press(str(wrong))
     assert "Score 1 of 2." in page.note() and page.note().startswith("No: P")
 
@@ -575,3 +606,73 @@ def test_a_page_without_snapshots_still_shows_regions(browser, tmp_path) -> None
     assert opened.page.locator(".fx-card path.effective").count() == 5
     assert not opened.complaints
     opened.page.close()
+
+
+# Sizes and readers
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (900, 640), (390, 844)])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_serious_fault_for_readers_with_aids(browser, file, size, theme) -> None:
+    """axe-core finds none in any mode; nothing is wider than the page."""
+    opened = Page(browser, file, viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
+    opened.rules()
+    for mode in ("instance", "image", "split", "predict"):
+        opened.page.locator(f"[data-mode={mode}]").first.click()
+        opened.settle()
+        found = Axe().run(opened.page).response["violations"]
+        bad = [
+            (one["id"], [node["html"][:120] for node in one["nodes"]])
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert bad == [], (mode, bad)
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    assert not opened.complaints
+    opened.page.close()
+
+
+@pytest.mark.parametrize(
+    "width", [848, 1008]
+)  # of an output in JupyterLab at 1280 and 1440 pixels, with its file browser
+def test_all_that_a_drag_changes_is_on_one_screen(browser, file, width) -> None:
+    height = {848: 599, 1008: 779}[width]  # of a notebook there
+    opened = Page(
+        browser, file, viewport={"width": width, "height": height + 45}
+    )  # and the heading
+    box = opened.page.locator(".fx").bounding_box()
+    assert box["height"] <= height
+    stage = opened.page.locator(".fx-stage").bounding_box()
+    assert 290 <= stage["width"] <= 345
+    for name in (".fx-verdict", ".fx-curves", ".fx-field", ".fx-note"):
+        at = opened.page.locator(name).bounding_box()
+        assert at["y"] + at["height"] <= box["y"] + height, name
+    at = opened.page.locator(".fx-stage").bounding_box()
+    opened.drag(*opened.middle(1), (at["x"] + 200, at["y"] + 200))
+    assert opened.page.locator(".fx-stage").bounding_box() == at  # nothing moves during a drag
+    opened.page.close()
+
+
+def test_a_phone_scrolls_by_swipes_on_the_image(browser, file) -> None:
+    opened = Page(browser, file, viewport={"width": 390, "height": 844}, has_touch=True)
+    action = "one => getComputedStyle(one).touchAction"
+    assert opened.page.locator(".fx-stage").evaluate(action) == "pan-y"
+    assert opened.page.locator(".fx-box").first.evaluate(action) == "none"
+    opened.page.close()
+
+
+def test_a_drag_is_as_long_as_the_pointer_s_way_when_the_page_is_zoomed(page) -> None:
+    page.page.evaluate("document.documentElement.style.zoom = 1.5")
+    page.settle()
+    before, x, y = page.state()["boxes"][1], *page.middle(1)
+    page.drag(x, y, (x + 60, y))
+    stage = page.page.locator(".fx-stage").bounding_box()
+    units = 128 * (1 + 2 * 0.07) / stage["width"]
+    assert page.state()["boxes"][1][0] - before[0] == pytest.approx(60 * units, abs=0.3)
+
+
+def test_dark_pages_are_dark(page) -> None:
+    page.page.emulate_media(color_scheme="dark")
+    page.page.locator(".fx[data-theme=dark]").wait_for(timeout=5_000)
+    color = "one => getComputedStyle(one).backgroundColor"
+    assert page.page.locator(".fx").evaluate(color) == "rgb(22, 24, 29)"

@@ -15,7 +15,7 @@ import fsaf_core as fsaf
 from fsaf_core.method.losses import iou_loss
 from fsaf_core.model.structures import HeadOutputs
 from fsaf_core.viz.widgets.assignment_view import CROWD, ERASED, UNDER_CROWD, Snapshots, explore
-from fsaf_core.viz.widgets.explorer import Explorer, PopulationItem
+from fsaf_core.viz.widgets.explorer import Explorer, PopulationItem, population_points
 
 TINY = fsaf.presets.get("tiny").model
 SIZE = (128, 128)
@@ -302,9 +302,6 @@ def test_bad_states_show_a_sentence(explorer, snapshots) -> None:
     assert ask(explorer, switches={}, boxes=[[5, 5, 5, 5]], labels=[0])["notes"][0].startswith(
         "Box 0 has no area"
     )
-    assert ask(explorer, mode="population")["notes"][-1].startswith(
-        "A population needs the weights"
-    )
     for image in (photo(20, 4000), photo(1500, 1500)):
         explorer = Explorer(image, [[5, 5, 90, 15]], [0], config=TINY)
         assert explorer.answer["notes"] and "svg" in str(explorer.picture())
@@ -355,7 +352,7 @@ def test_a_point_of_the_population_opens_its_instance() -> None:
         photo(), [[24, 28, 68, 76]], [0], detectors=detectors, population=population
     )
     points = ask(explorer, mode="population", snapshot=0)["points"]
-    assert [point[2:] for point in points] == [
+    assert [point[1:3] for point in points] == [
         [image, box] for image in range(4) for box in range(3)
     ]
     ask(explorer, open=[2, 1], mode="instance")
@@ -366,7 +363,9 @@ def test_a_point_of_the_population_opens_its_instance() -> None:
     assert "open" not in explorer.state and explorer.answer["stamp"] == explorer.state["stamp"]
     x1, y1, x2, y2 = population[2].boxes[1]
     assert points[7][0] == pytest.approx(((x2 - x1) * (y2 - y1)) ** 0.5, abs=0.01)
-    assert ask(explorer, snapshot=0)["selected"][1] == points[7][1]
+    for snapshot in (0, 1):
+        assert ask(explorer, snapshot=snapshot)["selected"][1] == points[7][3][snapshot]
+    assert population_points(detectors, population) == points
 
 
 def test_the_page_needs_no_host_and_is_small(explorer, tmp_path) -> None:
@@ -385,7 +384,7 @@ def test_the_page_needs_no_host_and_is_small(explorer, tmp_path) -> None:
 
 
 def test_the_page_of_a_population_and_of_its_images_stands_alone(tmp_path) -> None:
-    """Without Python there is no population to show, and no first image to go back to."""
+    """Without Python the population's points are stored, and no other image can be opened."""
     explorer = Explorer(
         photo(),
         [],
@@ -393,18 +392,15 @@ def test_the_page_of_a_population_and_of_its_images_stands_alone(tmp_path) -> No
         detectors={5: detector()},
         population=[PopulationItem(photo(seed=1), [[9, 9, 60, 60]], [1])],
     )
-    for patch in ({"mode": "population"}, {"open": [0, 0]}):
+    points = ask(explorer, mode="population")["points"]
+    for patch, mode in (({}, "population"), ({"open": [0, 0]}, "instance")):
         ask(explorer, **patch)
         explorer.save_html(tmp_path / "page.html")
-        (page,) = re.findall(
-            'id="fsaf-page">(.*?)</script>', (tmp_path / "page.html").read_text(encoding="utf-8")
-        )
-        page = json.loads(page)
-        assert (page["setup"]["home"], page["setup"]["population"], page["state"]["mode"]) == (
-            True,
-            0,
-            "instance",
-        )
+        text = (tmp_path / "page.html").read_text(encoding="utf-8")
+        page = json.loads(re.findall('id="fsaf-page">(.*?)</script>', text)[0])
+        assert (page["setup"]["home"], page["setup"]["population"]) == (True, 0)
+        assert (page["state"]["mode"], page["setup"]["points"]) == (mode, points)
+    assert points[0][1:3] == [0, 0] and points[0][3][0] in range(3, 7)
 
 
 def test_the_readme_s_picture_is_what_the_explorer_draws() -> None:

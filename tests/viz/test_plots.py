@@ -96,7 +96,9 @@ class TestPalette:
 
     def test_contrast_is_that_of_wcag(self, theme):
         assert contrast("#000000", "#ffffff") == pytest.approx(21)
-        assert contrast("#777777", "#ffffff") == pytest.approx(4.478, abs=1e-3)  # just too little for text
+        assert contrast("#777777", "#ffffff") == pytest.approx(
+            4.478, abs=1e-3
+        )  # just too little for text
 
     def test_levels_and_classes_are_found_by_their_number(self, theme):
         assert (

@@ -185,9 +185,7 @@ def explore(
         return answer
     has_network = outputs is not None
     if outputs is None:
-        notes.append(
-            "No snapshots: here are the regions, but losses need a network."
-        )
+        notes.append("No snapshots: here are the regions, but losses need a network.")
         outputs = _zero_outputs(size, config)
 
     instances = [index for index in usable if labels[index] != CROWD]

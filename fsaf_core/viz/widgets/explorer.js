@@ -1,6 +1,7 @@
 // The explorer's front end: it puts the views on the page and turns mouse and keys into states.
 
 const MODES = { instance: "one box", image: "all boxes", split: "paper | MMDetection", predict: "predict first", population: "population" };
+const HINT = "Drag a box or its corners, or draw a new one. Point at a location of a level, or reach it with Tab and the arrow keys, to read its losses.";
 const PHONE = 520, STRIP = 760; // widths below which the parts stand otherwise
 const WIDEST = 1120;
 
@@ -68,6 +69,8 @@ function build({ model, setup, theme, store, twin }) {
     const isText = event.target.matches("select, input"), dx = { ArrowLeft: -far, ArrowRight: far }[key] ?? 0, dy = { ArrowUp: -far, ArrowDown: far }[key] ?? 0;
     const nth = cards.findIndex(({ svg }) => svg === event.target), command = event.ctrlKey || event.metaKey;
     root.classList.add("fx-keys");
+    if (key === "Control" || key === "Meta") return set(root, { "data-lm-suppress-shortcuts": null }); // Ctrl+S saves the notebook
+    if (command && !"zy".includes(key.toLowerCase()) && !key.startsWith("Arrow")) return;
     if (command && key.toLowerCase() === "z") event.shiftKey ? store.redo() : store.undo();
     else if (command && key.toLowerCase() === "y") store.redo();
     else if (key === "Escape") escape(event);
@@ -188,7 +191,10 @@ function build({ model, setup, theme, store, twin }) {
     ui.step = to in setup.walk ? to : NONE;
     if (ui.step !== NONE && state().mode !== "instance") store.change({ mode: "instance" });
     store.later();
-    if (ui.step !== NONE) root.querySelector(`.fx-${setup.walk[ui.step].part}`)?.scrollIntoView({ block: "nearest" });
+    if (ui.step === NONE) return;
+    const lit = root.querySelector(`.fx-${setup.walk[ui.step].part}`), folded = lit.closest("details");
+    if (folded) folded.open = true;
+    lit.scrollIntoView({ block: "nearest" });
   }
   function facts() { // the numbers that the texts of the walk name
     const { boxes, selected, switches } = state(), { answer } = store, [x1, y1, x2, y2] = boxes[selected] ?? [0, 0, 0, 0];
@@ -349,7 +355,7 @@ print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.level
   const fieldPane = html("div", { class: "fx-pane" }, html("div", { class: "fx-title" }, "which level would win? by ", ...fieldTabs), field);
   const panes = html("div", { class: "fx-panes" }, curvesPane, fieldPane);
   const historyPane = html("div", { class: "fx-pane fx-whole" }, html("div", { class: "fx-title" }, "the level that learns each box, snapshot by snapshot"), history);
-  const root = html("div", { class: "fx", "data-theme": theme.name, "data-lm-suppress-shortcuts": "true", onkeydown: onKey, onpointerdown: () => root.classList.remove("fx-keys"),
+  const root = html("div", { class: "fx", "data-theme": theme.name, "data-lm-suppress-shortcuts": "true", onkeydown: onKey, onkeyup: () => set(root, { "data-lm-suppress-shortcuts": "true" }), onpointerdown: () => root.classList.remove("fx-keys"),
     style: ["paper", "ink", "muted", "grid"].map((name) => `--${name}:${theme[name]}`).join(";") },
     part("bar", "views, situations, tools", ...modes, situation, button("step through", () => walk(0)),
       button("↶", () => store.undo(), { "aria-label": "undo", title: "Ctrl+Z" }), button("↷", () => store.redo(), { "aria-label": "redo", title: "Ctrl+Shift+Z" }), button("reset", reset)),
@@ -358,7 +364,7 @@ print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.level
       html("div", { class: "fx-side" }, part("image", "image", html("div", { class: "fx-scroll" }, stage)),
         html("div", { class: "fx-controls" },
           html("div", { class: "fx-row" }, label, button("+", addInMiddle, { "aria-label": "add a box" }), button("−", remove, { "aria-label": "delete the box" }), check("predictions", "predictions"), check("zoom", "zoom")),
-          part("time", "training", film.play, time, step))),
+          part("training", "training", film.play, time, step))),
       part("levels", "levels", cardRow, otherRow, legend, panes, historyPane, chart)),
     note, html("details", { class: "fx-more" }, html("summary", {}, "rules and export"),
       part("rules", "rules", ...ruleRow, html("span", { class: "fx-row" }, button("copy as Python", () => copy(code(), "Copied.")), button("save SVG", save), ...(setup.page ? [button("link", share)] : [])))), codeBox);
@@ -377,7 +383,7 @@ print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.level
   const worst = () => Math.max(...[...store.answer.levels].map(({ loss }) => loss ?? 0), 1e-9);
   function resize(given) {
     const full = Math.min(given, WIDEST) - 16, layout = given < PHONE ? "phone" : given < STRIP ? "strip" : "wide", many = setup.levels.length;
-    const side = layout === "wide" ? (full < 900 ? 300 : 340) : layout === "strip" ? Math.min(250, full - 250) : Math.min(280, full);
+    const side = layout === "wide" ? (full < 900 ? 300 : 340) : layout === "strip" ? Math.min(250, full - 250) : Math.min(230, full);
     const right = layout === "wide" ? full - side - 12 : full, count = layout === "phone" ? 2 : many > 4 && layout === "wide" ? 3 : many;
     scale = Math.max(Math.min(side / across, (1.05 * side) / down), 60 / (Math.min(width, height) + 2 * margin));
     cardWidth = Math.floor(Math.min(190, (right - 6 * (count - 1)) / count));
@@ -401,6 +407,7 @@ print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.level
   // Painting
   function paintBoxes(v) {
     const { boxes, labels, selected } = v.state, px = 1 / scale;
+    if (groups.indexOf(document.activeElement) >= boxes.length) focus ||= 1; // the box in focus is gone
     while (groups.length > boxes.length) groups.pop().remove();
     while (groups.length < boxes.length) {
       const index = groups.length, group = draw("g", { class: "fx-box", role: "button", onfocus: () => select(index) });
@@ -437,8 +444,7 @@ print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.level
   function paintPopulation(v) {
     const theirs = model.get("answer"), { snapshot } = v.state;
     if (theirs.stamp === v.state.stamp && theirs.points) ({ points } = theirs);
-    const at = points.length ? points : (setup.points ?? []);
-    const shown = at.map(([size, image, box, levels]) => [size, levels[snapshot] ?? NONE, image, box]).sort((a, b) => a[0] - b[0]);
+    const shown = (points.length ? points : (setup.points ?? [])).map(([size, image, box, levels]) => [size, levels[snapshot] ?? NONE, image, box]).sort((a, b) => a[0] - b[0]);
     const [marks, dots] = populationView(v, Number(chart.getAttribute("width")), 340, shown), here = chartDots.contains(document.activeElement) ? Number(document.activeElement.dataset.nth) : 0;
     fill(chartMarks, marks);
     while (chartDots.children.length > dots.length) chartDots.lastChild.remove();
@@ -474,7 +480,7 @@ print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.level
   }
   function paintNote(v) {
     const at = v.ui.hover && locationAt(v, v.ui.hover), step = setup.walk[ui.step], known = step && facts();
-    const told = step ? step.says.replace(/\{(\w+)\}/g, (_, name) => known[name]) : at ? formula(v, at) : [...v.answer.notes, lesson].filter(Boolean).join(" ");
+    const told = step ? step.says.replace(/\{(\w+)\}/g, (_, name) => known[name]) : at ? formula(v, at) : [...v.answer.notes, lesson].filter(Boolean).join(" ") || HINT;
     const right = v.answer.selected[v.state.selected], guessed = `${ui.guess === right ? "Right" : "No"}: ${nameOf(right)}. Score ${ui.score.join(" of ")}.`;
     noteText.textContent = state().mode === "predict" && ui.guess !== null ? `${guessed} ${at ? told : ""}` : told;
     walkRow.hidden = !step;

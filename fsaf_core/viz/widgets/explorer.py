@@ -82,6 +82,7 @@ class Explorer(Figure):
         detectors: Mapping[int, Detector] | None = None,
         config: ModelConfig | None = None,
         population: Sequence[PopulationItem] = (),
+        points: list[list] | None = None,
         selected: int = 0,
         mode: str = "instance",
     ) -> None:
@@ -97,13 +98,16 @@ class Explorer(Figure):
                 no `snapshots`.
             config: of the detector, if there are neither snapshots nor detectors.
             population: images whose boxes the mode "population" shows.
+            points: what `population_points` returned for a population; it is shown without a
+                detector of the step, and on pages.
             selected: index of the box that is selected at first.
             mode: "instance", "image", "population", "split" (paper and MMDetection) or "predict".
         """
         self.detectors, self.population = dict(detectors or {}), population
         self._config = config or presets.get("tiny").model
-        # Of each training step: size and outputs of every image of the population.
-        self._seen: dict[int, list[tuple[tuple[int, int], HeadOutputs]]] = {}
+        # Of each training step: the outputs for every image of the population.
+        self._seen: dict[int, list[HeadOutputs]] = {}
+        self._stored = points
         self._first = partial(
             self._open, image, boxes, labels, snapshots, selected=selected, mode=mode
         )
@@ -136,6 +140,7 @@ class Explorer(Figure):
         self.snapshots = snapshots
         config = self._config = snapshots.config if snapshots else self._config
         steps = list(snapshots.steps) if snapshots else []
+        numbers = snapshots.numbers if snapshots else np.zeros(0, np.float16)
         start = {
             "boxes": np.asarray(boxes, dtype=float).reshape(-1, 4).round(4).tolist(),
             "labels": np.asarray(labels, dtype=int).reshape(-1).tolist(),
@@ -150,10 +155,11 @@ class Explorer(Figure):
             "levels": list(range(config.first_level, config.last_level + 1)),
             "classes": list(config.class_names),
             "steps": steps,
-            "numbers": _base64(snapshots.numbers) if _is_small(snapshots) else None,
+            "numbers": _base64(numbers) if 0 < numbers.size <= MOST_NUMBERS else None,
             "config": {name: getattr(config, name) for name in TWIN_FIELDS},
             "number": self.number,
             "population": len(self.population) if self.detectors else 0,
+            "points": self._stored,
             "conventions": {name: asdict(rules) for name, rules in CONVENTIONS.items()},
             "themes": THEMES,
             "situations": situations(height, width),
@@ -188,34 +194,50 @@ class Explorer(Figure):
             config = replace(self._config, **state["switches"])
         except FSAFError as error:
             none = dict.fromkeys(CHOICES, [NO_LEVEL] * len(state["boxes"]))
-            return {"stamp": state["stamp"], "notes": [str(error)], "levels": [], "verdict": "", **none}
+            return {
+                "stamp": state["stamp"],
+                "notes": [str(error)],
+                "levels": [],
+                "verdict": "",
+                **none,
+            }
         size, whole = self.image.shape[:2], state["mode"] == "image"
         boxes, labels, selected = (state[name] for name in ("boxes", "labels", "selected"))
         answer = explore(size, boxes, labels, outputs, config, selected, whole)
-        if state["mode"] == "population":
-            step = self.snapshots.steps[state["snapshot"]] if self.snapshots else -1
-            if step in self.detectors:
-                answer["points"] = self._points(step, config)
-            else:
-                answer["notes"].append(
-                    "A population needs the weights of the step: there are those of "
-                    f"{[*self.detectors]}."
-                )
+        if state["mode"] == "population" and self.detectors:
+            answer["points"] = self._points(config)
         return {"stamp": state["stamp"]} | answer
 
-    def _points(self, step: int, config: ModelConfig) -> list[list[float]]:
-        """Return [sqrt(w * h) in pixels, level, image, box] of each box of the population."""
-        if step not in self._seen:
-            pictures = [_pixels(item.image) for item in self.population]
+    def _points(self, config: ModelConfig) -> list[list]:
+        """Return [sqrt(w * h) in pixels, image, box, levels] of each box of the population.
+
+        `levels` has the selected level after each snapshot: by the detector of its step, or else
+        as it is stored, or NO_LEVEL.
+        """
+        steps = self.setup["steps"]
+        for step in set(steps) & self.detectors.keys() - self._seen.keys():
             self._seen[step] = [
-                (picture.shape[:2], head_outputs(self.detectors[step], picture))
-                for picture in pictures
+                head_outputs(self.detectors[step], _pixels(item.image)) for item in self.population
             ]
-        points = []
-        for index, (item, (size, outputs)) in enumerate(zip(self.population, self._seen[step])):
-            answer = explore(size, item.boxes, item.labels, outputs, config)
-            for box, ((x1, y1, x2, y2), level) in enumerate(zip(item.boxes, answer["selected"])):
-                points.append([round(math.sqrt((x2 - x1) * (y2 - y1)), 2), level, index, box])
+        points: list[list] = []
+        for index, item in enumerate(self.population):
+            size = _pixels(item.image).shape[:2]
+            chosen = [
+                explore(size, item.boxes, item.labels, self._seen[step][index], config)["selected"]
+                if step in self._seen
+                else [NO_LEVEL] * len(item.boxes)
+                for step in steps
+            ]
+            for box, (x1, y1, x2, y2) in enumerate(item.boxes):
+                levels = [at_step[box] for at_step in chosen]
+                if self._stored:
+                    stored = self._stored[len(points)][3]
+                    levels = [
+                        one if step in self._seen else other
+                        for step, one, other in zip(steps, levels, stored)
+                    ]
+                length = round(math.sqrt((x2 - x1) * (y2 - y1)), 2)
+                points.append([length, index, box, levels])
         return points
 
     def picture(self) -> Svg:
@@ -227,19 +249,32 @@ class Explorer(Figure):
         setup = self.setup | {"population": 0, "home": True, "page": True}
         if self.snapshots:  # of any size: there is no Python to ask
             setup["numbers"] = _base64(self.snapshots.numbers)
+        if self.detectors and self.population and not self._stored:
+            setup["points"] = self._points(self._config)
         mode = self.state["mode"]
-        state = self.state | {"mode": "instance" if mode == "population" else mode}
-        return {"setup": setup, "state": state}
+        if mode == "population" and not setup["points"]:
+            mode = "instance"
+        return {"setup": setup, "state": self.state | {"mode": mode}}
+
+
+def population_points(
+    detectors: Mapping[int, Detector], population: Sequence[PopulationItem]
+) -> list[list]:
+    """Return [sqrt(w * h) in pixels, image, box, levels] of each box, for an explorer's `points`.
+
+    Args:
+        detectors: by training step; `levels` has the selected level after each.
+        population: one or more images with their boxes.
+    """
+    return Explorer(*population[0], detectors=detectors, population=population)._points(
+        next(iter(detectors.values())).config
+    )
 
 
 def _pixels(image: Picture) -> np.ndarray:
     """Return a file, a PIL image or an array as (H, W, 3) uint8."""
     picture = load_image(image) if isinstance(image, (str, Path)) else image
     return np.asarray(picture.convert("RGB") if isinstance(picture, Image.Image) else picture)
-
-
-def _is_small(snapshots: Snapshots | None) -> bool:
-    return snapshots is not None and snapshots.numbers.size <= MOST_NUMBERS
 
 
 def _base64(numbers: np.ndarray) -> str:

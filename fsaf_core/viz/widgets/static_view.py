@@ -96,21 +96,21 @@ class StaticView:
         chosen, selected = self.answer["selected"], self.state["selected"]
         for level in self.answer["levels"] if self.box else []:
             wins = chosen[selected] == level["level"]
-            style = {"stroke_width": 2 if wins else 1, "stroke_opacity": 0.9, "fill": "none"}
+            line = 2 if wins else 1
             for owner, *more in level["cells"].values():
                 if owner == selected and more:
                     within = (width, height, width, height)
                     cut = [min(max(side, 0), most) for side, most in zip(more[-1], within)]
                     x1, y1, x2, y2 = place(cut)
                     color = svg.theme.level(level["level"])
-                    svg.rect(x1, y1, x2 - x1, y2 - y1, stroke=color, **style)
+                    svg.rect(x1, y1, x2 - x1, y2 - y1, stroke=color, stroke_width=line)
         for index, (box, label) in enumerate(zip(self.state["boxes"], self.state["labels"])):
             color = svg.theme.level(chosen[index]) if self.whole else svg.theme.label(max(label, 0))
             color = svg.theme.muted if label == CROWD else color
             text = f"{index} {self._class(index)}"
             text += f" {level_name(chosen[index])}" if self.whole and label != CROWD else ""
             x1, y1, x2, y2 = place(box)
-            line = 3 if index == selected and not self.whole else 1.5
+            line = 3 if index == selected and not self.whole else 1
             # A wide line in the page's color makes the box visible on any image.
             svg.rect(x1, y1, x2 - x1, y2 - y1, stroke=svg.theme.paper, stroke_width=line + 2)
             svg.rect(x1, y1, x2 - x1, y2 - y1, stroke=color, stroke_width=line)

@@ -141,8 +141,8 @@ def situations(height: int, width: int) -> list[dict[str, Any]]:
             "boxes": scaled((8, 60, 120, 68)),
             "labels": [0],
             "switches": {},
-            "says": "14 to 1. The size heuristic sees only √(w·h), that of a small square; but which "
-            "level can learn both of its sides?",
+            "says": "14 to 1. The size heuristic sees only √(w·h), that of a small square; but "
+            "which level can learn both of its sides?",
         },
         {
             "name": "over the border",

@@ -125,9 +125,9 @@ function levelView(v, answer, nth, px, other = null) {
     const shares = whole || v.reveal < 2 ? [] : [ruleOf(v, "ignoring_scale"), v.state.switches.effective_scale];
     for (const share of shares) parts.push(frame(scaled(box, share), { stroke: v.theme.ink, "stroke-width": px, "stroke-dasharray": `${2 * px} ${1.5 * px}` }));
   });
-  if (other && other.cell_center === answer.cell_center) { // outline what differs
+  if (other) { // outline what differs
     const codes = [...level.codes].map((code, i) => (code === other.levels[nth].codes[i] ? "-" : "d")).join("");
-    parts.push(tag("path", { class: "fx-differs", d: cellPaths({ ...level, codes }, "d", shift)[0], fill: "none", stroke: v.theme.ink, "stroke-width": 2 * px }));
+    parts.push(tag("path", { class: "fx-differs", d: cellPaths({ ...level, codes }, "d", shift)[0], fill: "none", stroke: v.theme.ink, "stroke-width": 1.5 * px }));
   }
   const at = v.ui.hover?.level === nth && answer === v.answer && locationAt(v, v.ui.hover);
   if (at) parts.push(haloed(v, at.square, v.theme.ink, 2, px, { class: "fx-here" }));
@@ -145,7 +145,7 @@ function cardView(v, answer, nth, wide, tall, worst) {
     words(22, 17, `P${level.level}`, { "font-weight": "bold", "font-size": 13, fill: theme.ink }),
     words(wide - 7, 16.5, `${level.columns} × ${level.rows}, stride ${level.stride}`, { "font-size": 10.5, "text-anchor": "end", fill: theme.muted }),
   ];
-  if (v.hidden) return [...parts, text(base + 26, "loss hidden: which level wins?", { fill: theme.muted, "font-size": 10.5 })].join("");
+  if (v.hidden) return [...parts, text(base + 26, "loss hidden", { fill: theme.muted, "font-size": 10.5 })].join("");
   const length = (value) => ((wide - 14) * value) / worst, known = !whole && level.loss !== null && v.reveal >= 6;
   if (known) {
     parts.push(tag("rect", { class: "fx-focal", x: 7, y: base + 5, width: length(level.focal), height: 9, fill: color, stroke: color }));
