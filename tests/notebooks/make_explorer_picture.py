@@ -1,6 +1,6 @@
 """Draw notebooks/course/explorer.svg, the README's picture of the explorer.
 
-It shows the running example after the course's training. Run it after `make course-model`:
+It shows the running example after the course's training. `make course-model` writes it too; alone:
 python tests/notebooks/make_explorer_picture.py
 """
 
@@ -22,6 +22,11 @@ def picture() -> str:
     return str(explorer.picture())
 
 
-if __name__ == "__main__":
+def write() -> None:
+    """Write the file."""
     FILE.write_text(picture(), encoding="utf-8")
     print(f"{FILE.name}: {FILE.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    write()
