@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -64,8 +65,14 @@ module.explore = slow
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[tuple[str, Path]]:
-    """Address and folder of a running JupyterLab; it listens on the loopback only, so it needs no token."""
     home, folder = tmp_path_factory.mktemp("jupyter"), tmp_path_factory.mktemp("notebooks")
+    with running_lab(home, folder) as address:
+        yield address, folder
+
+
+@contextmanager
+def running_lab(home: Path, folder: Path) -> Iterator[str]:
+    """Address of a running JupyterLab; it listens on the loopback only, so it needs no token."""
     for name, values in SETTINGS.items():
         file = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +109,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[tup
                 120,
                 f"JupyterLab does not answer, see {home}/lab.log",
             )
-            yield address, folder
+            yield address
         finally:
             server.terminate()
             server.wait(30)

@@ -15,11 +15,16 @@ from fsaf_core.viz.widgets.explorer import Explorer
 FILE = course.FOLDER / "explorer.svg"
 
 
+def explorer() -> Explorer:
+    """Return the explorer of the running example."""
+    scene, points = course.scene(), course.population_points()
+    shown = scene.image, scene.boxes, scene.labels, course.snapshots()
+    return Explorer(*shown, selected=scene.star, points=points)
+
+
 def picture() -> str:
     """Return the text of the SVG, which is the same on every machine."""
-    scene, snapshots = course.scene(), course.snapshots()
-    explorer = Explorer(scene.image, scene.boxes, scene.labels, snapshots, selected=scene.star)
-    return str(explorer.picture())
+    return str(explorer().picture())
 
 
 def write() -> None:
@@ -29,4 +34,7 @@ def write() -> None:
 
 
 if __name__ == "__main__":
-    write()
+    if len(sys.argv) > 1:  # a page for `make site`
+        explorer().save_html(sys.argv[1])
+    else:
+        write()

@@ -509,6 +509,8 @@ print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.level
         if (options[0] === null) input.options[0].textContent = `as ${switches.convention}: ${own[name]}`;
       }
     }
+  }
+  function paintSign() {
     const signs = { none: "", waiting: "", late: twin.knows ? "computed here; Python is busy or not running" : "waiting for Python: these numbers are of an earlier state", checked: "checked by Python ✓", other: "Python says otherwise" };
     sign.textContent = setup.page ? "" : signs[store.python];
     set(root, { "data-python": store.python, "data-stale": !store.isCurrent && store.python === "late" ? "true" : null });
@@ -520,6 +522,7 @@ print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.level
     fill(stageMarks, stageView(v, 1 / scale, margin));
     paintBoxes(v);
     paintControls(v);
+    paintSign();
     shown(cardRow, !population && v.answer.levels.length);
     shown(otherRow, mode === "split");
     shown(legend, !population);
@@ -552,7 +555,7 @@ print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.level
     if (dragged) performance.measure("fsaf-drag", { start: dragged });
     dragged = 0;
   }
-  return { root, paint, resize };
+  return { root, paint, resize, sign: () => (state().mode === "population" ? store.later() : paintSign()) };
 }
 
 const explorer = figure({ twin: makeTwin, build });

@@ -2,6 +2,8 @@
 // A figure is a pure function state → answer, views that turn an answer into SVG text, and a front
 // end that puts them on the page. Without a kernel the function answers; with one, Python checks it.
 
+const short = (value) => value.toFixed(3);
+const round = (value) => Math.round(100 * value) / 100; // no box needs to be known better than to a hundredth of a pixel
 const escapeText = (text) => `${text}`.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 
 // One SVG element as text. Attributes that are null, undefined or false are left out.
@@ -87,7 +89,7 @@ function player(advance) {
 }
 
 // The state, its history, and Python beside the twin. `answerOf(state)` is null without a twin.
-function makeStore(model, answerOf, paint) {
+function makeStore(model, answerOf, paint, sign) {
   const me = Math.random().toString(36).slice(2, 8), past = [], future = [];
   let state = model.get("state"), answer = model.get("answer"), gesture = null, count = 0, frame = 0;
   let waiting = null, sent = 0, timer = 0, python = "none"; // none, waiting, late, checked, other
@@ -131,7 +133,7 @@ function makeStore(model, answerOf, paint) {
     clearTimeout(timer);
     timer = setTimeout(() => {
       python = "late";
-      later();
+      sign();
       timer = setTimeout(() => { waiting = null; }, 4000); // the next change asks again
     }, 1000);
   }
@@ -142,7 +144,8 @@ function makeStore(model, answerOf, paint) {
     waiting = null;
     const theirs = model.get("answer");
     if (theirs.stamp === state.stamp) python = agree(theirs, answerOf(state) ?? theirs) ? "checked" : "other";
-    later();
+    if (answerOf(state)) sign(); // the answer is on the screen, or will be in this frame
+    else later();
     send(); // what has changed meanwhile
   }
   function onState() { // a state of Python's, or of another view; the model may echo an older one of ours
@@ -182,7 +185,7 @@ function agree(one, other) {
 }
 
 // A figure for anywidget. `build({ model, el, setup, theme, store })` makes the elements and returns
-// `paint()` and, if it wants, `resize(width)` and `key(event)`.
+// `root`, `paint()`, `sign()` (what Python says to the answer) and `resize(width)`.
 function figure({ twin, build }) {
   function render({ model, el }) {
     let setup, made, parts, store, theme;
@@ -194,7 +197,7 @@ function figure({ twin, build }) {
       if (!same) {
         made = twin(setup);
         store?.close();
-        store = makeStore(model, (state) => (made.answers ? made.explore(state) : null), () => parts.paint());
+        store = makeStore(model, (state) => (made.answers ? made.explore(state) : null), () => parts.paint(), () => parts.sign());
       }
       parts = build({ model, setup, theme, store, twin: made });
       el.replaceChildren(parts.root);

@@ -5,8 +5,10 @@ JavaScript answers at once, and also where no kernel runs: in a notebook that is
 on a page that `save_html` wrote. kit.js holds what the front ends share.
 """
 
+import itertools
 import json
 import weakref
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,22 +39,20 @@ class Figure(anywidget.AnyWidget):
 
     name: ClassVar[str]
     twin: ClassVar[str]
+    number: int
     setup = traitlets.Dict().tag(sync=True)  # what does not change: image, numbers, texts, colors
     state = traitlets.Dict().tag(sync=True)  # what the reader sets
     answer = traitlets.Dict().tag(sync=True)  # what `respond` returns for it, with its stamp
 
     _made: ClassVar[weakref.WeakValueDictionary] = weakref.WeakValueDictionary()
+    _count: ClassVar[Iterator[int]] = itertools.count()
 
-    def __init__(self, **traits: Any) -> None:
-        Figure._made[self.number] = self
-        super().__init__(**traits)
-
-    @property
-    def number(self) -> int:
-        """Return a number that finds this figure again; see `numbered`."""
-        if not hasattr(self, "_number"):
-            self._number = max(Figure._made.keys(), default=-1) + 1
-        return self._number
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Figure":
+        """Give the figure a `number` that finds it again; see `numbered`."""
+        figure = super().__new__(cls, *args, **kwargs)
+        figure.number = next(Figure._count)
+        Figure._made[figure.number] = figure
+        return figure
 
     @classmethod
     def numbered(cls, number: int) -> "Figure":

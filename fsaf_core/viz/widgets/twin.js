@@ -3,8 +3,6 @@
 // about a location are rounded to single precision in the order of method/regions.py.
 const NONE = -1, CROWD = -1, ERASED = -1, UNDER_CROWD = -2, MOST_BOXES = 100;
 const f = Math.fround;
-const short = (value) => value.toFixed(3);
-const round = (value) => Math.round(100 * value) / 100;
 const nameOf = (level) => (level === NONE ? "no level" : `P${level}`);
 
 function halves(text) { // base64 of half-precision numbers

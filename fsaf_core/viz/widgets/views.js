@@ -201,7 +201,7 @@ function curvesView(v, width, height) {
 }
 
 // "Which level would win?" Over width and height, or over the place of the selected box.
-const FIELD = 24; // points a side
+const FIELD = 20; // points a side
 const LEAST_SIDE = 4; // pixels
 function fieldAxes(v) {
   const [height, width] = v.setup.size, most = Math.log2(Math.max(width, height)), least = Math.log2(LEAST_SIDE);
