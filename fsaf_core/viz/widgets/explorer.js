@@ -480,7 +480,7 @@ print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.level
   }
   function paintNote(v) {
     const at = v.ui.hover && locationAt(v, v.ui.hover), step = setup.walk[ui.step], known = step && facts();
-    const told = step ? step.says.replace(/\{(\w+)\}/g, (_, name) => known[name]) : at ? formula(v, at) : [...v.answer.notes, lesson].filter(Boolean).join(" ") || HINT;
+    const told = step ? step.says.replace(/\{(\w+)\}/g, (_, name) => known[name]) : at ? formula(v, at) : [...v.answer.notes, lesson].filter(Boolean).join(" ") || (isSingle() ? HINT : "");
     const right = v.answer.selected[v.state.selected], guessed = `${ui.guess === right ? "Right" : "No"}: ${nameOf(right)}. Score ${ui.score.join(" of ")}.`;
     noteText.textContent = state().mode === "predict" && ui.guess !== null ? `${guessed} ${at ? told : ""}` : told;
     walkRow.hidden = !step;

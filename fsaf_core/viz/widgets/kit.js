@@ -143,7 +143,7 @@ function makeStore(model, answerOf, paint, sign) {
     if (waiting) performance.measure("fsaf-python", { start: sent });
     waiting = null;
     const theirs = model.get("answer");
-    if (theirs.stamp === state.stamp) python = agree(theirs, answerOf(state) ?? theirs) ? "checked" : "other";
+    if (theirs.stamp === state.stamp) python = agree(answerOf(state) ?? theirs, theirs) ? "checked" : "other";
     if (answerOf(state)) sign(); // the answer is on the screen, or will be in this frame
     else later();
     send(); // what has changed meanwhile
@@ -156,7 +156,7 @@ function makeStore(model, answerOf, paint, sign) {
   const heard = { "change:state": onState, "change:answer": onAnswer };
   for (const [event, handler] of Object.entries(heard)) model.on(event, handler);
   answer = own();
-  if (model.get("answer").stamp === state.stamp) python = agree(model.get("answer"), answer) ? "checked" : "other";
+  if (model.get("answer").stamp === state.stamp) python = agree(answer, model.get("answer")) ? "checked" : "other";
   return {
     change, later,
     get state() { return state; },
@@ -170,7 +170,7 @@ function makeStore(model, answerOf, paint, sign) {
   };
 }
 
-// Whether Python's answer is the twin's: words without their numbers are equal, numbers nearly so.
+// Whether all that the twin answers is in Python's answer: words without their numbers are equal, numbers nearly so.
 function agree(one, other) {
   const kind = Array.isArray(one) ? "list" : one === null ? "null" : typeof one;
   if (kind === "number") return typeof other === "number" && Math.abs(one - other) <= 2e-4 + 1e-5 * Math.abs(one);
