@@ -46,6 +46,8 @@ define LAB_SETTINGS
 {"@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": true}}
 endef
 export LAB_SETTINGS
+# Exported pages show the still: a live widget would be loaded from other hosts.
+EXPORT := $(addprefix --NbConvertBase.display_data_priority=,image/svg+xml text/html image/png image/jpeg text/markdown text/latex text/plain)
 
 lab: $(READY)  ## JupyterLab in your browser, at the first notebook
 	@echo "Starting JupyterLab (about 10 seconds); it listens on this machine only. Ctrl-C twice ends it."
@@ -54,7 +56,7 @@ lab: $(READY)  ## JupyterLab in your browser, at the first notebook
 	$(PY) -m jupyterlab $(ROOT_USER) $(NOTARY) --ip=127.0.0.1 --ServerApp.root_dir=. \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --LabApp.extension_manager=readonly \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None \
-		--LanguageServerManager.autodetect=False $(LAB_ARGS)
+		--LanguageServerManager.autodetect=False $(EXPORT) $(LAB_ARGS)
 
 train: $(READY)  ## generate scenes, train, evaluate and draw, in runs/tiny
 	@echo "Generating the scenes, then training, evaluating and drawing (about 5 minutes on two CPU cores)."
