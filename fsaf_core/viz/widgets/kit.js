@@ -3,16 +3,20 @@
 // end that puts them on the page. Without a kernel the function answers; with one, Python checks it.
 
 const short = (value) => value.toFixed(3);
-const round = (value) => Math.round(100 * value) / 100; // no box needs to be known better than to a hundredth of a pixel
+// no box needs to be known better than to a hundredth of a pixel
+const round = (value) => Math.round(100 * value) / 100;
 const escapeText = (text) => `${text}`.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 
 // One SVG element as text. Attributes that are null, undefined or false are left out.
 function tag(name, attributes = {}, ...inside) {
-  const given = Object.entries(attributes).filter(([, value]) => value !== null && value !== undefined && value !== false);
-  const head = given.map(([key, value]) => ` ${key}="${escapeText(typeof value === "number" ? Math.round(value * 100) / 100 : value)}"`);
+  const given = Object.entries(attributes).filter(([, value]) => value !== null && value !== undefined
+    && value !== false);
+  const head = given.map(([key,
+    value]) => ` ${key}="${escapeText(typeof value === "number" ? Math.round(value * 100) / 100 : value)}"`);
   return `<${name}${head.join("")}>${inside.flat().filter(Boolean).join("")}</${name}>`;
 }
-const words = (x, y, text, attributes = {}) => tag("text", { x, y, "font-size": 12, ...attributes }, escapeText(text));
+const words = (x, y, text, attributes = {}) => tag("text", { x, y, "font-size": 12, ...attributes },
+  escapeText(text));
 
 const maker = (space) => (name, attributes = {}, ...children) => {
   const element = set(document.createElementNS(space, name), attributes);
@@ -46,7 +50,8 @@ const isStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 // A pointer's place in the units of an <svg> with a viewBox, also under CSS zoom.
 function placeIn(svg, { clientX, clientY }) {
-  const { left, top, width, height } = svg.getBoundingClientRect(), { x, y, width: w, height: h } = svg.viewBox.baseVal;
+  const { left, top, width, height } = svg.getBoundingClientRect(),
+    { x, y, width: w, height: h } = svg.viewBox.baseVal;
   return [x + ((clientX - left) / width) * w, y + ((clientY - top) / height) * h];
 }
 
@@ -80,7 +85,8 @@ function player(advance) {
   let timer = 0;
   const label = () => {
     play.textContent = timer ? "❚❚" : "▶";
-    set(play, { "aria-label": timer ? "stop" : isStill() ? "next snapshot" : "play the training", "aria-pressed": `${timer !== 0}` });
+    set(play, { "aria-label": timer ? "stop" : isStill() ? "next snapshot" : "play the training",
+      "aria-pressed": `${timer !== 0}` });
   };
   const stop = () => { clearInterval(timer); timer = 0; label(); };
   const start = () => { timer = setInterval(() => advance() || stop(), 600); advance(); label(); };
@@ -179,7 +185,8 @@ function agree(one, other) {
     return a.length === b.length && a.every((part, i) => part === b[i] || (i % 2 && Math.abs(part - b[i]) < 0.0021));
   }
   if (kind === "list" || kind === "object") {
-    return typeof other === "object" && other !== null && Object.keys(one).every((key) => key in other && agree(one[key], other[key]));
+    return typeof other === "object" && other !== null
+      && Object.keys(one).every((key) => key in other && agree(one[key], other[key]));
   }
   return one === other;
 }
@@ -197,7 +204,8 @@ function figure({ twin, build }) {
       if (!same) {
         made = twin(setup);
         store?.close();
-        store = makeStore(model, (state) => (made.answers ? made.explore(state) : null), () => parts.paint(), () => parts.sign());
+        store = makeStore(model, (state) => (made.answers ? made.explore(state) : null), () => parts.paint(),
+          () => parts.sign());
       }
       parts = build({ model, setup, theme, store, twin: made });
       el.replaceChildren(parts.root);
@@ -228,7 +236,8 @@ function figure({ twin, build }) {
 
 // A page without Python: the twin answers in its place, and a link holds the state.
 function showPage(shown, makeTwin) {
-  const { setup, state } = JSON.parse(document.getElementById("fsaf-page").textContent), twin = makeTwin(setup), heard = {};
+  const { setup, state } = JSON.parse(document.getElementById("fsaf-page").textContent), twin = makeTwin(setup),
+    heard = {};
   const values = { setup, state: { ...state, ...readLink() }, answer: {} };
   const model = {
     get: (name) => values[name],

@@ -75,7 +75,8 @@ function makeTwin(setup) {
   const { focal_alpha: alpha, focal_gamma: gamma } = config, tables = [];
   function focalTable(snapshot) {
     if (tables[snapshot]) return tables[snapshot];
-    const base = snapshot * (classes + 4) * R, one = new Float64Array(classes * R), zero = new Float64Array(classes * R);
+    const base = snapshot * (classes + 4) * R, one = new Float64Array(classes * R),
+      zero = new Float64Array(classes * R);
     for (let i = 0; i < classes * R; i++) {
       const x = outputs[base + i];
       one[i] = alpha * (1 / (1 + Math.exp(x))) ** gamma * softplus(-x);
@@ -117,12 +118,15 @@ function makeTwin(setup) {
       sum.loss += f(f(focal) + f(iou));
     }
     return sums.map(({ count, focal, iou, loss }) => (
-      count ? { focal: focal / count, iou: iou / count, loss: f(loss / count) } : { focal: null, iou: null, loss: null }
+      count ? { focal: focal / count, iou: iou / count, loss: f(loss / count) }
+        : { focal: null, iou: null, loss: null }
     ));
   }
-  const least = (list) => list.reduce((best, { loss }, i) => (loss !== null && (best < 0 || loss < list[best].loss) ? i : best), NONE);
+  const least = (list) => list.reduce((best, { loss },
+    i) => (loss !== null && (best < 0 || loss < list[best].loss) ? i : best), NONE);
   function bySize(area) {
-    const exact = f(config.heuristic_level + f(Math.log2(f(f(Math.sqrt(Math.max(area, f(1e-6)))) / config.heuristic_size))));
+    const exact = f(config.heuristic_level + f(Math.log2(f(f(Math.sqrt(Math.max(area,
+      f(1e-6)))) / config.heuristic_size))));
     return Math.min(levels.at(-1).level, Math.max(levels[0].level, Math.floor(exact)));
   }
 
@@ -148,7 +152,8 @@ function makeTwin(setup) {
   // Regions and overlaps, before any loss. `without`: a box that takes no part.
   function regions(state, without = null) {
     const rules = rulesOf(state), boxes = state.boxes.map((box) => box.map(f)), { labels, switches } = state;
-    const [good, notes] = usable(boxes), instances = good.filter((index) => labels[index] !== CROWD && index !== without);
+    const [good, notes] = usable(boxes), instances = good.filter((index) => labels[index] !== CROWD
+      && index !== without);
     const areas = boxes.map(boxArea), effective = [], ignoring = [], owner = new Int16Array(R).fill(NONE);
     for (const index of instances) {
       effective[index] = region(boxes[index], switches.effective_scale, rules, true);
@@ -156,21 +161,25 @@ function makeTwin(setup) {
     }
     const downwards = [...instances].sort((a, b) => areas[b] - areas[a] || a - b); // the smallest stays
     for (const index of downwards) for (const cell of effective[index]) owner[cell] = index;
-    const smallest = owner.slice(), count = new Uint8Array(classes * R); // how many ignoring regions of a class hold a location
+    // how many ignoring regions of a class hold a location
+    const smallest = owner.slice(), count = new Uint8Array(classes * R);
     for (const index of instances) for (const cell of ignoring[index]) count[labels[index] * R + cell] += 1;
     if (rules.same_class_overlap === "erase") {
-      for (let cell = 0; cell < R; cell++) if (owner[cell] >= 0 && count[labels[owner[cell]] * R + cell] > 1) owner[cell] = NONE;
+      for (let cell = 0; cell < R; cell++) if (owner[cell] >= 0
+        && count[labels[owner[cell]] * R + cell] > 1) owner[cell] = NONE;
     }
     const crowded = new Uint8Array(R);
     for (const [x1, y1, x2, y2] of good.filter((index) => labels[index] === CROWD).map((index) => boxes[index])) {
       for (let cell = 0; cell < R; cell++) {
-        const x = Math.abs(center(column, cell, rules) - (x1 + x2) / 2), y = Math.abs(center(row, cell, rules) - (y1 + y2) / 2);
+        const x = Math.abs(center(column, cell, rules) - (x1 + x2) / 2),
+          y = Math.abs(center(row, cell, rules) - (y1 + y2) / 2);
         if (x < (x2 - x1) / 4 && y < (y2 - y1) / 4) [crowded[cell], owner[cell]] = [1, NONE];
       }
     }
     const all = rules.ignore_levels === "all";
     const ignored = (cell) => (label) => all && count[label * R + cell] > 0;
-    return { rules, boxes, notes, good, instances, areas, effective, ignoring, owner, smallest, count, crowded, ignored };
+    return { rules, boxes, notes, good, instances, areas, effective, ignoring, owner, smallest, count, crowded,
+      ignored };
   }
 
   function explore(state) {
@@ -178,7 +187,8 @@ function makeTwin(setup) {
     const { rules, boxes, notes, instances, effective, ignoring, owner, crowded } = r, known = outputs !== null;
     const lossesAt = (index) => (cell) => losses(cell, boxes[index], labels[index], state, rules, r.ignored(cell));
     const own = (index) => effective[index].filter((cell) => owner[cell] === index);
-    const choices = Object.fromEntries(["online", "heuristic", "selected"].map((name) => [name, boxes.map(() => NONE)]));
+    const choices = Object.fromEntries(["online", "heuristic",
+      "selected"].map((name) => [name, boxes.map(() => NONE)]));
     for (const index of instances) {
       if (!own(index).length) continue;
       choices.heuristic[index] = bySize(r.areas[index]);
@@ -188,7 +198,8 @@ function makeTwin(setup) {
     const ignored = new Uint8Array(classes * R); // after the selection
     for (const index of instances) {
       for (const cell of ignoring[index]) {
-        const near = choices.selected[index] !== NONE && Math.abs(levels[levelOf[cell]].level - choices.selected[index]) <= 1;
+        const near = choices.selected[index] !== NONE
+          && Math.abs(levels[levelOf[cell]].level - choices.selected[index]) <= 1;
         if (rules.ignore_levels === "all" || near) ignored[labels[index] * R + cell] = 1;
       }
     }
@@ -213,15 +224,18 @@ function makeTwin(setup) {
       const cells = {}, here = row === null ? [] : ignoring[row].filter((cell) => levelOf[cell] === nth);
       for (let cell = start; cell < end && known; cell++) {
         const index = owner[cell];
-        if (codes[cell] === 2) cells[cell - start] = [index, ...lossesAt(index)(cell), decoded(cell, snapshot, rules)];
+        if (codes[cell] === 2) cells[cell - start] = [index, ...lossesAt(index)(cell),
+          decoded(cell, snapshot, rules)];
         if (codes[cell] === 3) cells[cell - start] = [index >= 0 ? index : crowded[cell] ? UNDER_CROWD : ERASED];
       }
       const left = here.length && here.every((cell) => ignored[labels[row] * R + cell]) ? "ignored" : "negative";
       const taught = row === null || !known ? null : choices.selected[row] === level.level ? "positive" : left;
-      const entry = { ...level, codes: codes.slice(start, end).join(""), cells, taught, ...(mean ? mean[nth] : { focal: null, iou: null, loss: null }) };
+      const entry = { ...level, codes: codes.slice(start, end).join(""), cells, taught,
+        ...(mean ? mean[nth] : { focal: null, iou: null, loss: null }) };
       return { ...entry, ...levelWords(entry, state, choices) };
     });
-    return { stamp: state.stamp, notes, levels: shown, cell_center: rules.cell_center, verdict: verdict(setup, state, choices, shown), ...choices };
+    return { stamp: state.stamp, notes, levels: shown, cell_center: rules.cell_center,
+      verdict: verdict(setup, state, choices, shown), ...choices };
   }
 
   // The losses of the selected box at each level after every snapshot.
@@ -229,7 +243,8 @@ function makeTwin(setup) {
     const { labels, selected } = state, r = regions(state), box = r.boxes[selected];
     if (!outputs || !r.instances.includes(selected)) return [];
     const own = r.effective[selected].filter((cell) => r.owner[cell] === selected);
-    return setup.steps.map((_, snapshot) => means(own, (cell) => losses(cell, box, labels[selected], { ...state, snapshot }, r.rules, r.ignored(cell))));
+    return setup.steps.map((_, snapshot) => means(own,
+      (cell) => losses(cell, box, labels[selected], { ...state, snapshot }, r.rules, r.ignored(cell))));
   }
 
   // A function box → [level, loss]: where the selected box would be learned if it were this box.
@@ -237,17 +252,20 @@ function makeTwin(setup) {
     const { labels, selected, switches } = state, label = labels[selected], r = regions(state, selected);
     const erase = r.rules.same_class_overlap === "erase";
     return (given) => {
-      const box = given.map(f), area = boxArea(box), beaten = (other) => other >= 0 && (r.areas[other] < area || (r.areas[other] === area && other > selected));
+      const box = given.map(f), area = boxArea(box), beaten = (other) => other >= 0
+        && (r.areas[other] < area || (r.areas[other] === area && other > selected));
       if (!usable([box])[0].length) return [NONE, null];
       const own = region(box, switches.effective_scale, r.rules, true).filter((cell) => (
         !r.crowded[cell] && !beaten(r.smallest[cell]) && !(erase && r.count[label * R + cell] > 0)));
-      const mean = means(own, (cell) => losses(cell, box, label, state, r.rules, r.ignored(cell))), best = least(mean);
+      const mean = means(own, (cell) => losses(cell, box, label, state, r.rules, r.ignored(cell))),
+        best = least(mean);
       if (best === NONE) return [NONE, null];
       const level = switches.selection === "online" ? levels[best].level : bySize(area);
       return [level, mean[level - levels[0].level].loss];
     };
   }
-  return { explore, curves, contest, iouOf, knows: outputs !== null, answers: outputs !== null || !setup.steps.length };
+  return { explore, curves, contest, iouOf, knows: outputs !== null,
+    answers: outputs !== null || !setup.steps.length };
 }
 
 // The words of assignment_view.py
