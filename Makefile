@@ -41,13 +41,22 @@ $(READY):
 	@rm -f .venv/ready-*
 	@touch $@
 
+# Widgets are saved with their notebook, so that an explorer works again when the notebook is opened the next day.
+define LAB_SETTINGS
+{"@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": true}}
+endef
+export LAB_SETTINGS
+# Exported pages show the still: a live widget would be loaded from other hosts.
+EXPORT := $(addprefix --NbConvertBase.display_data_priority=,image/svg+xml text/html image/png image/jpeg text/markdown text/latex text/plain)
+
 lab: $(READY)  ## JupyterLab in your browser, at the first notebook
 	@echo "Starting JupyterLab (about 10 seconds); it listens on this machine only. Ctrl-C twice ends it."
+	@mkdir -p .venv/share/jupyter/lab/settings && printf '%s\n' "$$LAB_SETTINGS" > .venv/share/jupyter/lab/settings/overrides.json
 	@$(PY) -m jupyter trust $(NOTARY) notebooks/*.ipynb >/dev/null  # so that stored pictures show at once
 	$(PY) -m jupyterlab $(ROOT_USER) $(NOTARY) --ip=127.0.0.1 --ServerApp.root_dir=. \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --LabApp.extension_manager=readonly \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None \
-		--LanguageServerManager.autodetect=False $(LAB_ARGS)
+		--LanguageServerManager.autodetect=False $(EXPORT) $(LAB_ARGS)
 
 train: $(READY)  ## generate scenes, train, evaluate and draw, in runs/tiny
 	@echo "Generating the scenes, then training, evaluating and drawing (about 5 minutes on two CPU cores)."
@@ -128,6 +137,8 @@ myst_enable_extensions = ["dollarmath", "amsmath"]
 suppress_warnings = ["mystnb.unknown_mime_type", "myst.xref_missing"]
 html_math_renderer = "mathml"  # which browsers show by themselves: MathJax would come from elsewhere
 
+LIVE = '<iframe class="live" style="height: 880px" src="../_static/explorer.html" title="the assignment explorer"></iframe>'
+
 def mathml(self, node):
     block = isinstance(node, nodes.math_block)
     tex = re.sub(r"\\ln(?= *[^( ])", r"\\ln\\,", node.astext().replace(r"\arg", r"\operatorname{arg}"))
@@ -140,9 +151,13 @@ def mathml(self, node):
 def cells(app, doctree):  # links to cells go on working: JupyterLab's fragment of a cell is the cell's id here
     path = pathlib.Path(app.env.doc2path(app.env.docname))
     notebook = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".ipynb" else {}
-    for node in doctree.findall(nodes.container):
+    for node in list(doctree.findall(nodes.container)):
         if node.get("nb_element") == "cell_code":
-            node["ids"].append("cell-id=" + notebook["cells"][node["cell_index"]]["id"])
+            name = notebook["cells"][node["cell_index"]]["id"]
+            node["ids"].append("cell-id=" + name)
+            if name in ("explorer-05", "regions-explorer"):  # alive here too, in place of its still
+                output = next(part for part in node.children if part.get("nb_element") == "cell_code_output")
+                output.children = [nodes.raw("", LIVE, format="html")]
 
 def setup(app):
     app.add_html_math_renderer("mathml", (mathml, None), (mathml, None))
@@ -156,6 +171,7 @@ define SITE_STYLE
 .bd-article-container details { margin-bottom: 1.15rem }
 .bd-header, .bd-sidebar-secondary .sidebar-secondary__inner > :empty { display: none }
 .bd-article-container .cell { scroll-margin-top: 4rem }
+iframe.live { width: 100%; height: 640px; border: 1px solid #ccc; border-radius: 4px }
 math { font-family: "Cambria Math", "STIX Two Math", "Latin Modern Math", "DejaVu Math TeX Gyre", math }
 mtd[columnalign="left"] { text-align: left }
 endef
@@ -163,7 +179,16 @@ endef
 define SITE_INDEX
 # FSAF, the course
 
+Feature Selective Anchor-Free detection (FSAF) lets the losses of a network decide which level of its feature pyramid learns an
+object. These pages are the notebooks of the course with their outputs. Start with [00](notebooks/00_start_here.ipynb). To run them,
+and to do the exercises, open them in JupyterLab with `make lab`.
+
+Drag the star, or press *step through*:
+
+<iframe class="live" src="_static/explorer.html" title="the assignment explorer"></iframe>
+
 ```{toctree}
+:caption: Chapters
 :glob:
 
 notebooks/*
@@ -182,6 +207,7 @@ site: $(READY_SITE)  ## the notebooks as web pages, in site/index.html
 	@mkdir build/site/_static && printf '%s\n' "$$SITE_STYLE" > build/site/_static/course.css
 	@printf '%s\n' "$$SITE_CONF" > build/site/conf.py
 	@printf '%s\n' "$$SITE_INDEX" > build/site/index.md
+	@$(PY) tests/notebooks/make_explorer_picture.py build/site/_static/explorer.html
 	$(PY) -m sphinx -q -b html -d build/site/.doctrees build/site build/html && mv build/html site
 	@echo "Open site/index.html."
 

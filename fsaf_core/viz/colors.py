@@ -1,8 +1,8 @@
 """The palette of all figures: one color for each pyramid level, each region and each class.
 
-No figure depends on hue alone, so color-blind readers and gray prints lose nothing. The levels get
-darker from P3 to P7. The regions differ in lightness and in hatch. A class name stands next to its
-color.
+No figure depends on hue alone, so color-blind readers and gray prints lose nothing. A level has one
+hue in both themes, and the levels get darker from P3 to P7. The regions differ in lightness and in
+hatch. A name stands next to each color of a level or class. Tests compute the contrasts.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ LIGHT = Theme(
     ink="#1b1d22",
     muted="#636b78",
     grid="#d5d9e0",
-    levels=("#c98900", "#0f7f90", "#b0203a", "#47308f", "#0e1330"),
+    levels=("#c08300", "#0f7f90", "#b0203a", "#47308f", "#0e1330"),
     regions={
         "effective": Style("#0065a8", "solid", 0.85, "#0065a8"),
         "ignoring": Style("#f2b56b", "diagonal", 0.55, "#8a4b00"),
@@ -76,7 +76,7 @@ DARK = Theme(
     ink="#eceef2",
     muted="#9aa3b2",
     grid="#3a3f4a",
-    levels=("#fff0bd", "#edbb45", "#2fb3c8", "#d95478", "#5f55d6"),
+    levels=("#ffdc8a", "#4fc9d6", "#f37792", "#9a6fd8", "#4a6a8a"),
     regions={
         "effective": Style("#8fd0ff", "solid", 0.85, "#8fd0ff"),
         "ignoring": Style("#9a5a12", "diagonal", 0.55, "#ffc98a"),
@@ -96,7 +96,25 @@ DARK = Theme(
 )
 
 
+def luminance(color: str) -> float:
+    """Return the relative luminance, 0..1, of "#rrggbb".
+
+    Source: WCAG 2.2, definition of relative luminance.
+    """
+    shares = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast ratio, 1..21, of two colors: 3 is enough for marks, 4.5 for text.
+
+    Source: WCAG 2.2, definition of contrast ratio.
+    """
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 def contrast_color(color: str) -> str:
     """Return black or white, whichever is easier to read on `color`; both are "#rrggbb"."""
-    red, green, blue = ((int(color[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5))
-    return "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "#ffffff"
+    return max("#000000", "#ffffff", key=lambda ink: contrast(color, ink))

@@ -138,7 +138,9 @@ class Svg:
             href=uri,
         )
 
-    def cells(self, codes: np.ndarray, x: float, y: float, cell: float) -> None:
+    def cells(
+        self, codes: np.ndarray, x: float, y: float, cell: float, level: int | None = None
+    ) -> None:
         """Draw the cells of a level; one path for each kind of region keeps the drawing small.
 
         Args:
@@ -146,6 +148,8 @@ class Svg:
             x: left edge of the grid, pixels.
             y: upper edge of the grid, pixels.
             cell: side of a cell, pixels.
+            level: 3..7; its color fills the effective cells, and ignoring ones have the page's, so
+                that both stand apart. None: all levels look alike.
         """
         rows, columns = codes.shape
         square = f"h{number(cell)}v{number(cell)}h{number(-cell)}z"
@@ -158,7 +162,11 @@ class Svg:
             if not corners:
                 continue
             outline = "".join(f"M{number(left)} {number(top)}{square}" for left, top in corners)
-            self.add("path", d=outline, fill=style.fill, fill_opacity=style.opacity, class_=name)
+            fill, opacity = style.fill, style.opacity
+            if level is not None and name != "negative":
+                fill = self.theme.level(level) if name == "effective" else self.theme.paper
+                opacity = 0.85
+            self.add("path", d=outline, fill=fill, fill_opacity=opacity, class_=name)
             hatch = "".join(
                 f"M{number(left + start_x * cell)} {number(top + start_y * cell)}"
                 f"l{number(dx * cell)} {number(dy * cell)}"

@@ -19,10 +19,12 @@ from PIL import Image
 from torch import Tensor
 
 import fsaf_core as fsaf
-from fsaf_core.config import SCENE_CLASSES
+from fsaf_core.config import SCENE_CLASSES, SceneConfig
+from fsaf_core.data.synthetic.renderer import render_scene
 from fsaf_core.viz.colors import LIGHT
 from fsaf_core.viz.svg import Svg
 from fsaf_core.viz.widgets.assignment_view import Snapshots
+from fsaf_core.viz.widgets.explorer import PopulationItem
 
 FOLDER = Path(__file__).parent
 
@@ -64,6 +66,20 @@ def model(path: str | Path = FOLDER / "model.safetensors") -> fsaf.Detector:
 def snapshots() -> Snapshots:
     """Return the network's outputs for the running example at a dozen training steps."""
     return Snapshots.load(FOLDER / "snapshots.npz")
+
+
+def population(count: int = 30) -> list[PopulationItem]:
+    """Return the first validation scenes, as the explorer takes them."""
+    scenes = (render_scene(SceneConfig(), index, "val") for index in range(count))
+    return [
+        PopulationItem(image, [one.box for one in objects], [one.label for one in objects])
+        for image, objects in scenes
+    ]
+
+
+def population_points() -> list[list]:
+    """Return size, image, box and selected levels by snapshot of each box of `population()`."""
+    return json.loads((FOLDER / "population.json").read_text())
 
 
 def training_log() -> list[dict]:

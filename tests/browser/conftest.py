@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -24,7 +26,7 @@ SETTINGS = {  # turn off what asks other hosts, or changes files during a test
     "extensionmanager-extension/plugin": {"enabled": False},
 }
 PREPARE = """
-import json, sys, time, anywidget, traitlets
+import json, sys, time
 import fsaf_core as fsaf
 from fsaf_core.config import SceneConfig
 from fsaf_core.data.synthetic.renderer import render_scene
@@ -55,38 +57,22 @@ print(json.dumps({"state": asked, "answer": explorer.answer, "pure": {"stamp": a
 """
 SLOW = """
 def slow(*arguments, **options):
-    time.sleep(0.2)
+    time.sleep(1.5)
     return quick(*arguments, **options)
 module.explore = slow
-"""
-ECHO = """
-class Echo(anywidget.AnyWidget):
-    _esm = '''export default { render({ model, el }) {
-      const pad = document.createElement("div"), said = document.createElement("p");
-      pad.className = "echo"; pad.style = "width:300px;height:60px;border:1px solid"; el.append(pad, said);
-      let sent = null, at = 0;
-      const send = () => {
-        if (sent !== null || model.get("ping") === at) return;
-        model.set("ping", at); sent = performance.now(); model.save_changes();
-      };
-      pad.addEventListener("pointermove", (event) => { at = event.clientX + event.clientY / 10000; send(); });
-      model.on("change:pong", () => {
-        said.textContent = model.get("pong"); performance.measure("echo", { start: sent }); sent = null; send();
-      });
-    } };'''
-    ping = traitlets.Float(0.0).tag(sync=True)
-    pong = traitlets.Float(0.0).tag(sync=True)
-
-    @traitlets.observe("ping")
-    def _echo(self, change):
-        self.pong = change["new"]
 """
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[tuple[str, Path]]:
-    """Address and folder of a running JupyterLab; it listens on the loopback only, so it needs no token."""
     home, folder = tmp_path_factory.mktemp("jupyter"), tmp_path_factory.mktemp("notebooks")
+    with running_lab(home, folder) as address:
+        yield address, folder
+
+
+@contextmanager
+def running_lab(home: Path, folder: Path) -> Iterator[str]:
+    """Address of a running JupyterLab; it listens on the loopback only, so it needs no token."""
     for name, values in SETTINGS.items():
         file = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -98,11 +84,17 @@ def lab(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[tup
         "IPYTHONDIR": "ipython",
     }
     places |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+    (home / "app").mkdir()  # the settings that `make lab` gives its JupyterLab
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+    settings = re.search(r"^define LAB_SETTINGS\n(.*?)^endef", makefile, re.MULTILINE | re.DOTALL)[
+        1
+    ]
+    (home / "app" / "overrides.json").write_text(settings)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     options = (
         f"--no-browser --allow-root --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0 --IdentityProvider.token= "
-        f"--ServerApp.root_dir={folder} --LabApp.extension_manager=readonly --LabApp.news_url=None "
+        f"--ServerApp.root_dir={folder} --LabApp.app_settings_dir={home / 'app'} --LabApp.extension_manager=readonly --LabApp.news_url=None "
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LanguageServerManager.autodetect=False"
     )
     with open(home / "lab.log", "w") as log:
@@ -117,7 +109,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[tup
                 120,
                 f"JupyterLab does not answer, see {home}/lab.log",
             )
-            yield address, folder
+            yield address
         finally:
             server.terminate()
             server.wait(30)
@@ -161,19 +153,40 @@ class Notebook:
             new_notebook(cells=[*map(new_code_cell, cells)], metadata=kernel), folder / name
         )
         self.name, self.complaints = name, []
-        self.page = browser.new_page(viewport={"width": 1300, "height": 1300})
+        self.browser = browser
+        self.open()
+
+    def open(self, width: int = 1280, height: int = 1300) -> None:
+        """Open the notebook as it is on the disk, in a new page."""
+        self.page = self.browser.new_page(viewport={"width": width, "height": height})
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on(
             "console", lambda said: said.type == "error" and self.complaints.append(said.text)
         )
         self.page.on("request", lambda request: self._local(request.url))
-        self.page.goto(f"{self.address}/lab/tree/{name}?reset", wait_until="domcontentloaded")
+        self.page.goto(f"{self.address}/lab/tree/{self.name}?reset", wait_until="domcontentloaded")
         self.page.locator(".jp-NotebookPanel .jp-Notebook").wait_for(timeout=120_000)
         self.wait_for_kernel()
 
     def _local(self, url: str) -> None:
         if url.startswith(("http", "ws")) and "//127.0.0.1:" not in url:
             self.complaints.append(f"a request to another host: {url}")
+
+    def save_and_end_kernel(self) -> None:
+        """Save, close the page and end the kernel, as at the end of a day."""
+        self.page.keyboard.press("Control+s")
+        self.page.wait_for_timeout(2000)
+        self.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+        self.page.get_by_role("menuitem", name="Shut Down Kernel").first.click()
+
+        def ended() -> bool:
+            return not any(
+                one["path"] == self.name and one["kernel"]
+                for one in answers(f"{self.address}/api/sessions") or []
+            )
+
+        until(ended, 20, "the kernel goes on")
+        self.page.close()
 
     def wait_for_kernel(self) -> None:
         """Wait until the kernel is idle and connected; before that, running a cell opens a dialog."""
@@ -207,9 +220,7 @@ class Notebook:
 @pytest.fixture(scope="module")
 def notebook(lab, browser) -> Iterator[Notebook]:
     """One notebook for all tests of a file; any error on its console fails them."""
-    opened = Notebook(
-        lab, browser, "explorer.ipynb", PREPARE, "explorer", TELL, SLOW, ECHO, "Echo()"
-    )
+    opened = Notebook(lab, browser, "explorer.ipynb", PREPARE, "explorer", TELL, SLOW, "")
     yield opened
     opened.page.close()
     assert not opened.complaints

@@ -16,6 +16,7 @@ import fsaf_core as fsaf
 from fsaf_core.config import SceneConfig
 from fsaf_core.data.synthetic.renderer import render_scene
 from fsaf_core.viz.widgets.assignment_view import Snapshots
+from fsaf_core.viz.widgets.explorer import population_points
 from fsaf_core.weights.checkpoint import save
 
 COURSE = Path(__file__).parents[2] / "notebooks" / "course"
@@ -38,9 +39,10 @@ def write_scene() -> None:
 
 
 def write_model(run: Path) -> None:
-    """Write weights (half precision), log, metrics, levels and the snapshots' outputs."""
+    """Write weights (half precision), log, metrics, levels, and what the explorer shows."""
     sys.path.insert(0, str(COURSE.parent))
-    from course import scene
+    import make_explorer_picture
+    from course import population, scene
 
     save(fsaf.load(run / "model.safetensors"), COURSE / "model.safetensors", half=True)
     steps = {
@@ -48,6 +50,9 @@ def write_model(run: Path) -> None:
         for path in sorted((run / "snapshots").glob("*.safetensors"))
     }
     Snapshots.of(steps, scene().image).save(COURSE / "snapshots.npz")
+    points = json.dumps(population_points(steps, population()), separators=(",", ":"))
+    (COURSE / "population.json").write_text(points + "\n")
+    make_explorer_picture.write()
     for name in ("log.jsonl", "metrics.json", "levels.json"):
         shutil.copy(run / name, COURSE / name)
     picture = Image.open(run / "pictures" / "detections.png").convert("RGB")

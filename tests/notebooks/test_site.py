@@ -52,6 +52,14 @@ def test_every_notebook_is_a_page_and_every_link_to_a_cell_arrives(site: Path) -
 
 
 @pytest.mark.slow
+def test_the_explorer_is_alive_on_the_site(site: Path) -> None:
+    for name in ("index.html", "notebooks/explorer.html", "notebooks/06_regions.html"):
+        page = site / name
+        (frame,) = re.findall(r'<iframe[^>]* src="([^"]+)"', page.read_text(encoding="utf-8"))
+        assert "makeTwin" in (page.parent / frame).read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_a_browser_shows_each_page_whole_and_asks_nobody(site: Path, chromium: str) -> None:
     """Every picture has its size, formulas are there, nothing but files is asked for, and no script fails."""
     playwright = pytest.importorskip("playwright.sync_api")

@@ -15,7 +15,7 @@ import fsaf_core as fsaf
 from fsaf_core.method.losses import iou_loss
 from fsaf_core.model.structures import HeadOutputs
 from fsaf_core.viz.widgets.assignment_view import CROWD, ERASED, UNDER_CROWD, Snapshots, explore
-from fsaf_core.viz.widgets.explorer import Explorer, PopulationItem
+from fsaf_core.viz.widgets.explorer import Explorer, PopulationItem, population_points
 
 TINY = fsaf.presets.get("tiny").model
 SIZE = (128, 128)
@@ -127,7 +127,7 @@ def test_every_number_is_what_the_detector_assigns(seed: int) -> None:
         assert [code == "2" for code in now["codes"]] == (assigned == row).tolist()
         assert [code in "23" for code in now["codes"]] == truth.effective[row, here].tolist()
         assert [code != "0" for code in now["codes"]] == truth.ignoring[row, here].tolist()
-        own = [entry for entry in now["cells"].values() if len(entry) == 3]
+        own = [entry for entry in now["cells"].values() if len(entry) == 4]
         if own:
             assert now["focal"] + now["iou"] == pytest.approx(loss, rel=1e-5)
             for part, name in ((1, "focal"), (2, "iou")):
@@ -144,13 +144,13 @@ def test_a_location_s_numbers_are_its_own_losses(snapshots) -> None:
     """One location by hand: a box of 40 px around a location of P5, its IoU loss and focal loss."""
     outputs, box = snapshots.outputs[0], [28.0, 28.0, 68.0, 68.0]
     level = explore(SIZE, [box], [2], outputs, TINY)["levels"][2]
-    index, focal, iou = level["cells"][5]
+    index, focal, iou, predicted = level["cells"][5]
     l, t, r, b = (float(v) * 4 * 32 for v in outputs.box_offsets[2][0, :, 1, 1])
     decoded = torch.tensor([48 - l, 48 - t, 48 + r, 48 + b])
     p = outputs.cls_logits[2][0, :, 1, 1].double().sigmoid()
     own = -0.25 * (1 - p[2]) ** 2 * p[2].log()
     others = sum(-0.75 * q**2 * (1 - q).log() for q in p[[0, 1, 3, 4, 5]])
-    assert index == 0
+    assert index == 0 and predicted == pytest.approx(decoded.tolist(), abs=1e-3)
     assert iou == pytest.approx(float(iou_loss(decoded, torch.tensor(box))), abs=1e-5)
     assert focal == pytest.approx(float(own + others), abs=1e-5)
 
@@ -192,13 +192,13 @@ def test_answers_are_small() -> None:
 @pytest.mark.parametrize(
     ("boxes", "labels", "sentence"),
     [
-        ([[20, 20, 20, 60]], [0], "Box 1 has no area"),
-        ([[60, 60, 20, 20]], [0], "Box 1 has no area"),
-        ([[-50, 10, -1, 40]], [0], "Box 1 lies outside the image"),
-        ([[0, 0, float("nan"), 5]], [0], "Box 1 is not finite"),
-        ([[0, 0, 50, 50]], [6], "Box 1 has class 6, and there are 0 to 5"),
+        ([[20, 20, 20, 60]], [0], "Box 0 has no area"),
+        ([[60, 60, 20, 20]], [0], "Box 0 has no area"),
+        ([[-50, 10, -1, 40]], [0], "Box 0 lies outside the image"),
+        ([[0, 0, float("nan"), 5]], [0], "Box 0 is not finite"),
+        ([[0, 0, 50, 50]], [6], "Box 0 has class 6, and there are 0 to 5"),
         ([[5, 5, 90, 90]] * 101, [0] * 101, "101 boxes are more"),
-        ([[40, 40, 80, 80], [40, 40, 80, 80]], [0, 0], "Box 1 has no cell at any level"),
+        ([[40, 40, 80, 80], [40, 40, 80, 80]], [0, 0], "Box 0 has no location at any level"),
     ],
 )
 def test_odd_boxes_get_a_sentence_and_no_level(snapshots, boxes, labels, sentence) -> None:
@@ -218,7 +218,7 @@ def test_without_a_network_there_are_regions_and_a_sentence() -> None:
     by_size = dataclasses.replace(TINY, selection="heuristic")
     answer = explore(SIZE, [[20, 20, 60, 60]], [0], None, by_size)
     assert (answer["selected"], answer["online"], answer["heuristic"]) == ([4], [-1], [4])
-    assert answer["notes"][0].startswith("No snapshots yet")
+    assert answer["notes"][0].startswith("No snapshots:")
 
 
 def test_odd_images_get_a_sentence() -> None:
@@ -300,10 +300,7 @@ def test_bad_states_show_a_sentence(explorer, snapshots) -> None:
     )
     assert "<svg" in str(explorer.picture())
     assert ask(explorer, switches={}, boxes=[[5, 5, 5, 5]], labels=[0])["notes"][0].startswith(
-        "Box 1 has no area"
-    )
-    assert ask(explorer, mode="population")["notes"][-1].startswith(
-        "A population needs the weights"
+        "Box 0 has no area"
     )
     for image in (photo(20, 4000), photo(1500, 1500)):
         explorer = Explorer(image, [[5, 5, 90, 15]], [0], config=TINY)
@@ -340,7 +337,7 @@ def test_a_notebook_stores_the_same_bytes_each_time(explorer, snapshots) -> None
 def test_the_picture_says_in_words_what_it_shows(explorer) -> None:
     level = explorer.answer["levels"][1]
     words = explorer.picture().alt
-    assert words.startswith("Box 1 of 2, circle.") and f"P4 {level['loss']:.3f}" in words
+    assert words.startswith("Box 0 of 2, circle.") and f"P4 {level['loss']:.3f}" in words
     assert f"Selected: P{explorer.answer['selected'][0]}" in words
 
 
@@ -355,7 +352,7 @@ def test_a_point_of_the_population_opens_its_instance() -> None:
         photo(), [[24, 28, 68, 76]], [0], detectors=detectors, population=population
     )
     points = ask(explorer, mode="population", snapshot=0)["points"]
-    assert [point[2:] for point in points] == [
+    assert [point[1:3] for point in points] == [
         [image, box] for image in range(4) for box in range(3)
     ]
     ask(explorer, open=[2, 1], mode="instance")
@@ -366,7 +363,9 @@ def test_a_point_of_the_population_opens_its_instance() -> None:
     assert "open" not in explorer.state and explorer.answer["stamp"] == explorer.state["stamp"]
     x1, y1, x2, y2 = population[2].boxes[1]
     assert points[7][0] == pytest.approx(((x2 - x1) * (y2 - y1)) ** 0.5, abs=0.01)
-    assert ask(explorer, snapshot=0)["selected"][1] == points[7][1]
+    for snapshot in (0, 1):
+        assert ask(explorer, snapshot=snapshot)["selected"][1] == points[7][3][snapshot]
+    assert population_points(detectors, population) == points
 
 
 def test_the_page_needs_no_host_and_is_small(explorer, tmp_path) -> None:
@@ -385,7 +384,7 @@ def test_the_page_needs_no_host_and_is_small(explorer, tmp_path) -> None:
 
 
 def test_the_page_of_a_population_and_of_its_images_stands_alone(tmp_path) -> None:
-    """Without Python there is no population to show, and no first image to go back to."""
+    """Without Python the population's points are stored, and no other image can be opened."""
     explorer = Explorer(
         photo(),
         [],
@@ -393,18 +392,15 @@ def test_the_page_of_a_population_and_of_its_images_stands_alone(tmp_path) -> No
         detectors={5: detector()},
         population=[PopulationItem(photo(seed=1), [[9, 9, 60, 60]], [1])],
     )
-    for patch in ({"mode": "population"}, {"open": [0, 0]}):
+    points = ask(explorer, mode="population")["points"]
+    for patch, mode in (({}, "population"), ({"open": [0, 0]}, "instance")):
         ask(explorer, **patch)
         explorer.save_html(tmp_path / "page.html")
-        (page,) = re.findall(
-            'id="page">(.*?)</script>', (tmp_path / "page.html").read_text(encoding="utf-8")
-        )
-        page = json.loads(page)
-        assert (page["setup"]["home"], page["setup"]["population"], page["state"]["mode"]) == (
-            True,
-            0,
-            "instance",
-        )
+        text = (tmp_path / "page.html").read_text(encoding="utf-8")
+        page = json.loads(re.findall('id="fsaf-page">(.*?)</script>', text)[0])
+        assert (page["setup"]["home"], page["setup"]["population"]) == (True, 0)
+        assert (page["state"]["mode"], page["setup"]["points"]) == (mode, points)
+    assert points[0][1:3] == [0, 0] and points[0][3][0] in range(3, 7)
 
 
 def test_the_readme_s_picture_is_what_the_explorer_draws() -> None:

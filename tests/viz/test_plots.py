@@ -15,7 +15,7 @@ from PIL import Image
 
 from fsaf_core.config import SCENE_CLASSES
 from fsaf_core.viz import plots
-from fsaf_core.viz.colors import DARK, LIGHT, contrast_color
+from fsaf_core.viz.colors import DARK, LIGHT, contrast, contrast_color
 from fsaf_core.viz.svg import REGION_NAMES, Svg, median_cut, number, png
 
 # Linear RGB as a dichromat sees it: Machado, Oliveira and Fernandes, 2009.
@@ -61,13 +61,6 @@ def lab(rgb):
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
-def contrast(one, other):
-    dark, light = sorted(
-        float(np.array([0.2126, 0.7152, 0.0722]) @ linear(color)) for color in (one, other)
-    )
-    return (light + 0.05) / (dark + 0.05)
-
-
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
 class TestPalette:
     def test_levels_differ_for_every_reader_and_in_gray(self, theme):
@@ -79,7 +72,14 @@ class TestPalette:
         assert (
             min(a - b for a, b in itertools.pairwise(lightness)) > 9
         )  # from P3 to P7 always darker
-        assert min(contrast(color, theme.paper) for color in theme.levels) > 2.95
+        # What lies beside a level's color is the page, or ignored locations drawn in its color.
+        assert min(contrast(color, theme.paper) for color in theme.levels) >= 3
+
+    def test_a_level_has_one_hue_in_both_themes(self, theme):
+        for light, dark in zip(LIGHT.levels, DARK.levels):
+            a, b = (np.arctan2(*lab(linear(color))[:0:-1]) for color in (light, dark))
+            turn = abs((a - b + np.pi) % (2 * np.pi) - np.pi)
+            assert turn < np.pi / 5, (light, dark)  # hues of neighbors lie further apart
 
     def test_regions_differ_in_gray_and_in_hatch(self, theme):
         kinds = [theme.regions[name] for name in ("effective", "ignoring", "negative")]
@@ -93,6 +93,12 @@ class TestPalette:
             min(contrast(contrast_color(color), color) for color in theme.classes + theme.levels)
             > 4.5
         )
+
+    def test_contrast_is_that_of_wcag(self, theme):
+        assert contrast("#000000", "#ffffff") == pytest.approx(21)
+        assert contrast("#777777", "#ffffff") == pytest.approx(
+            4.478, abs=1e-3
+        )  # just too little for text
 
     def test_levels_and_classes_are_found_by_their_number(self, theme):
         assert (

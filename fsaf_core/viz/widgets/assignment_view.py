@@ -30,7 +30,7 @@ from ...weights.checkpoint import model_config
 
 MOST_BOXES = 100
 MOST_PIXELS = 2_000_000  # of an image; above it, an answer would exceed 100 kB
-MOST_LOSSES = 2_000  # locations whose own losses an answer lists
+MOST_LOSSES = 1_000  # locations whose own losses and boxes an answer lists
 NO_LEVEL = -1  # in place of a level 3..7
 CROWD = -1  # in place of a label 0..K-1
 CHOICES = ("selected", "online", "heuristic")
@@ -167,13 +167,16 @@ def explore(
                 box has no location;
             `taught`: what the level learns of the selected box after the selection: "positive",
                 "ignored" or "negative";
-            `cells`: {location: [box, focal, iou]}, and {location: [box]} for a lost location, where
-                the box is the one that took it, ERASED or UNDER_CROWD.
+            `cells`: {location: [box, focal, iou, predicted box]}, and {location: [box]} for a lost
+                location, where the box is the one that took it, ERASED or UNDER_CROWD;
+            `says`, `mark`: its loss and its part in the selection, in words.
+        `verdict`: a sentence about the selected box, or about all boxes.
     """
     usable, notes = _usable_boxes(size, boxes, labels, config)
     levels: list[dict[str, Any]] = []
     answer: dict[str, Any] = {name: [NO_LEVEL] * len(boxes) for name in CHOICES}
     answer |= {"notes": notes, "levels": levels, "cell_center": config.rules.cell_center}
+    answer["verdict"] = ""
     if size[0] * size[1] > MOST_PIXELS:
         notes.append(
             f"The image is {size[1]} × {size[0]} px; the explorer takes 2 megapixels: make it "
@@ -182,10 +185,7 @@ def explore(
         return answer
     has_network = outputs is not None
     if outputs is None:
-        notes.append(
-            "No snapshots yet: here are the regions, but losses need a network. Train one: fsaf "
-            "train tiny."
-        )
+        notes.append("No snapshots: here are the regions, but losses need a network.")
         outputs = _zero_outputs(size, config)
 
     instances = [index for index in usable if labels[index] != CROWD]
@@ -211,18 +211,18 @@ def explore(
 
     row = instances.index(selected) if selected in instances else None
     if row is not None and not (assigned == row).any():
-        notes.append(f"Box {selected + 1} has no cell at any level: nothing learns it.")
+        notes.append(f"Box {selected} has no location at any level: nothing learns it.")
     locations = detector.locations(outputs)
-    terms = _location_losses(detector, outputs, target, assignment)
+    predictions = detector.predictions(outputs)
+    terms = _location_losses(predictions, target, assignment, config)
     focal, iou = (
         instance_level_losses(term, assigned, locations, len(instances)) for term in terms
     )
     codes = _codes(assignment, row, whole and has_network)
-    cells = _cells(codes, assignment, terms, instances) if has_network else {}
+    decoded = predictions.boxes[0]
+    cells = _cells(codes, assignment, terms, decoded, instances) if has_network else {}
     if len(cells) > MOST_LOSSES:
-        notes.append(
-            "So many cells take part that their own losses are not told; the levels' are exact."
-        )
+        notes.append("So many locations take part that only the losses of the levels are shown.")
         cells = {}
     for level, (rows, columns) in enumerate(locations.shapes):
         start = locations.starts[level]
@@ -245,7 +245,9 @@ def explore(
             if losses[row, level].isfinite():
                 for name, values in (("loss", losses), ("focal", focal), ("iou", iou)):
                     entry[name] = float(values[row, level])
-        levels.append(entry)
+        levels.append(entry | _level_words(entry, answer, selected, whole))
+    labels = labels[:MOST_BOXES]
+    answer["verdict"] = _verdict(boxes, labels, answer, config, selected, whole)
     return answer
 
 
@@ -286,11 +288,11 @@ def _usable_boxes(
         elif x2 <= x1 or y2 <= y1:
             wrong = "has no area (drag a corner)"
         elif x2 <= 0 or y2 <= 0 or x1 >= size[1] or y1 >= size[0]:
-            wrong = "lies outside the image (bring it back with Tab and the arrows)"
+            wrong = "lies outside the image (move it with the arrow keys)"
         elif not CROWD <= label < config.num_classes:
             wrong = f"has class {label}, and there are 0 to {config.num_classes - 1}"
         if wrong:
-            notes.append(f"Box {index + 1} {wrong}: it is left out.")
+            notes.append(f"Box {index} {wrong}: it is left out.")
         else:
             usable.append(index)
     if len(boxes) > MOST_BOXES:
@@ -307,11 +309,10 @@ def _usable_boxes(
 
 
 def _location_losses(
-    detector: Detector, outputs: HeadOutputs, target: dict[str, Tensor], assignment: Any
+    predictions: Any, target: dict[str, Tensor], assignment: Any, config: ModelConfig
 ) -> tuple[Float[Tensor, "1 R"], Float[Tensor, "1 R"]]:
     """Return the focal and the IoU loss of each location, as the selection saw them."""
-    config, assigned = detector.config, assignment.before_selection
-    predictions = detector.predictions(outputs)
+    assigned = assignment.before_selection
     iou = iou_loss(predictions.boxes, look_up(target["boxes"], assigned, 0))
     label = look_up(target["labels"], assigned, -1)
     parameters = config.focal_alpha, config.focal_gamma
@@ -343,22 +344,92 @@ def _cells(
     codes: Int64[Tensor, " R"],
     assignment: Any,
     terms: tuple[Float[Tensor, "1 R"], Float[Tensor, "1 R"]],
+    decoded: Float[Tensor, "R 4"],
     boxes: list[int],
 ) -> dict[int, list]:
-    """Return box, focal and IoU loss of each effective location, and of each lost one its taker.
+    """Return what is known of each effective location, and the taker of each lost one.
 
     Args:
         codes: of `_codes`.
         assignment: of the image.
         terms: focal and IoU loss of each location.
+        decoded: the box that each location predicts.
         boxes: the index among all boxes of each instance.
     """
     valid = torch.ones_like(codes) if assignment.valid is None else assignment.valid[0]
     where, cells = (codes >= 2).nonzero()[:, 0], {}
-    columns = (codes, assignment.before_selection[0], valid, *(term[0] for term in terms))
-    for cell, code, instance, inside, *losses in zip(
+    columns = (codes, assignment.before_selection[0], valid, *(term[0] for term in terms), decoded)
+    for cell, code, instance, inside, focal, iou, box in zip(
         where.tolist(), *(column[where].tolist() for column in columns)
     ):
-        box = boxes[instance] if instance >= 0 else ERASED if inside else UNDER_CROWD
-        cells[cell] = [box, *(round(loss, 5) for loss in losses)] if code == 2 else [box]
+        index = boxes[instance] if instance >= 0 else ERASED if inside else UNDER_CROWD
+        numbers = [round(focal, 5), round(iou, 5), [round(side, 4) for side in box]]
+        cells[cell] = [index, *numbers] if code == 2 else [index]
     return cells
+
+
+def level_name(level: int) -> str:
+    """Return "P3", ..., "P7", or "no level"."""
+    return "no level" if level == NO_LEVEL else f"P{level}"
+
+
+def class_name(label: int, config: ModelConfig) -> str:
+    """Return the name of class `label`; CROWD and unknown classes have one too."""
+    if label == CROWD:
+        return "crowd"
+    return config.class_names[label] if label < config.num_classes else f"class {label}"
+
+
+def _level_words(
+    entry: dict[str, Any], answer: dict[str, Any], selected: int, whole: bool
+) -> dict[str, str]:
+    """Return `says` and `mark` of a level."""
+    level, chosen = entry["level"], answer["selected"]
+    if whole:
+        return {"says": f"learns {chosen.count(level)} of {len(chosen)}", "mark": ""}
+    says, marks = "no location of the box", []
+    if entry["loss"] is not None:
+        says = "{focal:.3f} + {iou:.3f} = {loss:.3f}".format(**entry)
+    elif "2" in entry["codes"]:
+        says = "loss not known"
+    elif "3" in entry["codes"]:
+        says = "all its locations are lost"
+    own = {name: answer[name][selected : selected + 1] == [level] for name in CHOICES}
+    if own["selected"]:
+        marks.append("★ learns it")
+    elif own["online"]:
+        marks.append("least loss")
+    if entry["taught"] in ("ignored", "negative"):
+        marks.append(f"{entry['taught']} here")
+    if own["heuristic"]:
+        marks.append("▲ size")
+    return {"says": says, "mark": " · ".join(marks)}
+
+
+def _verdict(
+    boxes: Sequence[Sequence[float]],
+    labels: Sequence[int],
+    answer: dict[str, Any],
+    config: ModelConfig,
+    selected: int,
+    whole: bool,
+) -> str:
+    """Return one sentence about the selected box, or about all boxes."""
+    chosen = answer["selected"]
+    if whole:
+        learned = (
+            f"P{one['level']} learns {chosen.count(one['level'])}" for one in answer["levels"]
+        )
+        return f"After the selection: {', '.join(learned)}."
+    if selected >= len(labels):
+        return "There is no box: draw one on the image."
+    x1, y1, x2, y2 = boxes[selected]
+    size = " × ".join(f"{round(side, 2):g}" for side in (x2 - x1, y2 - y1))
+    what = f"Box {selected} ({class_name(labels[selected], config)}, {size} px)"
+    if labels[selected] == CROWD:
+        return f"{what}: locations inside its inner half have no loss."
+    learns = "no level learns it"
+    if chosen[selected] != NO_LEVEL:
+        loss = answer["levels"][chosen[selected] - config.first_level]["loss"]
+        learns = f"P{chosen[selected]} learns it" + ("" if loss is None else f", loss {loss:.3f}")
+    return f"{what}: {learns}; by size: {level_name(answer['heuristic'][selected])}."

@@ -1,525 +1,680 @@
-// The assignment explorer's screen. It draws what `explore` (assignment_view.py) answers and reports the boxes. It computes no
-// region, no loss and no level. One question is in flight at a time and the newest wins: an answer has the stamp of its question.
+// The explorer's front end: it puts the views on the page and turns mouse and keys into states.
 
-const NONE = -1, CROWD = -1, ERASED = -1, MOST_BOXES = 100, WIDE = 184; // WIDE: of a level's picture, in units of its card
-const KINDS = ["negative", "ignoring", "effective", "lost"]; // a cell's code
-const AFTER = ["negative", "ignored for at least one class", "positive"]; // ... in the mode of all boxes
-const HANDLES = { // which of x1 y1 x2 y2 each moves
-  nw: [1, 1, 0, 0], n: [0, 1, 0, 0], ne: [0, 1, 1, 0], e: [0, 0, 1, 0],
-  se: [0, 0, 1, 1], s: [0, 0, 0, 1], sw: [1, 0, 0, 1], w: [1, 0, 0, 0],
-};
-const MODES = { instance: "one box", image: "all boxes", population: "population" };
+const MODES = { instance: "one box", image: "all boxes", split: "paper | MMDetection", predict: "predict first",
+  population: "population" };
+const HINT = "Drag a box or its corners, or draw a new one. Point at a location of a level, or reach it with Tab and the arrow keys, to read its losses.";
+const PHONE = 520, STRIP = 760; // widths below which the parts stand otherwise
+const WIDEST = 1120;
 
-const maker = (space) => (tag, attributes = {}, ...children) => {
-  const made = set(document.createElementNS(space, tag), attributes);
-  made.append(...children);
-  return made;
-};
-function set(element, attributes) {
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value === null || value === undefined || value === false) element.removeAttribute(name);
-    else element.setAttribute(name, value);
-  }
-  return element;
-}
-const draw = maker("http://www.w3.org/2000/svg"), html = maker("http://www.w3.org/1999/xhtml");
-const short = (value) => value.toFixed(3);
-const round = (value) => Math.round(100 * value) / 100; // no box needs to be known better than to a hundredth of a pixel
-const nameOf = (level) => (level === NONE ? "no level" : `P${level}`);
-const python = (value) => (value === null ? "None" : JSON.stringify(value));
+function build({ model, setup, theme, store, twin }) {
+  const [height, width] = setup.size, isLong = Math.max(width, height) > 256;
+  const margin = 0.07 * Math.max(Math.min(width, height), 0.1 * Math.max(width, height));
+  const across = width + 2 * margin, down = height + 2 * margin;
+  const ui = { hover: null, predictions: true, zoom: isLong, field: "size", step: NONE, guess: null, score: [0, 0] };
+  let scale = 1, cardWidth = 150, paneWidth = 270, paneHeight = 150, lesson = "", dragged = 0, drags = 0,
+    points = [], focus = 0;
+  const state = () => store.state;
+  const isSingle = () => ["instance", "split", "predict"].includes(state().mode);
+  const say = (text) => { lesson = text; store.later(); };
 
-function isDark() {
-  const lab = document.body.dataset.jpThemeLight; // JupyterLab and Notebook 7 say it here
-  return lab ? lab === "false" : matchMedia("(prefers-color-scheme: dark)").matches;
-}
-
-// All cells of one kind as one path, and their hatch as another. `shift`: of a cell's square against its index, in cells.
-function cellPaths({ codes, columns, stride: s }, code, shift) {
-  const squares = [], hatch = [];
-  for (let i = codes.indexOf(code); i >= 0; i = codes.indexOf(code, i + 1)) {
-    const x = ((i % columns) + shift) * s, y = (Math.floor(i / columns) + shift) * s;
-    squares.push(`M${x} ${y}h${s}v${s}h${-s}z`);
-    const half = s / 2, near = s / 5, far = s - near;
-    if (code === "1") hatch.push(`M${x} ${y + half}l${half} ${-half}M${x} ${y + s}l${s} ${-s}M${x + half} ${y + s}l${half} ${-half}`);
-    if (code === "3") hatch.push(`M${x + near} ${y + near}L${x + far} ${y + far}M${x + near} ${y + far}L${x + far} ${y + near}`);
-  }
-  return [squares.join(""), hatch.join("")];
-}
-
-function gridPath({ rows, columns, stride: s }, shift) {
-  const lines = [];
-  for (let i = 0; i <= columns; i++) lines.push(`M${(i + shift) * s} ${shift * s}v${rows * s}`);
-  for (let i = 0; i <= rows; i++) lines.push(`M${shift * s} ${(i + shift) * s}h${columns * s}`);
-  return lines.join("");
-}
-
-function render({ model, el }) {
-  const me = Math.random().toString(36).slice(2, 8);
-  let setup, theme, scale, margin, parts, groups, cards, drag = null, zoom = false, step = NONE, lesson = "";
-  let count = 0, waiting = null, sentAt = 0, late = 0;
-  let asked = model.get("state"); // the newest; the model's own may be an echo of an older one
-  const state = () => asked, answer = () => model.get("answer");
-  const offset = () => answer().cell_center; // where a cell stands, in cells
-  const rule = (name) => state().switches[name] ?? setup.conventions[state().switches.convention][name];
-  const className = (label) => (label === CROWD ? "crowd" : (setup.classes[label] ?? `class ${label}`));
-  const levelColor = (level) => (level === NONE ? theme.muted : theme.levels[level - 3]);
-  const say = (words) => { parts.hover.textContent = words; };
-
-  // Questions and answers
-  function change(patch) {
-    asked = { ...asked, ...patch, stamp: `${me} ${++count}` };
-    paintBoxes();
-    paintControls();
-    send();
+  function view() {
+    const { mode, boxes, selected, labels } = state(), { answer } = store;
+    const known = twin.knows && answer.levels.length > 0, usable = boxes[selected] && labels[selected] !== CROWD;
+    const step = setup.walk[ui.step], v = { setup, state: state(), answer, theme, ui,
+      reveal: step?.reveal ?? LAST_STEP };
+    v.hidden = mode === "predict" && ui.guess === null;
+    v.curves = known && usable && mode === "instance" ? twin.curves(state()) : [];
+    v.field = known && usable && mode === "instance" ? sampleField(v, twin.contest(state())) : null;
+    v.chosen = known && mode === "image" ? setup.steps.map((_,
+      snapshot) => twin.explore({ ...state(), snapshot }).selected) : [];
+    if (mode === "split") {
+      const { switches } = state(), convention = switches.convention === "paper" ? "reference" : "paper";
+      v.other = twin.explore({ ...state(), switches: { ...setup.start.switches, selection: switches.selection,
+        convention } });
+    }
+    return v;
   }
 
-  function send() {
-    if (waiting || answer().stamp === asked.stamp) return;
-    waiting = asked.stamp;
-    sentAt = performance.now();
-    model.set("state", asked);
-    model.save_changes();
-    late = setTimeout(() => {
-      waiting = null; // the next change asks again
-      say("Python has not answered for 5 s: it is busy, or its kernel was restarted. In that case run this cell again.");
-    }, 5000);
+  // Boxes
+  const rounded = (box) => box.map(round);
+  function setBox(index, [a, b, c, d], by) {
+    const box = rounded([Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)]);
+    store.change({ boxes: state().boxes.map((old, i) => (i === index ? box : old)) }, by);
   }
-
-  // A state of Python's, or of another view. One message brings it, its answer and its setup in any order: each asks for it first.
-  const adopt = () => !model.get("state").stamp.startsWith(me) && (asked = model.get("state"));
-  function onAnswer() {
-    clearTimeout(late);
-    adopt();
-    paint();
-    if (waiting) performance.measure("fsaf-explorer", { start: sentAt });
-    waiting = null;
-    send(); // what has changed meanwhile
+  function moved([x1, y1, x2, y2], dx, dy) { // at least 2 pixels stay on the image
+    const keep = (by, low, high, side) => Math.min(side - 2 - low, Math.max(2 - high, by));
+    const [x, y] = [keep(dx, x1, x2, width), keep(dy, y1, y2, height)];
+    return [x1 + x, y1 + y, x2 + x, y2 + y];
   }
-
-  // The boxes on the image
-  function setBox(index, [a, b, c, d]) {
-    const box = [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)].map(round);
-    change({ boxes: state().boxes.map((old, i) => (i === index ? box : old)) });
-  }
-
-  function add() {
-    const { boxes, labels, selected } = state(), [height, width] = setup.size, at = 0.3 + (boxes.length % 6) * 0.05;
+  function addBox(box, by = null) {
+    const { boxes, labels, selected } = state();
     if (boxes.length >= MOST_BOXES) return say(`${MOST_BOXES} boxes are the most.`);
-    const box = [at * width, at * height, (at + 0.25) * width, (at + 0.25) * height].map(Math.round);
-    change({ boxes: [...boxes, box], labels: [...labels, Math.max(labels[selected] ?? 0, 0)], selected: boxes.length });
-    groups[boxes.length].focus();
+    store.change({ boxes: [...boxes, rounded(box)], labels: [...labels, Math.max(labels[selected] ?? 0, 0)],
+      selected: boxes.length }, by);
   }
-
+  function addInMiddle() {
+    const at = 0.3 + (state().boxes.length % 6) * 0.05;
+    addBox([at * width, at * height, (at + 0.25) * width, (at + 0.25) * height].map(Math.round));
+    focusBox();
+  }
   function remove() {
     const { boxes, labels, selected } = state(), rest = (list) => list.filter((_, i) => i !== selected);
     if (!boxes.length) return;
-    change({ boxes: rest(boxes), labels: rest(labels), selected: Math.max(0, Math.min(selected, boxes.length - 2)) });
-    groups[state().selected]?.focus();
+    store.change({ boxes: rest(boxes), labels: rest(labels),
+      selected: Math.max(0, Math.min(selected, boxes.length - 2)) });
+    focusBox();
   }
+  const select = (index) => {
+    ui.hover = null;
+    if (index !== state().selected) store.change({ selected: index }, `select`);
+  };
+  const focusBox = () => { focus = 2; store.later(); }; // after the next picture; 2: by key
 
+  // Keys
   function onKey(event) {
-    const index = groups.indexOf(event.target), far = event.shiftKey ? 10 : 1;
-    const dx = { ArrowLeft: -far, ArrowRight: far }[event.key] ?? 0, dy = { ArrowUp: -far, ArrowDown: far }[event.key] ?? 0;
-    if (event.key === "+") add();
-    else if (index >= 0 && (event.key === "Delete" || event.key === "Backspace")) remove();
-    else if (index >= 0 && (dx || dy)) {
-      const [x1, y1, x2, y2] = state().boxes[index], corner = event.altKey || event.ctrlKey;
-      setBox(index, corner ? [x1, y1, Math.max(x1, x2 + dx), Math.max(y1, y2 + dy)] : [x1 + dx, y1 + dy, x2 + dx, y2 + dy]);
-    } else return event.stopPropagation(); // JupyterLab would keep a slider's arrows for itself
+    const { key } = event, { boxes, selected } = state(), index = groups.indexOf(event.target),
+      far = event.shiftKey ? 10 : 1;
+    const isText = event.target.matches("select, input"), dx = { ArrowLeft: -far, ArrowRight: far }[key] ?? 0,
+      dy = { ArrowUp: -far, ArrowDown: far }[key] ?? 0;
+    const nth = cards.findIndex(({ svg }) => svg === event.target), command = event.ctrlKey || event.metaKey;
+    root.classList.add("fx-keys");
+    // Ctrl+S saves the notebook
+    if (key === "Control" || key === "Meta") return set(root, { "data-lm-suppress-shortcuts": null });
+    if (command && !"zy".includes(key.toLowerCase()) && !key.startsWith("Arrow")) return;
+    if (command && key.toLowerCase() === "z") event.shiftKey ? store.redo() : store.undo();
+    else if (command && key.toLowerCase() === "y") store.redo();
+    else if (key === "Escape") escape(event);
+    else if (!isText && (key === "+" || key === "Insert")) addInMiddle();
+    else if (index >= 0 && (key === "Delete" || key === "Backspace")) remove();
+    else if (index >= 0 && "np".includes(key) && boxes.length) {
+      select((selected + (key === "n" ? 1 : boxes.length - 1)) % boxes.length);
+      focusBox();
+    } else if (index >= 0 && (dx || dy)) {
+      const [x1, y1, x2, y2] = boxes[index], corner = event.altKey || event.ctrlKey;
+      setBox(index, corner ? [x1, y1, Math.max(x1, x2 + dx), Math.max(y1, y2 + dy)] : moved(boxes[index], dx, dy),
+        `keys ${index}`);
+    } else if (event.target === dot && (dx || dy)) {
+      const [a, b] = dotShares();
+      moveDot([a + dx / 100, b - dy / 100], "dot keys");
+    } else if (nth >= 0 && state().mode === "predict" && ui.guess === null
+      && (key === "Enter" || key === " ")) guess(setup.levels[nth]);
+    else if (nth >= 0 && (dx || dy)) walkLocations(nth, Math.sign(dx), Math.sign(dy));
+    else if (!isText && state().mode === "predict" && ui.guess === null
+      && setup.levels.includes(Number(key))) guess(Number(key));
+    else return event.stopPropagation(); // JupyterLab would keep a slider's arrows for itself
     event.preventDefault();
     event.stopPropagation();
   }
-
-  function onDown(event) {
-    const handle = event.target.dataset.handle, index = handle ? state().selected : pick(event);
-    if (index < 0 || event.button) return;
-    groups[index].focus({ preventScroll: true });
-    drag = { index, x: event.clientX, y: event.clientY, box: state().boxes[index], moves: HANDLES[handle] ?? [1, 1, 1, 1] };
-    parts.stage.setPointerCapture(event.pointerId);
-    event.preventDefault();
-    event.stopPropagation();
+  function escape(event) {
+    if (onStage.active()) onStage.escape(event);
+    else if (onField.active()) onField.escape(event);
+    else if (ui.step !== NONE) walk(NONE);
+    else [ui.hover, lesson] = [null, ""];
+    store.later();
+  }
+  function walkLocations(nth, dx, dy) {
+    const level = store.answer.levels[nth], { columns, rows } = level,
+      first = Math.max(0, level.codes.search(/[23]/));
+    const cell = ui.hover?.level === nth ? ui.hover.cell : null,
+      [x, y] = [cell % columns, Math.floor(cell / columns)];
+    const to = (at, by, count) => Math.min(count - 1, Math.max(0, at + by));
+    ui.hover = { level: nth, cell: cell === null ? first : to(y, dy, rows) * columns + to(x, dx, columns) };
+    store.later();
   }
 
+  // The image
   function pick(event) { // the box whose name is under the pointer, or else the smallest box there
-    if (event.target.closest(".fx-name")) return groups.indexOf(event.target.closest(".fx-box"));
-    const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(parts.stage.getScreenCTM().inverse()), near = 4 / scale;
-    const inside = ([x1, y1, x2, y2]) => x > x1 - near && x < x2 + near && y > y1 - near && y < y2 + near;
-    const areas = state().boxes.map((box) => (inside(box) ? (box[2] - box[0]) * (box[3] - box[1]) : Infinity));
-    return areas.indexOf(Math.min(...areas.filter(Number.isFinite)));
+    const [x, y] = placeIn(stage, event), px = 1 / scale, near = 4 * px,
+      v = { setup, theme, state: state(), answer: store.answer };
+    const inside = ([x1, y1, x2, y2], by) => x > x1 - by && x < x2 + by && y > y1 - by && y < y2 + by;
+    const tab = v.state.boxes.findIndex((_, i) => inside(nameTag(v, i, px, margin).box, 0));
+    if (tab >= 0) return tab;
+    const areas = v.state.boxes.map((box) => (inside(box, near) ? (box[2] - box[0]) * (box[3] - box[1]) : Infinity));
+    const least = Math.min(...areas);
+    return least < Infinity ? areas.indexOf(least) : NONE;
+  }
+  const startDrag = (index, event, moves) => {
+    select(index);
+    focus = 1;
+    return { index, at: placeIn(stage, event), box: state().boxes[index], moves, by: `drag ${++drags}`,
+      changed: false };
+  };
+  const onStage = {};
+  function listen() {
+    Object.assign(onStage, dragging(stage, {
+      start(event) {
+        root.classList.remove("fx-keys");
+        const handle = event.target.dataset?.handle;
+        if (handle) return startDrag(state().selected, event, HANDLES[handle]);
+        const index = pick(event);
+        if (index >= 0) return startDrag(index, event, null);
+        return event.pointerType === "touch" ? null : { index: NONE, at: placeIn(stage, event),
+          by: `drag ${++drags}`, changed: false };
+      },
+      move(what, event) {
+        const here = placeIn(stage, event), by = here.map((value,
+          axis) => Math.round(4 * (value - what.at[axis])) / 4);
+        dragged = event.timeStamp;
+        if (what.index === NONE) { // a new box, once the pointer has moved
+          if (Math.max(...by.map(Math.abs)) * scale < 4 || state().boxes.length >= MOST_BOXES) return;
+          addBox([...what.at, ...here], what.by);
+          Object.assign(what, { index: state().boxes.length - 1, box: [...what.at, ...what.at], moves: HANDLES.se });
+          focus = 1;
+        }
+        if (!by[0] && !by[1] && !what.changed) return;
+        what.changed = true;
+        setBox(what.index, what.moves ? what.box.map((value, i) => value + what.moves[i] * by[i % 2])
+          : moved(what.box, ...by), what.by);
+      },
+      end: () => store.forget(),
+      cancel: (what) => what.changed && store.undo(),
+    }));
+    Object.assign(onField, dragging(field, {
+      start: () => ({ by: `dot ${++drags}`, changed: false }),
+      move: (what, event) => dropDot(what, event),
+      end: (what, event) => dropDot(what, event),
+      cancel: (what) => what.changed && store.undo(),
+    }));
+    dragging(curves, { start: scrub, move: (_, event) => scrub(event) });
+  }
+  function scrub(event) {
+    const [x] = placeIn(curves, event), last = setup.steps.length - 1;
+    if (state().mode !== "instance" || !last) return null;
+    const snapshot = Math.min(last, Math.max(0, Math.round(((x - 30) / (paneWidth - 56)) * last)));
+    if (snapshot !== state().snapshot) store.change({ snapshot }, "time");
+    return true;
+  }
+  const onField = {};
+  const dotShares = () => fieldAxes({ setup, state: state(), ui }).of();
+  function dropDot(what, event) {
+    const [x, y] = placeIn(field, event), area = fieldPlot(paneWidth, paneHeight);
+    [what.changed, dragged] = [true, event.timeStamp];
+    moveDot([(x - area.left) / area.across, 1 - (y - area.top) / area.down], what.by);
+  }
+  function moveDot(shares, by) {
+    const [a, b] = shares.map((share) => Math.min(1, Math.max(0, share)));
+    setBox(state().selected, fieldAxes({ setup, state: state(), ui }).at(a, b), by);
   }
 
-  function onMove(event) {
-    if (!drag) return;
-    const by = [event.clientX - drag.x, event.clientY - drag.y].map((pixels) => Math.round((4 * pixels) / scale) / 4);
-    setBox(drag.index, drag.box.map((value, i) => value + drag.moves[i] * by[i % 2]));
+  // Predict first
+  function question() {
+    const { boxes, labels } = state(), own = boxes.flatMap((_, i) => (labels[i] === CROWD ? [] : [i])),
+      any = (count) => Math.floor(Math.random() * count);
+    [ui.guess, ui.hover] = [null, null];
+    store.change({ selected: own[any(own.length)] ?? 0, snapshot: any(Math.max(setup.steps.length, 1)) });
+  }
+  function guess(level) {
+    const right = level === store.answer.selected[state().selected];
+    [ui.guess, ui.score] = [level, [ui.score[0] + Number(right), ui.score[1] + 1]];
+    store.later();
   }
 
-  function makeBox(index) {
-    const select = () => index !== state().selected && change({ selected: index });
-    const group = draw("g", { class: "fx-box", tabindex: 0, role: "button", onfocus: select });
-    group.append(draw("rect", { fill: "transparent" }), draw("rect", { class: "fx-name" }), draw("text", { class: "fx-name" }));
-    return group;
+  // Step through one decision
+  function walk(to) {
+    ui.step = to in setup.walk ? to : NONE;
+    if (ui.step !== NONE && state().mode !== "instance") store.change({ mode: "instance" });
+    store.later();
+    if (ui.step === NONE) return;
+    const lit = root.querySelector(`.fx-${setup.walk[ui.step].part}`), folded = lit.closest("details");
+    if (folded) folded.open = true;
+    lit.scrollIntoView({ block: "nearest" });
   }
-
-  function paintBoxes() {
-    const { boxes, labels, selected, mode } = state(), px = 1 / scale; // px: a pixel of the screen, in pixels of the image
-    while (groups.length > boxes.length) groups.pop().remove();
-    while (groups.length < boxes.length) parts.handles[0].before(groups[groups.push(makeBox(groups.length)) - 1]);
-    boxes.forEach(([x1, y1, x2, y2], index) => {
-      const [body, tab, name] = groups[index].children, own = index === selected, level = answer().selected[index] ?? NONE;
-      const color = mode === "instance" ? theme.classes[Math.max(labels[index], 0) % theme.classes.length] : levelColor(level);
-      const [growX, growY] = [x2 - x1, y2 - y1].map((side) => (own ? Math.max(0, 14 * px - side / 2) : 0)); // handles keep apart
-      name.textContent = `${index + 1} ${className(labels[index])}`;
-      if (mode !== "instance" && labels[index] !== CROWD) name.textContent += `, ${nameOf(level)}`;
-      const above = y1 - growY - (own ? 20 : 15) * px, top = above < -margin ? y1 : above, left = Math.max(x1 - px, -margin);
-      const label = `box ${name.textContent}: ${[x1, y1, x2, y2].join(" ")} px, ${nameOf(level)}`;
-      set(groups[index], { "aria-label": label, "aria-pressed": `${own}`, opacity: own || mode === "image" ? 1 : 0.8 });
-      set(body, { x: x1, y: y1, width: x2 - x1, height: y2 - y1, stroke: color, "stroke-width": (own ? 3 : 1.5) * px });
-      set(body, { "stroke-dasharray": labels[index] === CROWD && `${6 * px} ${4 * px}` });
-      set(tab, { x: left, y: top, width: (name.textContent.length * 6.4 + 8) * px, height: 15 * px, fill: color });
-      set(name, { x: left + 4 * px, y: top + 11 * px, "font-size": 11 * px, fill: theme.on[color] });
-      for (const handle of own ? parts.handles : []) {
-        const [l, t, r, b] = HANDLES[handle.dataset.handle], side = 9 * px;
-        const x = (x1 + x2) / 2 + (r - l) * ((x2 - x1) / 2 + growX), y = (y1 + y2) / 2 + (b - t) * ((y2 - y1) / 2 + growY);
-        set(handle, { x: x - side / 2, y: y - side / 2, width: side, height: side });
-        set(handle, { fill: theme.paper, stroke: color, "stroke-width": 1.5 * px });
-      }
-    });
-    for (const handle of parts.handles) set(handle, { visibility: boxes[selected] ? "visible" : "hidden" });
-  }
-
-  // The levels: a card each, which is one drawing
-  function makeCard(index) {
-    const tall = Math.max(30, Math.min(266, (WIDE * setup.padded[0]) / setup.padded[1])), base = tall + 30;
-    const text = (x, y, more) => draw("text", { x, y, "font-size": 12, fill: theme.ink, ...more });
-    const card = {
-      svg: draw("svg", { viewBox: `0 0 200 ${base + 52}`, class: "fx-card", role: "img", "font-family": "sans-serif" }),
-      ring: draw("rect", { x: 2, y: 2, width: 196, height: base + 48, rx: 6, fill: theme.paper }),
-      name: text(8, 19, { "font-weight": "bold", "font-size": 14 }),
-      cells: text(34, 19, { fill: theme.muted }),
-      panel: draw("svg", { x: 8, y: 26, width: WIDE, height: tall }),
-      focal: draw("rect", { x: 8, y: base + 4, height: 10 }),
-      iou: draw("rect", { y: base + 4, height: 10 }),
-      sum: text(8, base + 28),
-      verdict: text(8, base + 43, { "font-weight": "bold" }),
+  function facts() { // the numbers that the texts of the walk name
+    const { boxes, selected, switches } = state(), { answer } = store,
+      [x1, y1, x2, y2] = boxes[selected] ?? [0, 0, 0, 0];
+    const level = answer.levels.find((one) => one.level === answer.selected[selected]) ?? answer.levels[0],
+      count = (code) => level.codes.split(code).length - 1;
+    const own = Object.values(level.cells).filter((cell) => cell[0] === selected
+      && cell.length > 1).map(([, focal, iou]) => short(focal + iou));
+    const v = { setup, state: state() }, lost = answer.levels.reduce((sum,
+      one) => sum + one.codes.split("3").length - 1, 0);
+    return {
+      name: `P${level.level}`, stride: level.stride, size: `${round(x2 - x1)} × ${round(y2 - y1)}`,
+      projected: `${round((x2 - x1) / level.stride)} × ${round((y2 - y1) / level.stride)}`,
+        effective: switches.effective_scale, ignoring: ruleOf(v, "ignoring_scale"),
+      kept: count("2"), ring: count("1"), lost, sum: own.length > 6 ? `${own.slice(0, 5).join(" + ")} + …`
+        : own.join(" + ") || "none", count: own.length || 1,
+      loss: level.loss === null ? "none" : short(level.loss),
+        all: answer.levels.map((one) => `P${one.level} ${one.loss === null ? "none" : short(one.loss)}`).join(", "),
+      heuristic: nameOf(answer.heuristic[selected] ?? NONE),
     };
-    card.svg.append(...Object.values(card).slice(1));
-    card.panel.append(picture(), (card.shades = draw("g")));
-    set(card.panel, { onpointermove: (event) => hover(event, index), onpointerleave: () => say(lesson) });
-    return card;
   }
 
-  function picture() {
-    const [height, width] = setup.size;
-    return draw("image", { href: setup.image, width, height, preserveAspectRatio: "none", style: "image-rendering:pixelated" });
-  }
-
-  function view() { // the part of the image that a card shows: x y width height
-    const [x1, y1, x2, y2] = state().boxes[state().selected] ?? [], [height, width] = setup.padded;
-    const side = 1.3 * Math.max(x2 - x1, y2 - y1, 48);
-    return zoom && state().mode === "instance" && side ? [(x1 + x2 - side) / 2, (y1 + y2 - side) / 2, side, side] : [0, 0, width, height];
-  }
-
-  function paintCard(card, level, worst) {
-    const { mode, selected, boxes, switches } = state(), a = answer(), whole = mode === "image", color = levelColor(level.level);
-    const shift = offset() - 0.5, [left, top, width, height] = view(), px = width / WIDE, s = level.stride;
-    const shades = KINDS.flatMap((kind, code) => {
-      const style = theme.regions[kind], [squares, hatch] = cellPaths(level, `${code}`, shift);
-      const fill = whole && kind === "effective" ? color : style.fill;
-      const lines = { d: hatch, fill: "none", stroke: style.ink, "stroke-width": Math.min(s / 8, 1.5 * px) };
-      return squares && [draw("path", { class: kind, d: squares, fill, "fill-opacity": style.opacity }), hatch && draw("path", lines)];
-    });
-    const grid = s > 3 * px && draw("path", { d: gridPath(level, shift), stroke: theme.grid, fill: "none", "stroke-width": px / 2 });
-    const shown = boxes.flatMap((_, i) => ((whole ? a.selected[i] === level.level : i === selected) ? [i] : []));
-    const outlines = shown.flatMap((i) => (whole ? [1] : [1, rule("ignoring_scale"), switches.effective_scale]).map((share, nth) => {
-      const [x1, y1, x2, y2] = boxes[i], [w, h] = [share * (x2 - x1), share * (y2 - y1)];
-      const line = (more) => draw("rect", { x: (x1 + x2 - w) / 2, y: (y1 + y2 - h) / 2, width: w, height: h, fill: "none", ...more });
-      if (!nth) return line({ stroke: color, "stroke-width": 2 * px });
-      const dashed = line({ stroke: theme.ink, "stroke-width": px, "stroke-dasharray": `${3 * px} ${2 * px}` });
-      return [line({ stroke: theme.paper, "stroke-width": px }), dashed]; // to be seen on any cell
-    }).flat());
-    card.shades.replaceChildren(...[...shades, grid, ...outlines].filter(Boolean));
-    set(card.panel, { viewBox: [left, top, width, height].join(" ") });
-
-    const wins = !whole && a.selected[selected] === level.level, known = level.loss !== null;
-    const length = (value) => (whole || !known ? 0 : (WIDE * value) / worst);
-    set(card.ring, { stroke: wins ? color : theme.grid, "stroke-width": wins ? 4 : 1 });
-    set(card.focal, { width: length(level.focal), fill: color, stroke: color });
-    set(card.iou, { x: 8 + length(level.focal), width: length(level.iou), fill: theme.paper, stroke: color });
-    card.name.textContent = `P${level.level}`;
-    card.cells.textContent = `stride ${s}, ${level.columns} × ${level.rows} cells`;
-    const lost = level.codes.includes("3") ? "all its cells are lost" : "no cell of the box";
-    const without = level.codes.includes("2") ? "loss not known" : lost;
-    const sum = known ? `${short(level.loss)} = focal ${short(level.focal)} + IoU ${short(level.iou)}` : without;
-    card.sum.textContent = whole ? `learns ${shown.length} of ${boxes.length}` : sum;
-    const marks = [wins && "★ learns it", a.heuristic[selected] === level.level && "▲ by size"];
-    if (!wins) marks.push(a.online[selected] === level.level && "least loss", level.taught && `${level.taught} here`);
-    card.verdict.textContent = whole ? "" : marks.filter(Boolean).join(" · ");
-    const words = [card.name, card.cells, card.sum, card.verdict].map((part) => part.textContent).join("; ");
-    set(card.svg, { "data-level": level.level, "data-winner": `${wins}`, "aria-label": words });
-  }
-
-  function hover(event, index) {
-    const level = answer().levels[index], c = offset();
-    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(cards[index].shades.getScreenCTM().inverse());
-    const [column, row] = [at.x, at.y].map((value) => Math.floor(value / level.stride - c + 0.5)), cell = row * level.columns + column;
-    if (!level.codes[cell] || column < 0 || column >= level.columns) return;
-    const [who, focal, iou] = level.cells[cell] ?? [], kind = level.codes[cell];
-    const nobody = who === ERASED ? "another region of its class lies over it" : "a crowd box lies over it";
-    const taken = who >= 0 ? `box ${who + 1} took it` : nobody;
-    const sum = () => `, box ${who + 1}: focal ${short(focal)} + −ln IoU ${short(iou)} = ${short(focal + iou)}`;
-    const where = `P${level.level}, row ${row}, column ${column}, at (${(column + c) * level.stride}, ${(row + c) * level.stride}) px`;
-    say(`${where}: ${(state().mode === "image" ? AFTER : KINDS)[kind]}${kind === "3" ? `, ${taken}` : focal === undefined ? "" : sum()}`);
-  }
-
-  // The population: size of many boxes against their level
-  function paintPopulation() {
-    const points = [...answer().points].sort((one, other) => one[0] - other[0]), exponents = points.map(([size]) => Math.log2(size));
-    const lanes = setup.levels, lane = 320 / lanes.length;
-    const low = Math.floor(Math.min(3, ...exponents)), high = Math.ceil(Math.max(low + 1, ...exponents));
-    const x = (exponent) => 40 + (440 * (Math.min(high, Math.max(low, exponent)) - low)) / (high - low);
-    const y = (level) => 330 - lane * (level - lanes[0] + 0.5), style = { "font-size": 12, fill: theme.ink };
-    const text = (x, y, words, anchor = "middle") => draw("text", { x, y, "text-anchor": anchor, ...style }, words);
-    const ticks = Array.from({ length: high - low + 1 }, (_, i) => low + i);
-    const edge = (level) => Math.log2(setup.heuristic_size) + level - setup.heuristic_level; // above it the rule of size names `level`
-    const right = (level) => x(level === lanes.at(-1) ? high : edge(level + 1));
-    const stairs = lanes.map((level, i) => `${i ? "V" : `M${x(low)} `}${y(level)}H${right(level)}`).join("");
-    const onDot = (event, i) => { // Tab reaches the smallest box; from there the arrows go up and down in size, Enter opens
-      const next = dots[i + ({ ArrowLeft: -1, ArrowRight: 1 }[event.key] ?? NaN)];
-      if (event.key === "Enter" || event.key === " ") event.target.dispatchEvent(new MouseEvent("click"));
-      else if (next) next.focus();
-      else return;
-      event.preventDefault();
-    };
-    const dots = points.filter(([, level]) => level !== NONE).map(([size, level, image, box], i) => draw("circle", {
-      cx: x(Math.log2(size)), cy: y(level) + (((0.618 * i) % 1) - 0.5) * 0.7 * lane, r: 3.5,
-      fill: levelColor(level), stroke: theme.ink, "stroke-width": 0.4, onclick: () => change({ open: [image, box] }),
-      tabindex: i ? -1 : 0, role: "button", onkeydown: (event) => onDot(event, i),
-    }, draw("title", {}, `${size.toFixed(1)} px, P${level}: image ${image + 1}, box ${box + 1}. Click or Enter opens it.`)));
-    const nowhere = points.length - dots.length;
-    parts.chart.replaceChildren(
-      ...ticks.flatMap((tick) => [draw("path", { d: `M${x(tick)} 10V330`, stroke: theme.grid }), text(x(tick), 346, `${2 ** tick}`)]),
-      ...lanes.map((level) => text(34, y(level) + 4, `P${level}`, "end")), ...dots,
-      draw("path", { d: stairs, fill: "none", stroke: theme.ink, "stroke-width": 2, "stroke-dasharray": "6 3" }),
-      text(260, 366, `√(w·h) of each box, px; dashed: the rule of size${nowhere ? `; ${nowhere} boxes at no level` : ""}`),
-    );
-    set(parts.chart, { "aria-label": `${points.length} boxes: size against the selected level` });
-  }
-
-  // The frame
-  function build() {
-    setup = model.get("setup");
-    theme = setup.themes[isDark() ? "dark" : "light"];
-    const [height, width] = setup.size, button = (words, onclick, more) => html("button", { type: "button", onclick, ...more }, words);
-    margin = 0.07 * Math.max(Math.min(width, height), 0.1 * Math.max(width, height));
-    scale = Math.max(Math.min(380 / (width + 2 * margin), 460 / (height + 2 * margin)), 60 / (Math.min(width, height) + 2 * margin));
-    [zoom, step, groups, cards, drag] = [Math.max(width, height) > 256, NONE, [], [], null];
-    const across = width + 2 * margin, down = height + 2 * margin, ink = { "font-family": "sans-serif", role: "img" };
-    const group = (name, label, ...inside) => html("div", { class: `fx-${name} fx-part`, role: "group", "aria-label": label }, ...inside);
-    const choice = (options, onchange) => html("select", { onchange }, ...options.map(([value, name]) => html("option", { value }, name)));
-    const relabel = () => change({ labels: state().labels.map((old, i) => (i === state().selected ? Number(parts.label.value) : old)) });
-    const drop = () => { drag = null; }, modes = Object.keys(MODES).filter((mode) => mode !== "population" || setup.population);
-    parts = {
-      modes: modes.map((mode) => button(MODES[mode], () => change({ mode }), { "data-mode": mode })),
-      stage: draw("svg", { width: across * scale, height: down * scale, viewBox: [-margin, -margin, across, down].join(" "), ...ink }),
-      label: choice([...setup.classes.map((name, i) => [i, name]), [CROWD, "crowd (left out)"]], relabel),
-      handles: Object.keys(HANDLES).map((name) => draw("rect", { "data-handle": name, style: `cursor:${name}-resize` })),
-      summary: html("p", { class: "fx-summary", "aria-live": "polite" }), notes: html("div", { class: "fx-notes", role: "status" }),
-      hover: html("p", { class: "fx-hover" }), tour: html("div", { class: "fx-tour", role: "status", hidden: true }),
-      code: html("pre", { class: "fx-code", hidden: true }),
-      legend: draw("svg", { class: "fx-legend", viewBox: "0 0 380 40", "aria-label": "key of the cells and bars", ...ink }),
-      cards: html("div", { class: `fx-cards${setup.levels.length > 4 ? " fx-many" : ""}` }),
-      chart: draw("svg", { class: "fx-chart", viewBox: "0 0 500 376", ...ink, role: "group" }),
-      time: html("input", { type: "range", min: 0, max: Math.max(setup.steps.length - 1, 0), "aria-label": "training snapshot" }),
-      step: html("output"), zoom: html("input", { type: "checkbox", onchange: () => { zoom = parts.zoom.checked; paint(); } }),
-    };
-    set(parts.stage, { role: "group", "aria-label": `image of ${width} by ${height} pixels with its boxes` });
-    set(parts.stage, { onpointerdown: onDown, onpointermove: onMove, onpointerup: drop, onpointercancel: drop });
-    set(parts.time, { disabled: setup.steps.length < 2, oninput: () => change({ snapshot: Number(parts.time.value) }) });
-    const setSwitch = (name, value) => {
-      const switches = { ...state().switches, [name]: value }, { effective_scale, ignoring_scale } = switches;
-      if (name === "effective_scale" && value > rule("ignoring_scale")) switches.ignoring_scale = value; // the ring is the outer one
-      else if (ignoring_scale !== null && ignoring_scale < effective_scale) switches.effective_scale = ignoring_scale;
-      change({ switches });
-    };
-    const label = (name, title, words, ...more) => html("label", { title }, words, set(parts[name], { name }), ...more);
-    const scales = Object.entries(setup.scales).map(([name, [symbol, title]]) => {
-      const slide = () => setSwitch(name, Number(parts[name].value));
-      parts[name] = html("input", { type: "range", min: 0.05, max: 1, step: 0.05, oninput: slide });
-      return label(name, title, symbol, (parts[`${name} said`] = html("output")));
-    });
-    const switches = Object.entries(setup.switches).map(([name, [options, title]]) => {
-      parts[name] = choice(options.map((value, i) => [i, `${value}`]), () => setSwitch(name, options[parts[name].value]));
-      return label(name, title, name.replaceAll("_", " "));
-    });
-    const situations = setup.situations.map(({ name, says, ...patch }) => button(name, () => {
-      const mode = state().mode === "population" ? "instance" : state().mode;
-      change({ ...patch, mode, selected: 0, switches: { ...setup.start.switches, ...patch.switches } });
-      say((lesson = says));
-    }, { title: says }));
-    const tools = [button("tour", () => tour(0)), button("reset", reset), button("copy as Python", copy), button("save SVG", save)];
-    const zoomed = html("label", {}, parts.zoom, "zoom on the box");
-    parts.tools = html("div", {}, parts.label, button("+ add", add), button("delete", remove), zoomed);
-    parts.stage.append(picture(), ...parts.handles);
-    const style = ["paper", "ink", "muted", "grid"].map((name) => `--${name}:${theme[name]}`).join(";");
-    const root = html("div", { class: "fx", "data-theme": theme.name, "data-lm-suppress-shortcuts": "true", onkeydown: onKey, style },
-      group("top", "views, situations, tools", ...[parts.modes, situations, tools].map((row) => html("span", {}, ...row))),
-      parts.tour, parts.summary, parts.notes,
-      html("div", { class: "fx-main" },
-        html("div", { class: "fx-side" },
-          group("left", "image", html("div", { class: "fx-scroll" }, parts.stage), parts.tools, parts.legend),
-          group("time", "training", html("label", {}, "snapshot", parts.time), parts.step), parts.hover),
-        group("levels", "levels", parts.cards, parts.chart)),
-      group("switches", "rules", ...scales, ...switches), parts.code);
-    el.replaceChildren((parts.root = root));
-    say(lesson);
-    paint();
-  }
-
-  function paintLegend(mode) {
-    const { ink, muted, paper, regions } = theme, box = { height: 14, stroke: muted }, wide = 14 / setup.levels.length;
-    const cell = (kind, code = `${KINDS.indexOf(kind)}`) => [
-      draw("rect", { width: 14, ...box, fill: regions[kind].fill, "fill-opacity": regions[kind].opacity }),
-      draw("path", { d: cellPaths({ codes: code, columns: 1, stride: 14 }, code, 0)[1], stroke: regions[kind].ink }),
-    ];
-    const stripe = (level, i) => draw("rect", { x: wide * i, width: wide, height: 14, fill: levelColor(level) });
-    const bar = [draw("rect", { width: 20, ...box, fill: muted }), draw("rect", { x: 20, width: 20, ...box, fill: paper })];
-    const dashed = draw("rect", { width: 14, height: 14, fill: "none", stroke: ink, "stroke-dasharray": "3 2" });
-    const after = [[0, 0, cell("negative"), "negative"], [95, 0, cell("ignoring"), "ignored"]];
-    after.push([190, 0, setup.levels.map(stripe), "positive, in its level's colour"]);
-    const before = KINDS.map((kind, i) => [95 * i, 0, cell(kind), kind]);
-    before.push([0, 1, bar, "focal + IoU loss"], [160, 1, [dashed], "box × ε_e, box × ε_i"]);
-    parts.legend.replaceChildren(...(mode === "image" ? after : before).map(([x, row, marks, words]) => (
-      draw("g", { transform: `translate(${x + 2} ${3 + 20 * row})` }, ...marks,
-        draw("text", { x: marks === bar ? 45 : 19, y: 11, "font-size": 12, fill: ink }, words)))));
-    set(parts.legend, { "data-mode": mode, visibility: mode === "population" ? "hidden" : "visible" });
-  }
-
-  function paintControls() {
-    const { mode, labels, selected, snapshot, switches } = state(), own = setup.conventions[switches.convention];
-    for (const button of parts.modes) set(button, { "aria-pressed": `${button.dataset.mode === mode}` });
-    set(parts.label, { disabled: !labels.length, "aria-label": `class of box ${selected + 1}` }).value = labels[selected] ?? 0;
-    if (parts.legend.dataset.mode !== mode) paintLegend(mode);
-    parts.zoom.checked = zoom;
-    parts.time.value = snapshot;
-    const { length } = setup.steps;
-    parts.step.textContent = length ? `after step ${setup.steps[snapshot]} (${snapshot + 1} of ${length})` : "no snapshots yet";
-    parts.code.textContent = parts.code.hidden ? "" : code();
-    for (const name of Object.keys(setup.scales)) {
-      parts[name].value = rule(name);
-      parts[`${name} said`].textContent = rule(name).toFixed(2) + (switches[name] === null ? ` (${switches.convention})` : "");
-    }
-    for (const [name, [options]] of Object.entries(setup.switches)) {
-      parts[name].selectedIndex = options.indexOf(switches[name]);
-      if (options[0] === null) parts[name].options[0].textContent = `as ${switches.convention}: ${own[name]}`;
-    }
-  }
-
-  function summary() {
-    const { boxes, labels, selected, mode } = state(), { points, levels, ...chosen } = answer(), box = boxes[selected];
-    const learned = setup.levels.map((level) => `P${level} learns ${chosen.selected.filter((own) => own === level).length}`);
-    if (mode === "population" && points) return `${points.length} boxes of ${setup.population} images: size and level. Click one to open it; by keyboard Tab, arrows, Enter.`;
-    if (mode === "image") return `What is left after the selection: ${learned.join(", ")}.`;
-    if (!box) return "There is no box: add one.";
-    const what = `Box ${selected + 1} (${className(labels[selected])}, ${round(box[2] - box[0])} × ${round(box[3] - box[1])} px)`;
-    if (labels[selected] === CROWD) return `${what}: cells inside its inner half teach nothing.`;
-    const level = levels.find((one) => one.level === chosen.selected[selected]), loss = level?.loss ?? null;
-    const learns = level ? `P${level.level} learns it${loss === null ? "" : `, at loss ${short(loss)}`}` : "no level learns it";
-    return `${what}: ${learns}; by its size: ${nameOf(chosen.heuristic[selected] ?? NONE)}.`;
-  }
-
-  function paint() {
-    const { mode } = state(), { levels, notes, points } = answer(), population = mode === "population" && points !== undefined;
-    paintBoxes();
-    paintControls();
-    parts.summary.textContent = summary();
-    parts.notes.replaceChildren(...notes.map((note) => html("p", {}, note)));
-    set(parts.root, { "data-stamp": answer().stamp, "data-mode": mode });
-    set(parts.cards, { hidden: population });
-    parts.chart.style.display = population ? "" : "none";
-    if (population) return paintPopulation();
-    const fresh = cards.length !== levels.length && levels.map((_, index) => makeCard(index));
-    if (fresh) parts.cards.replaceChildren(...(cards = fresh).map((card) => card.svg));
-    const worst = Math.max(...levels.map((level) => level.loss ?? 0), 1e-9);
-    levels.forEach((level, index) => paintCard(cards[index], level, worst));
-  }
-
-  // Teaching aids
-  function tour(to) {
-    const button = (name, by) => html("button", { type: "button", onclick: () => tour(by) }, name), last = setup.tour.length - 1;
-    step = to in setup.tour ? to : NONE;
-    const [lit, words] = setup.tour[step] ?? [], back = step > 0 ? [button("back", step - 1)] : [];
-    parts.root.classList.toggle("fx-touring", step !== NONE);
-    for (const part of parts.root.querySelectorAll(".fx-part")) part.classList.toggle("fx-lit", part.classList.contains(`fx-${lit}`));
-    const buttons = [...back, button(step < last ? "next" : "done", step + 1), button("end the tour", NONE)];
-    set(parts.tour, { hidden: step === NONE }).replaceChildren(`${step + 1} of ${last + 1}. ${words} `, ...buttons);
-    parts.tour.querySelector("button:nth-last-of-type(2)").focus();
-  }
-
-  function reset() { // also after a point of the population has opened another image
-    say((lesson = ""));
-    parts.code.hidden = true;
-    change(setup.home ? setup.start : { open: [NONE, NONE] });
-  }
-
+  // Export
+  const python = (value) => (value === null ? "None" : JSON.stringify(value));
   function code() {
     const { boxes, labels, snapshot, switches } = state(), given = setup.start.switches;
-    const pick = (list, crowd) => list.filter((_, i) => (labels[i] === CROWD) === crowd);
-    const changed = Object.entries(switches).flatMap(([name, value]) => (value === given[name] ? [] : [`, ${name}=${python(value)}`]));
+    const taken = (crowd) => boxes.filter((_, i) => (labels[i] === CROWD) === crowd);
+    const changed = Object.entries(switches).flatMap(([name, value]) => (value === given[name] ? []
+      : [`, ${name}=${python(value)}`]));
     return `import dataclasses
 import torch
 import fsaf_core as fsaf
+from fsaf_core.viz.widgets.explorer import Explorer
 
-# snapshots: those of your Explorer, explorer.snapshots
-config = dataclasses.replace(snapshots.config${changed.join("")})
+explorer = Explorer.numbered(${setup.number})  # the figure that this was copied from
+config = dataclasses.replace(explorer.config${changed.join("")})
 target = {
-    "boxes": torch.tensor(${python(pick(boxes, false))}).view(-1, 4).float(),
-    "labels": torch.tensor(${python(pick(labels, false))}).long(),
-    "ignored": torch.tensor(${python(pick(boxes, true))}).view(-1, 4).float(),
+    "boxes": torch.tensor(${python(taken(false))}).view(-1, 4).float(),
+    "labels": torch.tensor(${python(labels.filter((label) => label !== CROWD))}).long(),
+    "ignored": torch.tensor(${python(taken(true))}).view(-1, 4).float(),
 }
-assignment = fsaf.build_detector(config).assign(snapshots.outputs[${snapshot}], [target], [(${setup.size.join(", ")})])
+outputs = explorer.snapshots.outputs[${snapshot}]
+assignment = fsaf.build_detector(config).assign(outputs, [target], [(${setup.size.join(", ")})])
 print(assignment.level_losses, assignment.selected_level)  # 0 is P${setup.levels[0]}, -1 is no level`;
   }
-
-  function copy() {
-    parts.code.hidden = false;
-    paintControls();
-    say("It stands below: copy it from there.");
-    navigator.clipboard?.writeText(code()).then(() => say("Copied; it also stands below, and follows what you do."), () => {});
+  function copy(text, where) {
+    codeBox.hidden = false;
+    codeBox.textContent = text;
+    say(`${where} It also stands below.`);
+    navigator.clipboard?.writeText(text).catch(() => {});
   }
-
+  function share() {
+    location.hash = linkTo(state());
+    copy(location.href, "The link is copied, with the state in it.");
+  }
   function save() {
-    const many = setup.levels.length > 4, wide = many ? 150 : 228, across = many ? 3 : 2;
-    const place = (part, x, y, width, height) => set(part.cloneNode(true), { x, y, width, height });
-    const tall = cards.length ? (wide * Number(cards[0].svg.getAttribute("viewBox").split(" ")[3])) / 200 : 0;
-    const card = ({ svg }, i) => place(svg, 420 + (i % across) * (wide + 8), 30 + Math.floor(i / across) * (tall + 8), wide, tall);
-    const right = parts.cards.hidden ? [place(parts.chart, 420, 30, 460, 346)] : cards.map(card);
-    const bottom = Math.max(540, 40 + Math.ceil(cards.length / across) * (tall + 8)), title = summary();
-    const frame = { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 900 ${bottom}`, role: "img", "font-family": "sans-serif" };
-    const picture = draw("svg", frame, draw("title", {}, title), draw("rect", { width: 900, height: bottom, fill: theme.paper }),
-      draw("text", { x: 10, y: 20, "font-size": 14, fill: theme.ink }, title), place(parts.stage, 10, 30, 400, 440),
-      place(parts.legend, 10, 480, 400, 42), ...right);
-    const file = new Blob([picture.outerHTML], { type: "image/svg+xml" });
-    const link = html("a", { download: "fsaf-explorer.svg", href: URL.createObjectURL(file) });
+    const v = view(), sizes = cardSizes(), title = store.answer.verdict,
+      tall = Math.max(down * scale + 40, 40 + sizes.height + 10 + paneHeight);
+    const wide = across * scale + 20 + cards.length * (cardWidth + 6) + 10, left = across * scale + 20;
+    const inner = (x, y, w, h, viewBox, ...parts) => tag("svg", { x, y, width: w, height: h, viewBox }, ...parts);
+    const image = tag("image", { href: setup.image, width, height, preserveAspectRatio: "none",
+      style: "image-rendering:pixelated" });
+    const parts = [inner(10, 30, across * scale, down * scale, stage.getAttribute("viewBox"), image,
+      stageView(v, 1 / scale, margin))];
+    store.answer.levels.forEach((_, nth) => {
+      const x = left + nth * (cardWidth + 6), box = panelBox();
+      parts.push(tag("g", { transform: `translate(${x} 30)` },
+        cardView(v, store.answer, nth, cardWidth, sizes.tall, worst()),
+        inner(7, 23, cardWidth - 14, sizes.tall, box.join(" "), tag("g", { opacity: 0.3 }, image),
+          levelView(v, store.answer, nth, box[2] / (cardWidth - 14)))));
+    });
+    parts.push(inner(left, 40 + sizes.height, paneWidth, paneHeight, `0 0 ${paneWidth} ${paneHeight}`,
+      curvesView(v, paneWidth, paneHeight)));
+    parts.push(inner(left + paneWidth, 40 + sizes.height, paneWidth, paneHeight, `0 0 ${paneWidth} ${paneHeight}`,
+      landscapeView(v, paneWidth, paneHeight)));
+    const head = { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${wide} ${tall}`, role: "img",
+      "font-family": "sans-serif" };
+    const picture = tag("svg", head, tag("title", {}, escapeText(title)),
+      tag("rect", { width: wide, height: tall, fill: theme.paper }),
+      words(10, 20, title, { "font-size": 14, fill: theme.ink }), ...parts);
+    const link = html("a", { download: "fsaf-explorer.svg",
+      href: URL.createObjectURL(new Blob([picture], { type: "image/svg+xml" })) });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   }
 
-  const onSetup = () => { adopt(); build(); }; // another image
-  const onState = () => { if (adopt()) paint(); };
-  const onTheme = () => theme.name !== (isDark() ? "dark" : "light") && build();
-  const watcher = new MutationObserver(onTheme), dark = matchMedia("(prefers-color-scheme: dark)");
-  watcher.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
-  dark.addEventListener("change", onTheme);
-  const heard = Object.entries({ "change:setup": onSetup, "change:state": onState, "change:answer": onAnswer });
-  for (const [event, handler] of heard) model.on(event, handler);
-  build();
-  return () => {
-    watcher.disconnect();
-    dark.removeEventListener("change", onTheme);
-    for (const [event, handler] of heard) model.off(event, handler);
+  // Elements
+  const picture = () => draw("image", { href: setup.image, width, height, preserveAspectRatio: "none",
+    style: "image-rendering:pixelated" });
+  const part = (name, label, ...inside) => html("div",
+    { class: `fx-${name} fx-part`, role: "group", "aria-label": label }, ...inside);
+  const stageMarks = draw("g"), stageBoxes = draw("g"),
+    handles = Object.keys(HANDLES).map((name) => draw("rect",
+    { "data-handle": name, style: `cursor:${name}-resize`, "aria-hidden": "true" }));
+  const stage = draw("svg", { class: "fx-stage", viewBox: [-margin, -margin, across, down].join(" "), role: "group",
+    "aria-label": `image of ${width} by ${height} pixels with its boxes` });
+  const groups = [];
+  stage.append(picture(), stageMarks, stageBoxes, ...handles);
+  function makeCard(nth) {
+    const svg = draw("svg", { class: "fx-card", tabindex: 0 }), panel = draw("svg", { x: 7, y: 23 }),
+      marks = draw("g"), around = draw("g"), faded = draw("g", { opacity: 0.3 });
+    const cellAt = (event) => {
+      const level = store.answer.levels[nth], [x, y] = placeIn(svg, event), box = panelBox(), { tall } = cardSizes(),
+        shift = store.answer.cell_center - 0.5;
+      const place = [box[0] + ((x - 7) / (cardWidth - 14)) * box[2], box[1] + ((y - 23) / tall) * box[3]];
+      const [column, row] = place.map((value) => Math.floor(value / level.stride - shift));
+      return column >= 0 && row >= 0 && column < level.columns && row < level.rows
+        ? { level: nth, cell: row * level.columns + column } : null;
+    };
+    const hover = (to) => {
+      if (to?.cell === ui.hover?.cell && to?.level === ui.hover?.level) return;
+      ui.hover = to;
+      store.later();
+    };
+    faded.append(picture());
+    panel.append(faded, marks);
+    svg.append(around, panel);
+    set(svg, { onpointermove: (event) => hover(cellAt(event)), onpointerleave: () => hover(null),
+      onblur: () => hover(null) });
+    svg.addEventListener("click", () => state().mode === "predict" && ui.guess === null && guess(setup.levels[nth]));
+    return { svg, panel, marks, around };
+  }
+  const cards = setup.levels.map((_, nth) => makeCard(nth)), others = setup.levels.map((_, nth) => makeCard(nth));
+  for (const { svg } of others) set(svg, { tabindex: null, style: "pointer-events:none" });
+  const curves = draw("svg", { class: "fx-curves", role: "img" }), field = draw("svg", { class: "fx-field" }),
+    fieldMarks = draw("g");
+  const dot = draw("circle", { class: "fx-dot-handle", r: 9, fill: "transparent", tabindex: 0, role: "slider" });
+  field.append(fieldMarks, dot);
+  const history = draw("svg", { class: "fx-history", role: "img" }),
+    chart = draw("svg", { class: "fx-chart", role: "group" }), chartMarks = draw("g"), chartDots = draw("g");
+  chart.append(chartMarks, chartDots);
+
+  const modes = Object.keys(MODES).filter((mode) => mode !== "population" || setup.population || setup.points)
+    .filter((mode) => !["split", "predict"].includes(mode) || twin.knows)
+    .map((mode) => button(MODES[mode], () => { ui.guess = null; ui.step = NONE; store.change({ mode }); },
+      { "data-mode": mode }));
+  const situation = choice([["", "situations …"], ...setup.situations.map(({ name }) => [name, name])], () => {
+    const { name, says, ...patch } = setup.situations.find((one) => one.name === situation.value) ?? setup.start;
+    ui.hover = null;
+    store.change({ ...patch, mode: isSingle() ? state().mode : "instance", selected: name ? 0 : setup.start.selected,
+      switches: { ...setup.start.switches, ...patch.switches } });
+    say(says ?? "");
+  }, { "aria-label": "situations" });
+  const reset = () => {
+    [lesson, codeBox.hidden, situation.value, ui.step, ui.hover] = ["", true, "", NONE, null];
+    store.change(setup.home ? setup.start : { open: [NONE, NONE] });
   };
+  const label = choice([...setup.classes.map((name, i) => [i, name]), [CROWD, "crowd (left out)"]], () => (
+    store.change({ labels: state().labels.map((old, i) => (i === state().selected ? Number(label.value) : old)) })));
+  const check = (name, text) => {
+    const box = html("input", { type: "checkbox", onchange: () => { ui[name] = box.checked; store.later(); } });
+    box.checked = ui[name];
+    return html("label", {}, box, text);
+  };
+  const time = slider(() => store.change({ snapshot: Number(time.value) }, "time"),
+    { min: 0, max: Math.max(setup.steps.length - 1, 0), "aria-label": "training snapshot" });
+  time.disabled = setup.steps.length < 2;
+  const step = html("output"), film = player(() => {
+    const last = setup.steps.length - 1, { snapshot } = state(),
+      next = snapshot < last ? snapshot + 1 : film.playing() ? last : 0;
+    if (next !== snapshot) store.change({ snapshot: next }, "play");
+    return next < last;
+  });
+  film.play.disabled = time.disabled;
+  const play = () => { if (!film.playing() && !isStill()
+    && state().snapshot === setup.steps.length - 1) store.change({ snapshot: 0 }, "play"); };
+  film.play.addEventListener("click", play, { capture: true });
+
+  const setSwitch = (name, value) => {
+    const switches = { ...state().switches, [name]: value }, { effective_scale, ignoring_scale } = switches,
+      v = { setup, state: { ...state(), switches } };
+    // the ignoring box is the outer one
+    if (name === "effective_scale" && value > ruleOf(v, "ignoring_scale")) switches.ignoring_scale = value;
+    else if (ignoring_scale !== null && ignoring_scale < effective_scale) switches.effective_scale = ignoring_scale;
+    store.change({ switches }, name);
+  };
+  const rules = {}, ruleRow = [];
+  for (const [name, [symbol, title]] of Object.entries(setup.scales)) {
+    const input = slider(() => setSwitch(name, Number(input.value)), { min: 0.05, max: 1, step: 0.05, name }),
+      value = html("output");
+    rules[name] = { input, value };
+    ruleRow.push(html("label", { title }, symbol, input, value));
+  }
+  for (const [name, [options, title]] of Object.entries(setup.switches)) {
+    const input = choice(options.map((value, i) => [i, `${value ?? ""}`]),
+      () => setSwitch(name, options[input.value]), { name });
+    rules[name] = { input, options };
+    ruleRow.push(html("label", { title }, name.replaceAll("_", " "), input));
+  }
+  const verdictLine = html("p", { class: "fx-verdict", role: "status" }), sign = html("span", { class: "fx-sign" }),
+    next = button("next question", question, { class: "fx-next" });
+  const note = html("div", { class: "fx-note", role: "status", tabindex: 0, "aria-label": "notes" }),
+    noteText = html("span"), walkRow = html("span", { class: "fx-walkrow" });
+  note.append(noteText, walkRow);
+  const legend = html("p", { class: "fx-legend", "aria-hidden": "true" }),
+    codeBox = html("pre", { class: "fx-code", hidden: true, tabindex: 0 });
+  const cardRow = html("div", { class: "fx-cards" }, ...cards.map(({ svg }) => svg)),
+    otherRow = html("div", { class: "fx-cards fx-others" }, ...others.map(({ svg }) => svg));
+  const fieldTabs = ["size", "place"].map((name) => button(name, () => { ui.field = name; store.later(); },
+    { "data-field": name }));
+  const curvesPane = html("div", { class: "fx-pane" },
+    html("div", { class: "fx-title" }, "loss after each snapshot"), curves);
+  const fieldPane = html("div", { class: "fx-pane" },
+    html("div", { class: "fx-title" }, "which level would win? by ", ...fieldTabs), field);
+  const panes = html("div", { class: "fx-panes" }, curvesPane, fieldPane);
+  const historyPane = html("div", { class: "fx-pane fx-whole" },
+    html("div", { class: "fx-title" }, "the level that learns each box, snapshot by snapshot"), history);
+  const root = html("div", { class: "fx", "data-theme": theme.name, "data-lm-suppress-shortcuts": "true",
+    onkeydown: onKey, onkeyup: () => set(root, { "data-lm-suppress-shortcuts": "true" }),
+    onpointerdown: () => root.classList.remove("fx-keys"),
+    style: ["paper", "ink", "muted", "grid"].map((name) => `--${name}:${theme[name]}`).join(";") },
+    part("bar", "views, situations, tools", ...modes, situation, button("step through", () => walk(0)),
+      button("↶", () => store.undo(), { "aria-label": "undo", title: "Ctrl+Z" }),
+        button("↷", () => store.redo(), { "aria-label": "redo", title: "Ctrl+Shift+Z" }), button("reset", reset)),
+    html("div", { class: "fx-top" }, verdictLine, next, sign),
+    html("div", { class: "fx-main" },
+      html("div", { class: "fx-side" }, part("image", "image", html("div", { class: "fx-scroll" }, stage)),
+        html("div", { class: "fx-controls" },
+          html("div", { class: "fx-row" }, label, button("+", addInMiddle, { "aria-label": "add a box" }),
+            button("−", remove, { "aria-label": "delete the box" }), check("predictions", "predictions"),
+            check("zoom", "zoom")),
+          part("training", "training", film.play, time, step))),
+      part("levels", "levels", cardRow, otherRow, legend, panes, historyPane, chart)),
+    note, html("details", { class: "fx-more" }, html("summary", {}, "rules and export"),
+      part("rules", "rules", ...ruleRow, html("span", { class: "fx-row" },
+        button("copy as Python", () => copy(code(), "Copied.")), button("save SVG", save),
+        ...(setup.page ? [button("link", share)] : [])))), codeBox);
+  listen();
+
+  // Sizes
+  const cardSizes = () => {
+    const tall = Math.max(30, Math.min(1.3 * (cardWidth - 14),
+      ((cardWidth - 14) * setup.padded[0]) / setup.padded[1]));
+    return { tall, height: tall + 74 };
+  };
+  function panelBox() { // the part of the image that a card shows: x y width height
+    const [x1, y1, x2, y2] = state().boxes[state().selected] ?? [], { tall } = cardSizes(),
+      side = 1.3 * Math.max(x2 - x1, y2 - y1, 48), shape = tall / (cardWidth - 14);
+    if (!ui.zoom || !isSingle() || !side) return [0, 0, setup.padded[1], setup.padded[0]];
+    return [(x1 + x2 - side) / 2, (y1 + y2 - side * shape) / 2, side, side * shape];
+  }
+  const worst = () => Math.max(...[...store.answer.levels].map(({ loss }) => loss ?? 0), 1e-9);
+  function resize(given) {
+    const full = Math.min(given, WIDEST) - 16, layout = given < PHONE ? "phone" : given < STRIP ? "strip" : "wide",
+      many = setup.levels.length;
+    const side = layout === "wide" ? (full < 900 ? 300 : 340) : layout === "strip" ? Math.min(250, full - 250)
+      : Math.min(230, full);
+    const right = layout === "wide" ? full - side - 12 : full,
+      count = layout === "phone" ? 2 : many > 4 && layout === "wide" ? 3 : many;
+    scale = Math.max(Math.min(side / across, (1.05 * side) / down), 60 / (Math.min(width, height) + 2 * margin));
+    cardWidth = Math.floor(Math.min(190, (right - 6 * (count - 1)) / count));
+    paneWidth = Math.floor(layout === "phone" ? right : (Math.min(right, count * 196) - 8) / 2);
+    paneHeight = Math.max(128, Math.min(200, layout === "wide" ? down * scale + 56 - cardSizes().height - 44 : 160));
+    set(root, { "data-layout": layout });
+    root.style.setProperty("--side", `${side}px`);
+    set(stage, { width: across * scale, height: down * scale });
+    for (const { svg, panel } of [...cards, ...others]) {
+      const { tall, height: h } = cardSizes();
+      set(svg, { viewBox: `0 0 ${cardWidth} ${h}`, width: cardWidth, height: h });
+      set(panel, { width: cardWidth - 14, height: tall });
+    }
+    for (const pane of [curves, field]) set(pane, { viewBox: `0 0 ${paneWidth} ${paneHeight}`, width: paneWidth,
+      height: paneHeight });
+    const whole = layout === "phone" ? paneWidth : 2 * paneWidth + 8;
+    set(history, { viewBox: `0 0 ${whole} ${paneHeight}`, width: whole, height: paneHeight });
+    set(chart, { viewBox: `0 0 ${whole} 340`, width: whole, height: 340 });
+    store.later();
+  }
+
+  // Painting
+  function paintBoxes(v) {
+    const { boxes, labels, selected } = v.state, px = 1 / scale;
+    if (groups.indexOf(document.activeElement) >= boxes.length) focus ||= 1; // the box in focus is gone
+    while (groups.length > boxes.length) groups.pop().remove();
+    while (groups.length < boxes.length) {
+      const index = groups.length, group = draw("g", { class: "fx-box", role: "button",
+        onfocus: () => select(index) });
+      group.append(draw("rect", { fill: "transparent" }));
+      stageBoxes.append(groups[groups.push(group) - 1]);
+    }
+    boxes.forEach(([x1, y1, x2, y2], index) => {
+      // handles keep apart
+      const own = index === selected, grow = [x2 - x1,
+        y2 - y1].map((side) => (own ? Math.max(0, 14 * px - side / 2) : 0));
+      const text = `box ${index} ${className(v, labels[index])}: ${[x1, y1, x2, y2].join(" ")} px${v.hidden ? "" : `, ${nameOf(v.answer.selected[index] ?? NONE)}`}`;
+      set(groups[index], { tabindex: own ? 0 : -1, "aria-label": text, "aria-pressed": `${own}` });
+      set(groups[index].firstChild, { x: x1, y: y1, width: x2 - x1, height: y2 - y1 });
+      for (const handle of own ? handles : []) {
+        const [l, t, r, b] = HANDLES[handle.dataset.handle], side = 9 * px,
+          x = (x1 + x2) / 2 + (r - l) * ((x2 - x1) / 2 + grow[0]),
+          y = (y1 + y2) / 2 + (b - t) * ((y2 - y1) / 2 + grow[1]);
+        set(handle, { x: x - side / 2, y: y - side / 2, width: side, height: side, fill: theme.paper,
+          stroke: boxColor(v, index), "stroke-width": 1.5 * px });
+      }
+    });
+    for (const handle of handles) set(handle, { visibility: boxes[selected] ? "visible" : "hidden" });
+    if (focus) groups[selected]?.focus({ preventScroll: focus === 1 });
+    focus = 0;
+  }
+  function paintCards(v, list, answer, other) {
+    const box = panelBox(), { tall } = cardSizes(), px = box[2] / (cardWidth - 14), asks = v.hidden;
+    answer.levels.forEach((level, nth) => {
+      const { svg, panel, marks, around } = list[nth],
+        wins = !asks && v.state.mode !== "image" && answer.selected[v.state.selected] === level.level;
+      set(panel, { viewBox: box.join(" ") });
+      fill(marks, levelView(v, answer, nth, px, other));
+      fill(around, cardView(v, answer, nth, cardWidth, tall,
+        Math.max(...[answer, other ?? answer].flatMap((one) => one.levels).map(({ loss }) => loss ?? 0), 1e-9)));
+      const [focal, iou] = [level.focal, level.iou].map((loss) => (loss === null ? "" : short(loss)));
+      const says = level.loss === null ? level.says : `loss ${short(level.loss)} = focal ${focal} + IoU ${iou}`,
+        arrows = asks ? "Enter chooses it" : "arrow keys read its locations";
+      const text = [`P${level.level}`, `stride ${level.stride}, ${level.columns} × ${level.rows} locations`,
+        ...(asks ? [] : [says, level.mark]), arrows].filter(Boolean).join("; ");
+      set(svg, { "data-level": level.level, "data-winner": `${wins}`, role: asks ? "button" : "application",
+        "aria-label": text });
+    });
+  }
+  function paintPopulation(v) {
+    const theirs = model.get("answer"), { snapshot } = v.state;
+    if (theirs.stamp === v.state.stamp && theirs.points) ({ points } = theirs);
+    const shown = (points.length ? points : (setup.points ?? [])).map(([size, image, box, levels]) => [size,
+      levels[snapshot] ?? NONE, image, box]).sort((a, b) => a[0] - b[0]);
+    const [marks, dots] = populationView(v, Number(chart.getAttribute("width")), 340, shown),
+      here = chartDots.contains(document.activeElement) ? Number(document.activeElement.dataset.nth) : 0;
+    fill(chartMarks, marks);
+    while (chartDots.children.length > dots.length) chartDots.lastChild.remove();
+    while (chartDots.children.length < dots.length) {
+      const circle = draw("circle", { r: 4, stroke: theme.ink, "stroke-width": 0.5, role: "button",
+        "data-nth": chartDots.children.length });
+      set(circle, { onclick: () => open(circle), onkeydown: (event) => onDot(event, circle) });
+      chartDots.append(circle);
+    }
+    dots.forEach(({ size, level, image, box, cx, cy }, i) => set(chartDots.children[i], {
+      cx, cy, fill: levelColor(v, level), tabindex: i === here ? 0 : -1, "data-image": image, "data-box": box,
+      "aria-label": `${size.toFixed(1)} px, P${level}: image ${image}, box ${box}`,
+    }));
+    set(chart, { "aria-label": `${dots.length} boxes: size against the selected level` });
+    return `${dots.length} boxes of ${new Set(shown.map(([, , image]) => image)).size} images: size and level. ${setup.population ? "Click one to open it; by keyboard: Tab, arrows, Enter." : ""}`;
+  }
+  const open = ({ dataset }) => (setup.population ? store.change({ open: [Number(dataset.image),
+    Number(dataset.box)] }) : say("To open a box, run the notebook: this page holds one image."));
+  function onDot(event, circle) { // Tab reaches one dot; from there the arrows go up and down in size
+    const to = { ArrowLeft: circle.previousSibling, ArrowRight: circle.nextSibling }[event.key];
+    if (event.key === "Enter" || event.key === " ") open(circle);
+    else if (to) to.focus();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  function formula(v, at) { // a location's losses, and its level's mean
+    const where = `P${at.level.level}, row ${at.row}, column ${at.column}, center (${round(at.x)}, ${round(at.y)}) px`, kind = (v.state.mode === "image" ? AFTER : KINDS)[at.code];
+    if (at.code === 3) return `${where}: lost, ${at.box >= 0 ? `box ${at.box} is smaller and takes it` : at.box === ERASED ? "another region of its class lies over it" : "a crowd box lies over it"}.`;
+    if (at.focal === undefined || v.hidden) return `${where}: ${kind}.`;
+    const iou = twin.iouOf(at.predicted, v.state.boxes[at.box]),
+      own = Object.values(at.level.cells).filter((cell) => cell[0] === at.box
+      && cell.length > 1).map((cell) => short(cell[1] + cell[2]));
+    const mean = at.level.loss === null || at.box !== v.state.selected ? ""
+      : ` Mean of P${at.level.level}: (${own.length > 5 ? `${own.slice(0, 4).join(" + ")} + …` : own.join(" + ")}) / ${own.length} = ${short(at.level.loss)}.`;
+    return `${where}: ${kind}, box ${at.box}. Focal ${short(at.focal)} + (−ln IoU ${short(at.iou)}) = ${short(at.focal + at.iou)}, with IoU ${short(iou)}.${mean}`;
+  }
+  function paintNote(v) {
+    const at = v.ui.hover && locationAt(v, v.ui.hover), step = setup.walk[ui.step], known = step && facts();
+    const told = step ? step.says.replace(/\{(\w+)\}/g, (_, name) => known[name]) : at ? formula(v, at)
+      : [...v.answer.notes, lesson].filter(Boolean).join(" ") || (isSingle() ? HINT : "");
+    const right = v.answer.selected[v.state.selected],
+      guessed = `${ui.guess === right ? "Right" : "No"}: ${nameOf(right)}. Score ${ui.score.join(" of ")}.`;
+    noteText.textContent = state().mode === "predict" && ui.guess !== null ? `${guessed} ${at ? told : ""}` : told;
+    walkRow.hidden = !step;
+    if (!step || walkRow.dataset.step === `${ui.step}`) return;
+    const last = setup.walk.length - 1, links = step.link && !setup.page
+      ? [" ", html("a", { href: step.link, target: "_blank" }, "in the course")] : [];
+    const back = ui.step ? [button("back", () => walk(ui.step - 1))] : [],
+      forth = button(ui.step < last ? "next" : "done", () => walk(ui.step + 1));
+    const had = walkRow.contains(document.activeElement) || document.activeElement === document.body
+      || !walkRow.dataset.step;
+    walkRow.replaceChildren(...links, ...back, forth, button("end", () => walk(NONE)));
+    walkRow.dataset.step = ui.step;
+    if (had) forth.focus({ preventScroll: true });
+  }
+  function paintControls(v) {
+    const { mode, labels, selected, snapshot, switches } = v.state, own = setup.conventions[switches.convention];
+    for (const one of modes) set(one, { "aria-pressed": `${one.dataset.mode === mode}` });
+    for (const one of fieldTabs) set(one, { "aria-pressed": `${one.dataset.field === ui.field}` });
+    set(label, { disabled: !labels.length, "aria-label": `class of box ${selected}` });
+    label.value = labels[selected] ?? 0;
+    time.value = snapshot;
+    step.textContent = setup.steps.length ? `step ${setup.steps[snapshot]}` : "no snapshots";
+    for (const [name, { input, value, options }] of Object.entries(rules)) {
+      if (value) {
+        input.value = ruleOf(v, name);
+        value.textContent = ruleOf(v, name).toFixed(2) + (switches[name] === null ? ` (${switches.convention})` : "");
+      } else {
+        input.selectedIndex = options.indexOf(switches[name]);
+        if (options[0] === null) input.options[0].textContent = `as ${switches.convention}: ${own[name]}`;
+      }
+    }
+  }
+  function paintSign() {
+    const signs = { none: "", waiting: "", late: twin.knows ? "computed here; Python is busy or not running"
+      : "waiting for Python: these numbers are of an earlier state", checked: "checked by Python ✓",
+      other: "Python says otherwise" };
+    sign.textContent = setup.page ? "" : signs[store.python];
+    set(root, { "data-python": store.python, "data-stale": !store.isCurrent && store.python === "late" ? "true"
+      : null });
+  }
+  function paint() {
+    const v = view(), { mode } = v.state, shown = (element,
+      visible) => { element.style.display = visible ? "" : "none"; }, population = mode === "population";
+    if (mode !== "predict") ui.guess = null;
+    if (ui.step === NONE) delete walkRow.dataset.step;
+    fill(stageMarks, stageView(v, 1 / scale, margin));
+    paintBoxes(v);
+    paintControls(v);
+    paintSign();
+    shown(cardRow, !population && v.answer.levels.length);
+    shown(otherRow, mode === "split");
+    shown(legend, !population);
+    shown(panes, mode === "instance" && twin.knows && v.reveal >= LAST_STEP && v.field);
+    shown(historyPane, mode === "image" && v.chosen.length > 1);
+    shown(chart, population);
+    shown(next, mode === "predict");
+    if (!population) paintCards(v, cards, v.answer, v.other);
+    if (mode === "split") paintCards({ ...v, state: { ...v.state,
+      switches: { ...setup.start.switches, convention: v.state.switches.convention === "paper" ? "reference"
+      : "paper" } } }, others, v.other, v.answer);
+    fill(legend, legendView(v));
+    if (mode === "instance" && v.field) {
+      fill(curves, curvesView(v, paneWidth, paneHeight));
+      set(curves, { "aria-label": `loss at each level after ${setup.steps.length} snapshots` });
+      fill(fieldMarks, landscapeView(v, paneWidth, paneHeight));
+      const [a, b] = dotShares(), area = fieldPlot(paneWidth, paneHeight),
+        [x1, y1, x2, y2] = v.state.boxes[v.state.selected];
+      const text = ui.field === "size" ? `${round(x2 - x1)} by ${round(y2 - y1)} px`
+        : `center at ${round((x1 + x2) / 2)}, ${round((y1 + y2) / 2)} px`;
+      set(dot, { cx: area.x(a), cy: area.y(b),
+        "aria-label": `${ui.field} of the box in the landscape; arrow keys move it`,
+        "aria-valuenow": Math.round(100 * a), "aria-valuetext": text });
+    }
+    if (mode === "image") {
+      fill(history, historyView(v, Number(history.getAttribute("width")), paneHeight));
+      set(history, { "aria-label": "the level that learns each box after each snapshot" });
+    }
+    const asked = `Box ${v.state.selected} (${className(v, v.state.labels[v.state.selected])}) at step ${setup.steps[v.state.snapshot]}: which level has the least loss? Click it, or press its number.`;
+    const title = population ? paintPopulation(v) : v.hidden ? asked : mode === "split"
+      ? `Above ${v.state.switches.convention === "paper" ? "the paper, below MMDetection" : "MMDetection, below the paper"}; locations that differ are outlined.` : v.answer.verdict;
+    if (verdictLine.textContent !== title) verdictLine.textContent = title;
+    paintNote(v);
+    root.classList.toggle("fx-walking", ui.step !== NONE);
+    for (const one of root.querySelectorAll(".fx-part")) one.classList.toggle("fx-lit",
+      one.classList.contains(`fx-${setup.walk[ui.step]?.part}`));
+    set(root, { "data-stamp": v.answer.stamp, "data-mode": mode });
+    if (dragged) performance.measure("fsaf-drag", { start: dragged });
+    dragged = 0;
+  }
+  return { root, paint, resize, sign: () => (state().mode === "population" ? store.later() : paintSign()) };
 }
 
-export default { render };
+const explorer = figure({ twin: makeTwin, build });
+export default explorer;

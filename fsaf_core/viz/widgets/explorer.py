@@ -1,14 +1,13 @@
 """The assignment explorer: drag a box and see which locations of which level learn it, and why.
 
-Python computes every number (assignment_view.py); explorer.js draws them and reports the boxes.
-Without a kernel, the reader sees the same state as an SVG (static_view.py). `Explorer.save_html`
-writes a page that needs no Python at all.
+`explore` (assignment_view.py) computes every number; its twin (twin.js) computes the same in the
+browser, and Python checks it. views.js draws an answer, and explorer.js takes mouse and keys.
+Without a script, the reader sees the same state as an SVG (static_view.py).
 """
 
 import base64
 import io
 import itertools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -16,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import anywidget
 import numpy as np
 import traitlets
 from PIL import Image
@@ -26,8 +24,6 @@ from ...config import CONVENTIONS, FSAFError, ModelConfig
 from ...data.images import load_image
 from ...model.detector import Detector
 from ...model.structures import HeadOutputs
-from ...utils.files import write_atomically
-from ..colors import DARK, LIGHT, Theme, contrast_color
 from ..svg import Svg
 from .assignment_view import (
     CHOICES,
@@ -38,10 +34,18 @@ from .assignment_view import (
     head_outputs,
     padded,
 )
+from .kit import THEMES, Figure, source
 from .static_view import StaticView
-from .texts import SCALES, SWITCHES, TOUR, situations
+from .texts import SCALES, SWITCHES, WALK, situations
 
-HERE = Path(__file__).parent
+TWIN_FIELDS = (  # of the configuration: what the twin reads
+    "focal_alpha",
+    "focal_gamma",
+    "offset_normalizer",
+    "heuristic_size",
+    "heuristic_level",
+)
+MOST_NUMBERS = 500_000  # of all snapshots; with more, the browser asks Python for each answer
 
 _stamps = itertools.count()
 
@@ -56,20 +60,17 @@ class PopulationItem(NamedTuple):
     labels: Sequence[int]  # 0..K-1
 
 
-class Explorer(anywidget.AnyWidget):
-    """The explorer of one image, for JupyterLab and Notebook 7.
+class Explorer(Figure):
+    """The explorer of one image.
 
-    As the last line of a cell it shows itself. The reader sets `state` (boxes, labels, selected,
-    mode, snapshot, switches), and `answer` is what `explore` returns for it. Code can set the
-    state too, if it gives each state a stamp of its own:
-    `explorer.state = {**explorer.state, "snapshot": 3, "stamp": "mine"}`.
+    The reader sets `state` (boxes, labels, selected, mode, snapshot, switches), and `answer` is
+    what `explore` returns for it.
     """
 
-    _esm = HERE / "explorer.js"
-    _css = HERE / "explorer.css"
-    setup = traitlets.Dict().tag(sync=True)
-    state = traitlets.Dict().tag(sync=True)
-    answer = traitlets.Dict().tag(sync=True)
+    _esm = source("kit.js", "twin.js", "views.js", "explorer.js")
+    _css = source("explorer.css")
+    name, twin = "explorer", "makeTwin"
+    title = "The assignment explorer: which level learns the box?"
 
     def __init__(
         self,
@@ -81,6 +82,7 @@ class Explorer(anywidget.AnyWidget):
         detectors: Mapping[int, Detector] | None = None,
         config: ModelConfig | None = None,
         population: Sequence[PopulationItem] = (),
+        points: list[list] | None = None,
         selected: int = 0,
         mode: str = "instance",
     ) -> None:
@@ -96,13 +98,16 @@ class Explorer(anywidget.AnyWidget):
                 no `snapshots`.
             config: of the detector, if there are neither snapshots nor detectors.
             population: images whose boxes the mode "population" shows.
+            points: what `population_points` returned for a population; it is shown without a
+                detector of the step, and on pages.
             selected: index of the box that is selected at first.
-            mode: "instance", "image" or "population".
+            mode: "instance", "image", "population", "split" (paper and MMDetection) or "predict".
         """
         self.detectors, self.population = dict(detectors or {}), population
         self._config = config or presets.get("tiny").model
-        # Of each training step: size and outputs of every image of the population.
-        self._seen: dict[int, list[tuple[tuple[int, int], HeadOutputs]]] = {}
+        # Of each training step: the outputs for every image of the population.
+        self._seen: dict[int, list[HeadOutputs]] = {}
+        self._stored = points
         self._first = partial(
             self._open, image, boxes, labels, snapshots, selected=selected, mode=mode
         )
@@ -113,9 +118,10 @@ class Explorer(anywidget.AnyWidget):
         shown = f"{width} x {height} px, {len(self.state['boxes'])} boxes"
         return f"Explorer: {shown}, P{levels[0]}..P{levels[-1]}, {len(steps)} snapshots"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
-        return data | {"image/svg+xml": str(self.picture())}, metadata
+    @property
+    def config(self) -> ModelConfig:
+        """Return the configuration before any switch of the screen."""
+        return self._config
 
     def _open(
         self,
@@ -134,6 +140,7 @@ class Explorer(anywidget.AnyWidget):
         self.snapshots = snapshots
         config = self._config = snapshots.config if snapshots else self._config
         steps = list(snapshots.steps) if snapshots else []
+        numbers = snapshots.numbers if snapshots else np.zeros(0, np.float16)
         start = {
             "boxes": np.asarray(boxes, dtype=float).reshape(-1, 4).round(4).tolist(),
             "labels": np.asarray(labels, dtype=int).reshape(-1).tolist(),
@@ -148,15 +155,17 @@ class Explorer(anywidget.AnyWidget):
             "levels": list(range(config.first_level, config.last_level + 1)),
             "classes": list(config.class_names),
             "steps": steps,
+            "numbers": _base64(numbers) if 0 < numbers.size <= MOST_NUMBERS else None,
+            "config": {name: getattr(config, name) for name in TWIN_FIELDS},
+            "number": self.number,
             "population": len(self.population) if self.detectors else 0,
-            "heuristic_size": config.heuristic_size,
-            "heuristic_level": config.heuristic_level,
+            "points": self._stored,
             "conventions": {name: asdict(rules) for name, rules in CONVENTIONS.items()},
-            "themes": {theme.name: _theme(theme) for theme in (LIGHT, DARK)},
+            "themes": THEMES,
             "situations": situations(height, width),
             "scales": SCALES,
             "switches": SWITCHES,
-            "tour": TOUR,
+            "walk": WALK,
             "start": start,
             "home": home,
         }
@@ -185,74 +194,81 @@ class Explorer(anywidget.AnyWidget):
             config = replace(self._config, **state["switches"])
         except FSAFError as error:
             none = dict.fromkeys(CHOICES, [NO_LEVEL] * len(state["boxes"]))
-            return {"stamp": state["stamp"], "notes": [str(error)], "levels": [], **none}
+            return {
+                "stamp": state["stamp"],
+                "notes": [str(error)],
+                "levels": [],
+                "verdict": "",
+                **none,
+            }
         size, whole = self.image.shape[:2], state["mode"] == "image"
         boxes, labels, selected = (state[name] for name in ("boxes", "labels", "selected"))
         answer = explore(size, boxes, labels, outputs, config, selected, whole)
-        if state["mode"] == "population":
-            step = self.snapshots.steps[state["snapshot"]] if self.snapshots else -1
-            if step in self.detectors:
-                answer["points"] = self._points(step, config)
-            else:
-                answer["notes"].append(
-                    "A population needs the weights of the step: there are those of "
-                    f"{[*self.detectors]}."
-                )
+        if state["mode"] == "population" and self.detectors:
+            answer["points"] = self._points(config)
         return {"stamp": state["stamp"]} | answer
 
-    def _points(self, step: int, config: ModelConfig) -> list[list[float]]:
-        """Return [sqrt(w * h) in pixels, level, image, box] of each box of the population."""
-        if step not in self._seen:
-            pictures = [_pixels(item.image) for item in self.population]
+    def _points(self, config: ModelConfig) -> list[list]:
+        """Return [sqrt(w * h) in pixels, image, box, levels] of each box of the population.
+
+        `levels` has the selected level after each snapshot: by the detector of its step, or else
+        as it is stored, or NO_LEVEL.
+        """
+        steps = self.setup["steps"]
+        for step in set(steps) & self.detectors.keys() - self._seen.keys():
             self._seen[step] = [
-                (picture.shape[:2], head_outputs(self.detectors[step], picture))
-                for picture in pictures
+                head_outputs(self.detectors[step], _pixels(item.image)) for item in self.population
             ]
-        points = []
-        for index, (item, (size, outputs)) in enumerate(zip(self.population, self._seen[step])):
-            answer = explore(size, item.boxes, item.labels, outputs, config)
-            for box, ((x1, y1, x2, y2), level) in enumerate(zip(item.boxes, answer["selected"])):
-                points.append([round(math.sqrt((x2 - x1) * (y2 - y1)), 2), level, index, box])
+        points: list[list] = []
+        for index, item in enumerate(self.population):
+            size = _pixels(item.image).shape[:2]
+            chosen = [
+                explore(size, item.boxes, item.labels, self._seen[step][index], config)["selected"]
+                if step in self._seen
+                else [NO_LEVEL] * len(item.boxes)
+                for step in steps
+            ]
+            for box, (x1, y1, x2, y2) in enumerate(item.boxes):
+                levels = [at_step[box] for at_step in chosen]
+                if self._stored:
+                    stored = self._stored[len(points)][3]
+                    levels = [
+                        one if step in self._seen else other
+                        for step, one, other in zip(steps, levels, stored)
+                    ]
+                length = round(math.sqrt((x2 - x1) * (y2 - y1)), 2)
+                points.append([length, index, box, levels])
         return points
 
     def picture(self) -> Svg:
         """Return the state as a drawing, which a notebook stores for readers without a kernel."""
         return StaticView(self.image, self.state, self.answer, self._config).draw()
 
-    def save_html(self, path: str | Path) -> None:
-        """Write a page with this image and its snapshots; it needs no Python and no internet."""
-        style, *scripts = (
-            (HERE / name).read_text(encoding="utf-8")
-            for name in ("explorer.css", "explorer.js", "explorer_twin.js")
-        )
-        # Without Python there is no population, and no image but this one.
-        setup = self.setup | {"population": 0, "home": True}
-        state = self.state | {"mode": "image" if self.state["mode"] == "image" else "instance"}
-        page: dict[str, Any] = {"setup": setup, "state": state, "config": asdict(self._config)}
-        if self.snapshots:
-            page["numbers"] = base64.b64encode(self.snapshots.numbers.tobytes()).decode()
-        data = json.dumps(page, separators=(",", ":")).replace("<", "\\u003c")
-        style += f"@media (prefers-color-scheme: dark) {{ html {{ background: {DARK.paper}; }} }}"
-        script = "\n".join(scripts)
-        write_atomically(path, PAGE.format(title=repr(self), style=style, data=data, script=script))
+    def page(self) -> dict[str, Any]:
+        """Return setup and state for a page: without Python there is no image but this one."""
+        setup = self.setup | {"population": 0, "home": True, "page": True}
+        if self.snapshots:  # of any size: there is no Python to ask
+            setup["numbers"] = _base64(self.snapshots.numbers)
+        if self.detectors and self.population and not self._stored:
+            setup["points"] = self._points(self._config)
+        mode = self.state["mode"]
+        if mode == "population" and not setup["points"]:
+            mode = "instance"
+        return {"setup": setup, "state": self.state | {"mode": mode}}
 
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body style="margin:0"><div id="explorer"></div>
-<script type="application/json" id="page">{data}</script>
-<script type="module">
-{script}
-</script>
-</body>
-</html>
-"""
+def population_points(
+    detectors: Mapping[int, Detector], population: Sequence[PopulationItem]
+) -> list[list]:
+    """Return [sqrt(w * h) in pixels, image, box, levels] of each box, for an explorer's `points`.
+
+    Args:
+        detectors: by training step; `levels` has the selected level after each.
+        population: one or more images with their boxes.
+    """
+    return Explorer(*population[0], detectors=detectors, population=population)._points(
+        next(iter(detectors.values())).config
+    )
 
 
 def _pixels(image: Picture) -> np.ndarray:
@@ -261,10 +277,8 @@ def _pixels(image: Picture) -> np.ndarray:
     return np.asarray(picture.convert("RGB") if isinstance(picture, Image.Image) else picture)
 
 
-def _theme(theme: Theme) -> dict[str, Any]:
-    """Return a theme for the screen; `on` is the color of a name on each color of a box."""
-    colors = (*theme.classes, *theme.levels, theme.muted)
-    return asdict(theme) | {"on": {color: contrast_color(color) for color in colors}}
+def _base64(numbers: np.ndarray) -> str:
+    return base64.b64encode(numbers.astype("<f2").tobytes()).decode("ascii")
 
 
 def _uri(pixels: np.ndarray) -> str:

@@ -9,22 +9,18 @@ from typing import Any
 import numpy as np
 
 from ...config import ModelConfig
+from ..colors import contrast_color
 from ..svg import REGION_NAMES, Svg
-from .assignment_view import CROWD, NO_LEVEL, padded
+from .assignment_view import CROWD, class_name, level_name, padded
 
 # All in pixels.
-IMAGE_WIDTH = 280
-IMAGE_LEFT, IMAGE_TOP = 10, 22
-LEVEL_SIDE = 186
-LEVEL_GAP = 14
-LOSS_HEIGHT = 66  # bar and text below a level
-KEY_HEIGHT = 86  # below the image
+IMAGE_SIDE = 300
+LEFT, TOP = 10, 34  # of the image; above it is the verdict
+LEVEL_SIDE = 146
+LEVEL_GAP = 18
+LOSS_HEIGHT = 58  # bar and text below a level
+KEY_HEIGHT = 58
 ZOOM_ABOVE = 256  # for longer images, the levels show only the surroundings of the selected box
-
-
-def level_name(level: int) -> str:
-    """Return "P3", ..., "P7", or "no level"."""
-    return "no level" if level == NO_LEVEL else f"P{level}"
 
 
 @dataclass(frozen=True)
@@ -47,13 +43,8 @@ class StaticView:
         boxes, index = self.state["boxes"], self.state["selected"]
         return boxes[index] if index < len(boxes) and not self.whole else None
 
-    def class_name(self, index: int) -> str:
-        """Return the class name of box `index`."""
-        label = self.state["labels"][index]
-        if label == CROWD:
-            return "crowd"
-        known = label < self.config.num_classes
-        return self.config.class_names[label] if known else f"class {label}"
+    def _class(self, index: int) -> str:
+        return class_name(self.state["labels"][index], self.config)
 
     def description(self) -> str:
         """Return the alt text of the drawing."""
@@ -70,71 +61,95 @@ class StaticView:
         )
         by_size = level_name(self.answer["heuristic"][index])
         return (
-            f"Box {index + 1} of {len(chosen)}, {self.class_name(index)}. "
+            f"Box {index} of {len(chosen)}, {self._class(index)}. "
             f"Loss at each level: {', '.join(losses)}. "
             f"Selected: {level_name(chosen[index])}; by size: {by_size}."
         )
 
     def draw(self) -> Svg:
         """Return the drawing: the image with its boxes, and each level with its cells and loss."""
-        levels, left = self.answer["levels"], IMAGE_WIDTH + 32
-        across = 2 if len(levels) <= 4 else 3
+        levels, left = self.answer["levels"], LEFT + IMAGE_SIDE + 22
         height, width = self.image.shape[:2]
-        scale = min(IMAGE_WIDTH / width, 1.4 * IMAGE_WIDTH / height)
-        row_height = LEVEL_SIDE + LOSS_HEIGHT + LEVEL_GAP
-        bottom = max(40 + KEY_HEIGHT + height * scale, 4 + -(-len(levels) // across) * row_height)
-        svg = Svg(left + across * (LEVEL_SIDE + LEVEL_GAP), bottom, self.description())
+        scale = min(IMAGE_SIDE / width, IMAGE_SIDE / height)
+        key_top = TOP + 22 + LEVEL_SIDE + LOSS_HEIGHT + 16
+        bottom = max(TOP + height * scale + 10, key_top + KEY_HEIGHT)
+        svg = Svg(left + len(levels) * (LEVEL_SIDE + LEVEL_GAP), bottom, self.description())
+        svg.text(LEFT, 20, self.answer["verdict"], size=14, font_weight="bold")
         self._draw_image(svg, scale)
-        self._draw_key(svg, IMAGE_LEFT, 40 + height * scale)
         largest = max((level["loss"] or 0 for level in levels), default=0) or 1
         for index, level in enumerate(levels):
-            x = left + index % across * (LEVEL_SIDE + LEVEL_GAP)
-            self._draw_level(svg, x, 22 + index // across * row_height, level, largest)
+            self._draw_level(svg, left + index * (LEVEL_SIDE + LEVEL_GAP), TOP + 16, level, largest)
+        if levels:
+            self._draw_key(svg, left - 5, key_top, levels[0]["level"])
         return svg
 
     def _draw_image(self, svg: Svg, scale: float) -> None:
-        """Draw the image with all boxes."""
+        """Draw the image with all boxes, and what the selected box's locations predict."""
         height, width = self.image.shape[:2]
         pixels = _subsample(self.image, 256)
-        svg.image(pixels, IMAGE_LEFT, IMAGE_TOP, width * scale, height * scale)
-        for index, (box, label) in enumerate(zip(self.state["boxes"], self.state["labels"])):
-            level, is_selected = self.answer["selected"][index], index == self.state["selected"]
-            color = svg.theme.level(level) if self.whole else svg.theme.label(max(label, 0))
-            text = f"{index + 1} {self.class_name(index)}"
-            text += f" {level_name(level)}" if self.whole else ""
-            x1, x2 = (x * scale + IMAGE_LEFT for x in box[::2])
-            y1, y2 = (y * scale + IMAGE_TOP for y in box[1::2])
-            svg.box(x1, y1, x2, y2, color, text, stroke_width=3 if is_selected else 1.5)
+        svg.image(pixels, LEFT, TOP, width * scale, height * scale)
 
-    def _draw_key(self, svg: Svg, x: float, y: float) -> None:
+        def place(box: list[float]) -> list[float]:
+            offsets = (LEFT, TOP, LEFT, TOP)
+            return [side * scale + offset for side, offset in zip(box, offsets)]
+
+        chosen, selected = self.answer["selected"], self.state["selected"]
+        for level in self.answer["levels"] if self.box else []:
+            wins = chosen[selected] == level["level"]
+            line = 2 if wins else 1
+            for owner, *more in level["cells"].values():
+                if owner == selected and more:
+                    within = (width, height, width, height)
+                    cut = [min(max(side, 0), most) for side, most in zip(more[-1], within)]
+                    x1, y1, x2, y2 = place(cut)
+                    color = svg.theme.level(level["level"])
+                    svg.rect(x1, y1, x2 - x1, y2 - y1, stroke=color, stroke_width=line)
+        for index, (box, label) in enumerate(zip(self.state["boxes"], self.state["labels"])):
+            color = svg.theme.level(chosen[index]) if self.whole else svg.theme.label(max(label, 0))
+            color = svg.theme.muted if label == CROWD else color
+            text = f"{index} {self._class(index)}"
+            text += f" {level_name(chosen[index])}" if self.whole and label != CROWD else ""
+            x1, y1, x2, y2 = place(box)
+            line = 3 if index == selected and not self.whole else 1
+            # A wide line in the page's color makes the box visible on any image.
+            svg.rect(x1, y1, x2 - x1, y2 - y1, stroke=svg.theme.paper, stroke_width=line + 2)
+            svg.rect(x1, y1, x2 - x1, y2 - y1, stroke=color, stroke_width=line)
+            wide = 0.62 * 11 * len(text) + 6
+            left = max(LEFT, min(x1 - 1, LEFT + width * scale - wide))
+            top = y1 - 15 if y1 >= TOP + 15 else y1
+            svg.rect(left, top, wide, 15, fill=color)
+            svg.text(left + 3, top + 11, text, size=11, fill=contrast_color(color))
+
+    def _draw_key(self, svg: Svg, x: float, y: float, level: int) -> None:
         """Draw the key of the regions and of the two parts of a loss bar."""
         names = ("negative", "ignored", "positive") if self.whole else REGION_NAMES
         for code, name in enumerate(names):
-            left, top = x + code % 2 * 140, y + code // 2 * 22
-            svg.rect(left, top, 14, 14, stroke=svg.theme.muted)
-            svg.cells(np.array([[code]]), left, top, 14)
-            svg.text(left + 20, top + 11, name)
+            left = x + code * 100
+            svg.rect(left, y, 14, 14, stroke=svg.theme.muted)
+            svg.cells(np.array([[code]]), left, y, 14, level)
+            svg.text(left + 20, y + 11, name)
         if self.box:
-            svg.rect(x, y + 46, 20, 10, fill=svg.theme.muted, stroke=svg.theme.muted)
-            svg.rect(x + 20, y + 46, 20, 10, stroke=svg.theme.muted)
-            svg.text(x + 46, y + 55, "focal + IoU loss")
-            svg.text(x, y + 77, "★ learns the box · ▲ named by its size alone")
+            svg.rect(x + 400, y + 2, 20, 10, fill=svg.theme.muted, stroke=svg.theme.muted)
+            svg.rect(x + 420, y + 2, 20, 10, stroke=svg.theme.muted)
+            svg.text(x + 446, y + 11, "focal + IoU loss")
+            svg.text(x, y + 36, "★ learns the box · ▲ named by its size alone")
 
     def _draw_level(
         self, svg: Svg, x: float, y: float, level: dict[str, Any], largest: float
     ) -> None:
         """Draw a level with its cells and loss; the selected level has a bold frame."""
-        selected = self.answer["selected"]
-        wins = self.box is not None and selected[self.state["selected"]] == level["level"]
+        chosen = self.answer["selected"]
+        wins = self.box is not None and chosen[self.state["selected"]] == level["level"]
         color = svg.theme.level(level["level"])
-        frame, width = (color, 4) if wins else (svg.theme.grid, 1)
-        height = LEVEL_SIDE + LOSS_HEIGHT + 6
+        frame, width = (color, 3) if wins else (svg.theme.grid, 1)
+        height = LEVEL_SIDE + LOSS_HEIGHT + 22
         svg.rect(x - 5, y - 16, LEVEL_SIDE + 10, height, stroke=frame, stroke_width=width)
-        svg.text(x, y, level_name(level["level"]), size=13, font_weight="bold")
-        shape = f"stride {level['stride']}, {level['columns']} × {level['rows']} cells"
+        svg.rect(x, y - 10, 11, 11, fill=color)
+        svg.text(x + 16, y, level_name(level["level"]), size=13, font_weight="bold")
+        shape = f"{level['columns']} × {level['rows']}, stride {level['stride']}"
         svg.text(x + LEVEL_SIDE, y, shape, 10, "end", svg.theme.muted)
         self._draw_cells(svg, x, y + 6, level)
-        self._draw_loss(svg, x, y + LEVEL_SIDE + 12, level, largest, color)
+        self._draw_loss(svg, x, y + LEVEL_SIDE + 13, level, largest, color)
 
     def _draw_cells(self, svg: Svg, x: float, y: float, level: dict[str, Any]) -> None:
         """Draw a level's cells over the image, or over the surroundings of the selected box."""
@@ -161,7 +176,7 @@ class StaticView:
         if codes.size:
             corner_x = ((column + shift) * stride - low_x) * scale
             corner_y = ((row + shift) * stride - low_y) * scale
-            svg.cells(codes, corner_x, corner_y, stride * scale)
+            svg.cells(codes, corner_x, corner_y, stride * scale, level["level"])
         if self.box:
             x1, y1, x2, y2 = self.box
             place = ((x1 - low_x) * scale, (y1 - low_y) * scale)
@@ -172,28 +187,12 @@ class StaticView:
         self, svg: Svg, x: float, y: float, level: dict[str, Any], largest: float, color: str
     ) -> None:
         """Draw the level's loss as a bar of two parts and in numbers, and what follows from it."""
-        selected, index = self.answer["selected"], self.state["selected"]
-        if self.box is None:
-            svg.text(x, y + 12, f"learns {selected.count(level['level'])} of {len(selected)} boxes")
-            return
-        if level["loss"] is not None:
+        if self.box is not None and level["loss"] is not None:
             focal, iou = (round(level[name], 3) / largest * LEVEL_SIDE for name in ("focal", "iou"))
             svg.rect(x, y, focal, 9, fill=color, stroke=color)
             svg.rect(x + focal, y, iou, 9, fill=svg.theme.paper, stroke=color)
-            text = f"{level['loss']:.3f} = focal {level['focal']:.3f} + IoU {level['iou']:.3f}"
-        elif "2" in level["codes"]:
-            text = "loss not known"
-        else:
-            text = "all its cells are lost" if "3" in level["codes"] else "no cell of the box"
-        svg.text(x, y + 24, text)
-        marks = []
-        if selected[index] == level["level"]:
-            marks.append("★ learns it")
-        elif level["taught"]:
-            marks.append(f"{level['taught']} here")
-        if self.answer["heuristic"][index] == level["level"]:
-            marks.append("▲ by size")
-        svg.text(x, y + 40, " · ".join(marks), font_weight="bold")
+        svg.text(x, y + 24, level["says"])
+        svg.text(x, y + 40, level["mark"], font_weight="bold" if "★" in level["mark"] else None)
 
 
 def _subsample(pixels: np.ndarray, most: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The explorer's teaching texts: the example situations, the tour, and the meaning of each rule."""
+"""The explorer's texts: the meaning of each rule, the steps of one decision, the situations."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ SCALES = {
 SWITCHES = {
     "convention": (
         ("paper", "reference"),
-        "all rules in which the paper and the reference code differ, at once",
+        "all rules in which the paper and MMDetection (reference) differ, at once",
     ),
     "selection": (
         ("online", "heuristic"),
-        "who chooses the level: the loss (online) or the size of the box (heuristic)",
+        "what selects the level: the loss (online) or the size of the box (heuristic)",
     ),
-    "cell_center": ((None, 0, 0.5), "where a cell stands, in cells from its corner"),
-    "region_rounding": ((None, "floor_ceil", "overlap"), "which cells belong to a scaled box"),
+    "cell_center": ((None, 0, 0.5), "center of a location, in cells from the corner of its cell"),
+    "region_rounding": ((None, "floor_ceil", "overlap"), "which locations belong to a scaled box"),
     "ignore_levels": (
         (None, "adjacent", "all"),
         "at which other levels the box is left out of the loss",
@@ -30,45 +30,81 @@ SWITCHES = {
     ),
     "selection_focal": (
         ("all", "own"),
-        "the focal loss in the selection: of all classes at a cell, or of the box's own",
+        "the focal loss in the selection: of all classes of a location, or of the box's own",
     ),
 }
-TOUR = (  # each step: the part of the screen that it explains, and its text
-    (
-        "left",
-        "The question. A pyramid of feature maps looks at this image, fine maps to coarse ones. "
-        "Which of them shall learn the box? Drag it or its corners; or reach it with Tab and use "
-        "the arrows (Shift: 10 px, Alt or Ctrl: the corner).",
-    ),
-    (
-        "levels",
-        "The candidates. Each level cuts the image into cells. Those in the middle of the box "
-        "(effective) would learn it there, a ring around them (ignoring) is left out of the loss, "
-        "and all others learn that nothing is there.",
-    ),
-    (
-        "levels",
-        "The bids. Under each level stands the loss that the network has there for this box: focal "
-        "loss of the class + −ln IoU of its sides, the mean over the effective cells. The least "
-        "bid wins (★): that level learns the box.",
-    ),
-    (
-        "time",
-        "Time. The losses are those of a network in training. Drag through the snapshots: at first "
-        "the winner means little; as the network learns, the choice settles, and confirms itself.",
-    ),
-    (
-        "switches",
-        "The rules. ▲ marks the level that the box's size alone would name. Paper and reference "
-        "differ in five rules: set one and see which cells it moves. The situations at the top "
-        "show where it matters.",
-    ),
-    (
-        "top",
-        "The whole. 'All boxes' shows what is left after the selection; 'population' (with a "
-        "kernel) shows size against level over many images. Reset brings everything back.",
-    ),
-)
+REGIONS, LOSSES = "06_regions.ipynb#cell-id=", "07_losses_and_selection.ipynb#cell-id="
+# The steps of one decision, then three about the screen. `part` of the screen is lit; `reveal` is
+# the step up to which the levels show their results; explorer.js fills in the {numbers}.
+WALK = [
+    {"part": part, "reveal": min(number, 7), "says": says, "link": link}
+    for number, (part, says, link) in enumerate(
+        (
+            (
+                "levels",
+                "1 Project. A cell of {name} is {stride} px wide, so the box of {size} px covers "
+                "{projected} cells there. The finer the level, the more cells.",
+                REGIONS + "regions-projected",
+            ),
+            (
+                "levels",
+                "2 Scale. Two boxes with the same center: the effective box has {effective} of "
+                "the sides, the ignoring box {ignoring} (dashed).",
+                REGIONS + "regions-projected",
+            ),
+            (
+                "levels",
+                "3 Locations. Those of the effective box may learn the object (filled). Those of "
+                "the ignoring box around it have no loss for its class (hatched: {ring} on "
+                "{name}). All others are negative.",
+                REGIONS + "regions-cells",
+            ),
+            (
+                "levels",
+                "4 Overlaps. Where effective boxes overlap, the smaller box takes the location. "
+                "This box keeps {kept} on {name}; over all levels it loses {lost} (crossed).",
+                REGIONS + "regions-sharing",
+            ),
+            (
+                "image",
+                "5 Losses. Each location predicts a class and a box (drawn on the image). Its loss "
+                "is focal loss + (−ln IoU). On {name}: {sum}.",
+                LOSSES + "losses-cells",
+            ),
+            (
+                "levels",
+                "6 Mean. ({sum}) / {count} = {loss} on {name}. The mean, not the sum: a fine level "
+                "has more locations.",
+                LOSSES + "losses-mean",
+            ),
+            (
+                "levels",
+                "7 Argmin. {all}. {name} learns the box (★). Its size alone would name "
+                "{heuristic} (▲).",
+                LOSSES + "losses-mean",
+            ),
+            (
+                "training",
+                "Time. These are the losses of a network in training. Press ▶: at first the "
+                "selected level means little, then the choice settles and confirms itself.",
+                LOSSES + "losses-heuristic",
+            ),
+            (
+                "rules",
+                "The rules. The paper and MMDetection differ in some; open 'rules and export' to "
+                "set one. 'paper | MMDetection' shows both at once.",
+                REGIONS + "regions-conventions",
+            ),
+            (
+                "bar",
+                "The whole. 'All boxes' shows what is left after the selection. 'Predict first' "
+                "hides the losses and asks you.",
+                "",
+            ),
+        ),
+        start=1,
+    )
+]
 
 
 def situations(height: int, width: int) -> list[dict[str, Any]]:
@@ -89,39 +125,39 @@ def situations(height: int, width: int) -> list[dict[str, Any]]:
             "boxes": [[34.0, 34.0, 38.0, 38.0]],
             "labels": [0],
             "switches": {"convention": "reference"},
-            "says": "In the reference a cell must stand inside the box. P3's cells stand 8 px "
-            "apart, and this box of 4 px lies between them: nothing learns it.",
+            "says": "In MMDetection the center of a location must lie inside the box. P3's lie "
+            "8 px apart, and this box of 4 px lies between them: nothing learns it.",
         },
         {
             "name": "nested",
             "boxes": scaled((24, 24, 104, 84), (39, 32, 84, 72)),
             "labels": [0, 0],
             "switches": {"convention": "reference"},
-            "says": "Two boxes of one class, one in the other. The paper gives shared cells to the "
-            "smaller one; in the reference they are lost to both.",
+            "says": "Two boxes of one class, one in the other. The paper gives shared locations to "
+            "the smaller one; in MMDetection they are lost to both.",
         },
         {
             "name": "long and thin",
             "boxes": scaled((8, 60, 120, 68)),
             "labels": [0],
             "switches": {},
-            "says": "14 to 1. The rule of size sees only √(w·h), that of a small square; but which "
-            "level can learn both of its sides?",
+            "says": "14 to 1. The size heuristic sees only √(w·h), that of a small square; but "
+            "which level can learn both of its sides?",
         },
         {
             "name": "over the border",
             "boxes": scaled((-30, 40, 34, 104)),
             "labels": [0],
             "switches": {},
-            "says": "The middle of the box lies at the image's edge: its cells are cut there, or "
-            "moved inside.",
+            "says": "The middle of the box lies at the image's edge: its locations are cut there, "
+            "or moved inside.",
         },
         {
             "name": "crowd",
             "boxes": scaled((40, 30, 60, 56), (16, 16, 112, 84)),
             "labels": [0, CROWD],
             "switches": {},
-            "says": "The dashed box is a crowd: cells inside its inner half teach nothing, and "
+            "says": "The dashed box is a crowd: locations inside its inner half have no loss, and "
             "boxes there lose them.",
         },
     ]
