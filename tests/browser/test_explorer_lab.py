@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import Notebook, until
+from conftest import PREPARE, Notebook, until
 
 TELL, SLOWER, EMPTY = 2, 3, 4  # cells of the notebook
 
@@ -170,8 +170,6 @@ def test_a_slow_kernel_never_leaves_a_stale_picture(book) -> None:
 
 def test_the_next_day(lab, browser) -> None:
     """Run, save, end the kernel, open again: the figure is there and works without a kernel."""
-    from conftest import PREPARE
-
     day = Notebook(lab, browser, "day.ipynb", PREPARE, "explorer")
     day.run(0)
     day.run(1)
