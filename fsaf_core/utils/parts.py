@@ -149,14 +149,15 @@ def check_backbone(backbone: Any, frozen_stages: int) -> None:
             f"frozen_stages is {frozen_stages}, which counts the stages of a ResNet: set it to 0, "
             "and freeze the stages of your own backbone where you make it."
         )
-    channels = tuple(getattr(backbone, "out_channels", ()))
+    given = getattr(backbone, "out_channels", None)
+    channels = tuple(given) if isinstance(given, (list, tuple)) else ()
     with torch.no_grad():
         image = next(backbone.parameters()).new_zeros(1, 3, 64, 64)
         shapes = [tuple(stage.shape) for stage in stages(backbone.eval(), image)]
     backbone.train()
     if len(channels) != 3 or shapes != [(1, c, n, n) for c, n in zip(channels, (8, 4, 2))]:
         raise FSAFError(
-            f"The backbone has out_channels {channels} and gives {shapes} for an image of 64 x 64 "
+            f"The backbone has out_channels {given} and gives {shapes} for an image of 64 x 64 "
             "pixels: give C3, C4 and C5, at strides 8, 16 and 32, and their channels."
         )
 

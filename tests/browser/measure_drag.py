@@ -14,12 +14,11 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-sys.path[:0] = [str(Path(__file__).parent)]  # before the other conftest, in notebooks/
 sys.path.append(str(Path(__file__).parents[2] / "notebooks"))
-import course  # noqa: E402
-from conftest import FLAGS, PREPARE, Notebook, running_lab  # noqa: E402
+import course
+from lab_driver import FLAGS, PREPARE, Notebook, running_lab
 
-from fsaf_core.viz.widgets.explorer import Explorer  # noqa: E402
+from fsaf_core.viz.widgets.explorer import Explorer
 
 MOVES = 300
 WORK = """

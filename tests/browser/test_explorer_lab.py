@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import PREPARE, Notebook, until
+from lab_driver import PREPARE, Notebook, until
 
 TELL, SLOWER, EMPTY = 2, 3, 4  # cells of the notebook
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
-from conftest import until
+from lab_driver import until
 
 import fsaf_core as fsaf
 from fsaf_core.viz.widgets.explorer import Explorer

@@ -3,7 +3,7 @@
 from math import log
 from pathlib import Path
 
-from conftest import until
+from lab_driver import until
 
 from fsaf_core.viz.svg import Svg
 from fsaf_core.viz.widgets.kit import THEMES, Figure, source

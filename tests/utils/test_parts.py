@@ -222,6 +222,7 @@ def test_a_backbone_gives_a_sequence_or_a_dict_and_is_left_as_it_was_made():
         (partial(Backbone, (4, 2, 2)), "has out_channels (4, 6, 8) and gives [(1, 4, 16, 16), (1,"),
         (partial(Backbone, (8, 2, 2), (4, 6)), "has out_channels (4, 6) and gives [(1, 4, 8, 8), (1, 6"),
         (partial(Backbone, (8, 2, 2), ()), "has out_channels () and gives"),
+        (partial(Backbone, (8, 2, 2), 8), "has out_channels 8 and gives"),
         (lambda: first_box, "Parts.backbone returns a function: give a function without arguments"),
     ],
 )  # fmt: skip
