@@ -35,8 +35,7 @@ function makeThreshold(setup) {
     const above = rows.filter((index) => found[index][2] >= state.threshold).length;
     const [ap, cut] = [rows.length, above].map((n) => average(precision.slice(0, n), recall.slice(0, n)));
     const tp = entries.slice(0, above).filter(([, object]) => object >= 0).length;
-    const share = above ? `precision ${short(precision[above - 1])}` : "no precision";
-    const text = `${tp} true positives, ${above - tp} false positives, ${objects - tp} missed: ${share}, recall ${short(tp / Math.max(objects, 1))}. AP of these entries ${short(cut)}, of all ${short(ap)}.`;
+    const text = `${tp} true positives, ${above - tp} false positives, ${objects - tp} missed`;
     return { stamp: state.stamp, entries, above, objects, precision, recall, ap, cut, text };
   }
   return { answers: true, explore };
@@ -49,8 +48,9 @@ const thresholdFigure = figure({
     const [good, bad] = theme.classes, corner = (i) => [(i % 2) * (TILE + 4), Math.floor(i / 2) * (TILE + 4)];
     const x = (recall) => 44 + recall * (PLOT - 60), y = (precision) => 24 + (1 - precision) * (TALL - 72);
     const svg = (width, label, more = {}) => draw("svg", { viewBox: `0 0 ${width} ${TALL}`, "aria-label": label, ...more });
-    const image = svg(TALL, "four images", { role: "img" }), curve = svg(PLOT, "precision against recall", { role: "img" });
-    const list = svg(LIST, "last entry above the threshold", { role: "slider", tabindex: 0, "aria-orientation": "vertical", "aria-valuemin": 0 });
+    const image = svg(TALL, "four images", { role: "img" }), keys = { role: "slider", tabindex: 0, "aria-valuemin": 0 };
+    const curve = svg(PLOT, "entries above the threshold, on precision against recall", keys);
+    const list = svg(LIST, "last entry above the threshold", { ...keys, "aria-orientation": "vertical" });
     list.style.cursor = curve.style.cursor = "ns-resize";
     const threshold = slider(() => store.change({ threshold: Number(threshold.value) }, "threshold"),
       { min: 0.05, max: 1, step: 0.01, "aria-label": "score threshold" }), shown = html("output");
@@ -70,13 +70,14 @@ const thresholdFigure = figure({
       const [px, py] = placeIn(curve, event), { recall, precision } = store.answer;
       const far = recall.map((r, i) => Math.hypot(x(r) - px, y(precision[i]) - py));
       toEntry(far.indexOf(Math.min(...far)) + 1);
+      curve.focus({ preventScroll: true });
     };
     for (const [surface, move] of [[list, onList], [curve, onCurve]]) {
       dragging(surface, { start: (event) => { move(event); return true; }, move: (_, event) => move(event) });
     }
     function onKey(event) {
       const by = { ArrowDown: 1, ArrowUp: -1, ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (by && event.target === list) toEntry(store.answer.above + by);
+      if (by && (event.target === list || event.target === curve)) toEntry(store.answer.above + by);
       else if ((event.ctrlKey || event.metaKey) && event.key === "z") store.undo();
       else return event.stopPropagation();
       event.preventDefault();
@@ -139,8 +140,10 @@ const thresholdFigure = figure({
         words(4, 10, "precision", { fill: theme.ink }), steps.length && tag("path", { d: `M${x(0)} ${y(Math.max(...precision))}${steps.join("")}`,
           fill: "none", stroke: theme.muted, "stroke-dasharray": "3 3" }), ...dots,
         tag("circle", { cx: at[0], cy: at[1], r: 7, fill: good, stroke: theme.paper, "stroke-width": 2 })].join(""));
-      set(list, { "aria-valuenow": above, "aria-valuemax": entries.length });
-      title.textContent = answer.text;
+      for (const part of [list, curve]) set(part, { "aria-valuenow": above, "aria-valuemax": entries.length });
+      const share = above ? `precision ${short(precision[above - 1])}` : "no precision";
+      const reached = above ? recall[above - 1] : 0;
+      title.textContent = `${answer.text}: ${share}, recall ${short(reached)}. AP of these entries ${short(answer.cut)}, of all ${short(answer.ap)}.`;
       note.textContent = state.selected >= 0 && state.selected < entries.length ? entryName(state.selected)
         : "Drag the line in the list, the point on the curve, or the slider. Dotted boxes are the objects of the class.";
       [label.value, least.value, threshold.value, shown.textContent] = [state.label, state.iou, state.threshold, ` ${state.threshold.toFixed(2)}`];

@@ -70,12 +70,7 @@ class ThresholdFigure(Figure):
         above = sum(score >= state["threshold"] for score in scores)
         hits = right[above - 1] if above else 0
         ap, cut = (average_precision(precision[:n], recall[:n]) for n in (len(entries), above))
-        share = f"precision {precision[above - 1]:.3f}" if above else "no precision"
-        text = (
-            f"{hits} true positives, {above - hits} false positives, {objects - hits} missed: "
-            f"{share}, recall {hits / max(objects, 1):.3f}. "
-            f"AP of these entries {cut:.3f}, of all {ap:.3f}."
-        )
+        text = f"{hits} true positives, {above - hits} false positives, {objects - hits} missed"
         return {"stamp": state["stamp"], "entries": entries, "above": above, "objects": objects,
                 "precision": precision, "recall": recall, "ap": ap, "cut": cut,
                 "text": text}  # fmt: skip
@@ -83,7 +78,14 @@ class ThresholdFigure(Figure):
     def picture(self) -> Svg:
         """Return the images with the boxes above the threshold, and the curve with its point."""
         answer, setup, scale = self.answer, self.setup, SIDE / self.setup["size"]
-        svg = Svg(720, 2 * SIDE + GAP + 26, answer["text"])
+        values = f"AP of these entries {answer['cut']:.3f}, of all {answer['ap']:.3f}."
+        if answer["above"]:
+            precision, recall = (
+                answer[name][answer["above"] - 1] for name in ("precision", "recall")
+            )
+            values = f"precision {precision:.3f}, recall {recall:.3f}. {values}"
+        text = f"{answer['text']}: {values}"
+        svg = Svg(720, 2 * SIDE + GAP + 26, text)
         theme = svg.theme
         corners = [(i % 2 * (SIDE + GAP), i // 2 * (SIDE + GAP)) for i in range(4)]
         for (x, y), image in zip(corners, setup["images"]):
@@ -109,7 +111,7 @@ class ThresholdFigure(Figure):
             last = answer["above"] - 1
             point = axes.at(answer["recall"][last], answer["precision"][last])
             svg.circle(*point, 6, fill=theme.label(0))
-        svg.text(0, 2 * SIDE + GAP + 18, answer["text"], size=11)
+        svg.text(0, 2 * SIDE + GAP + 18, text, size=11)
         return svg
 
 
