@@ -396,6 +396,7 @@ class TrainConfig(Checked):
     #: Decay of a moving average of the weights, which then is evaluated and saved; 0: none.
     ema: Annotated[float, Range(0, 0.99999)] = 0.0
     flip: Share = 0.5  # probability of a horizontal flip
+    rotate: Share = 0.0  # probability of a rotation by 90, 180 or 270 degrees
     ms: bool = False  # multi-scale: short side drawn from 640..800, and 1.5 x as many epochs
     crop: Share = 0.0  # probability of a random zoom and crop (tiny's augmentation)
     amp: Amp = "none"  # number format of mixed precision
