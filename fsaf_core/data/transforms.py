@@ -1,4 +1,4 @@
-"""Transforms of an image and its boxes: resize, multi-scale, flip, rotate, zoom and crop.
+"""Transforms of an image and its boxes: resize, multi-scale, flip, zoom and crop.
 
 All work on uint8 images and on boxes in pixels. The detector normalizes and pads. Random numbers
 come from a generator that the caller derives from (seed, epoch, image), so the result for an image
@@ -88,19 +88,6 @@ def flip(sample: Sample) -> Sample:
     return {**sample, "image": image, "boxes": boxes, "ignored": ignored}
 
 
-def quarter_turn(sample: Sample) -> Sample:
-    """Return the sample turned by 90 degrees, counterclockwise."""
-    width = sample["image"].shape[2]
-
-    def turned(boxes: Float32[Tensor, "N 4"]) -> Float32[Tensor, "N 4"]:
-        x1, y1, x2, y2 = boxes.unbind(1)
-        return torch.stack([y1, width - x2, y2, width - x1], 1)
-
-    image = torch.rot90(sample["image"], 1, (1, 2)).contiguous()
-    boxes, ignored = turned(sample["boxes"]), turned(sample["ignored"])
-    return {**sample, "image": image, "boxes": boxes, "ignored": ignored}
-
-
 def zoom_crop(sample: Sample, fill: tuple[float, float, float], rng: np.random.Generator) -> Sample:
     """Return the part of the sample inside a random window, scaled to the size of the image.
 
@@ -157,12 +144,12 @@ def zoom_crop(sample: Sample, fill: tuple[float, float, float], rng: np.random.G
 def train_transform(
     sample: Sample, model: ModelConfig, train: TrainConfig, rng: np.random.Generator
 ) -> Sample:
-    """Return the sample after random zoom and crop, resize, random flip and random rotation.
+    """Return the sample after random zoom and crop, resize, and random flip.
 
     Args:
         sample: image and boxes as the dataset returns them.
         model: gives `short_side`, `long_side`, and the mean color that fills the outside.
-        train: gives the probabilities `crop`, `flip` and `rotate`. With `ms`, the short side is random.
+        train: gives the probabilities `crop` and `flip`. With `ms`, the short side is random.
         rng: derived from (seed, epoch, image).
     """
     if rng.random() < train.crop:
@@ -171,12 +158,7 @@ def train_transform(
     if train.ms:
         short = int(rng.integers(round(MULTI_SCALE * short), short + 1))
     sample = _scaled(sample, short, model.long_side)
-    if rng.random() < train.flip:
-        sample = flip(sample)
-    if rng.random() < train.rotate:
-        for _ in range(rng.integers(1, 4)):
-            sample = quarter_turn(sample)
-    return sample
+    return flip(sample) if rng.random() < train.flip else sample
 
 
 def eval_transform(sample: Sample, model: ModelConfig) -> Sample:

@@ -16,7 +16,6 @@ from fsaf_core.data.transforms import (
     bilinear,
     eval_transform,
     flip,
-    quarter_turn,
     resize,
     resized_size,
     train_transform,
@@ -128,21 +127,6 @@ def test_a_flip_mirrors_boxes_with_the_pixels_and_twice_is_nothing():
     )
 
 
-def test_a_quarter_turn_turns_boxes_with_the_pixels_and_four_are_nothing():
-    before = sample()
-    turned = quarter_turn(before)
-    assert turned["image"].shape == (3, 128, 96)
-    for channel, box in enumerate(turned["boxes"].tolist()):
-        assert seen_box(turned["image"], channel) == box
-    x1, y1, x2, y2 = before["ignored"][0].tolist()
-    assert turned["ignored"].tolist() == [[y1, 128 - x2, y2, 128 - x1]]
-    for _ in range(3):
-        turned = quarter_turn(turned)
-    assert all(
-        torch.equal(turned[name], before[name]) for name in ("image", "boxes", "ignored", "labels")
-    )
-
-
 @pytest.mark.parametrize("seed", range(30))
 def test_zoom_and_crop_moves_boxes_with_the_pixels(seed):
     before = sample()
@@ -215,10 +199,6 @@ def test_each_switch_of_the_recipe_is_obeyed():
         for out in drawn(replace(off, crop=0.3), 200)
     )
     assert 40 < cropped < 80
-    standing = sum(
-        out["image"].shape == (3, 96, 128) for out in drawn(replace(off, rotate=0.75), 300)
-    )
-    assert 120 < standing < 180  # half of 300: not turned (1/4) or by 180 degrees (1/4)
 
 
 def test_augmenting_a_small_image_costs_little():
