@@ -22,7 +22,7 @@ function buildFocal({ setup, theme, store }) {
       value = html("output");
     return { name, input, value, row: html("label", {}, label, input, value) };
   });
-  const chart = draw("svg", { role: "img", style: "cursor:ew-resize;touch-action:pan-y" });
+  const chart = draw("svg", { role: "img", style: "cursor:pointer;touch-action:pan-y" });
   const put = (what, event) => {
     const p = Math.round(100 * ((placeIn(chart, event)[0] - left) / across)) / 100;
     store.change({ p: Math.min(0.98, Math.max(0.02, p)) }, what);

@@ -58,7 +58,7 @@ function buildRegions({ setup, theme, store }) {
     group.append(draw("rect", { fill: "transparent" }));
     return group;
   });
-  const handles = Object.keys(HANDLES).map((name) => draw("rect", { "data-handle": name, "aria-hidden": "true",
+  const handles = Object.keys(HANDLES).map((name) => draw("rect", { "data-handle": name, "aria-hidden": "true", tabindex: -1,
     style: `cursor:${name}-resize` }));
   const stage = draw("svg", { class: "fx-stage", viewBox: [-margin, -margin, width + 2 * margin, height + 2 * margin]
     .join(" "), role: "group", "aria-label": "the image with its boxes" }, photo(), marks, ...groups, ...handles);
