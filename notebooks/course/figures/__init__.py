@@ -1,1 +1,1 @@
-"""The course's interactive figures."""
+"""The figures to grab: each module has the class of one, and `example()` as its chapter shows it."""
