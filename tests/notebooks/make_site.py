@@ -62,12 +62,23 @@ def base(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
+def reads_of(node: ast.AST) -> set[str]:
+    """The names that a piece of code reads, without the local names of its functions."""
+    found, own = set(), set()
+    for part in ast.iter_child_nodes(node):
+        found |= reads_of(part)
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        found.add(node.id)
+    if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+        own = {one.arg for one in ast.walk(node.args) if isinstance(one, ast.arg)}
+        stores = (one for one in ast.walk(node) if isinstance(one, ast.Name))
+        own |= {one.id for one in stores if isinstance(one.ctx, ast.Store)}
+    return found - own
+
+
 def names(node: ast.stmt) -> tuple[set[str], set[str]]:
-    """The names that a statement reads, in its functions too, and those that it binds or changes."""
-    reads, writes = set(), set()
-    for one in ast.walk(node):
-        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load):
-            reads.add(one.id)
+    """The names that a statement reads, and those that it binds or changes."""
+    reads, writes = reads_of(node), set()
     waiting: list[ast.AST] = [node]
     while waiting:
         one = waiting.pop()
