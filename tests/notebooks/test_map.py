@@ -188,7 +188,7 @@ def test_a_term_is_told_in_a_sentence_and_used_where_it_is_introduced(row: list[
 @pytest.mark.parametrize("path", PLAIN, ids=lambda path: path.stem)
 def test_a_thing_has_one_name(path: Path) -> None:
     text = prose(path) if path.suffix == ".ipynb" else path.read_text(encoding="utf-8")
-    text = re.sub(r"`[^`\n]*`", "", text)
+    text = re.sub(r"`[^`\n]*`|\]\([^)\s]*\)", "", text)
     for name, others in ONE_NAME.items():
         found = re.search(others, text, re.IGNORECASE)
         assert not found, f"{path.name}: {found[0]!r} is called {name!r}"
