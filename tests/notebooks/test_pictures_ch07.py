@@ -75,3 +75,10 @@ def test_the_worked_location_has_distances_of_both_kinds() -> None:
     slopes = figure.answer["slopes"]
     assert [slope > 0 for slope in slopes] == longer  # too long: positive; too short: negative
     assert image.shape == (128, 128, 3) and len(center) == 2 and unit == 32
+
+
+def test_the_figure_s_answers_are_those_of_the_text() -> None:
+    twice = overlap.OverlapFigure([1.0] * 4, [0.5] * 4).answer
+    assert twice["slopes"] == [0.5] * 4 and twice["loss"] == pytest.approx(math.log(4))
+    apart = overlap.OverlapFigure([0.3, 0.4, 0.3, 0.4], [1.2, 0.5, -0.6, 0.5]).answer
+    assert apart["slopes"] == [0.0] * 4 and apart["loss"] == pytest.approx(13.816, abs=1e-3)
