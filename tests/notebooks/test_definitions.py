@@ -150,7 +150,7 @@ def batches(own: SimpleNamespace) -> None:
     detector = fsaf.build_detector(fsaf.presets.get("tiny").model)
     for sizes in ([(40, 70)], [(33, 64), (64, 33), (1, 1)], [(96, 96), (96, 97)]):
         images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in sizes]
-        mine = own.pad_batch([own.normalise(image) for image in images])
+        mine = own.pad_batch([own.normalize(image) for image in images])
         assert torch.allclose(mine, detector.preprocess(images).tensor, atol=1e-5)
     for height, width in torch.randint(1, 3000, (200, 2)).tolist():
         assert own.fit(height, width) == resized_size(height, width, 800, 1333)
