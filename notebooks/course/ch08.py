@@ -138,7 +138,7 @@ def runs_picture(runs: Mapping[str, dict]) -> Figure:
         _stack(levels, log)
         levels.legend(loc="lower right", fontsize=8, reverse=True)
         levels.set(ylabel="share of objects", xlabel="step")
-        image.imshow(pixels, extent=(0, 64, 64, 0))
+        image.imshow(pixels, extent=(0, 64, 64, 0), interpolation="nearest")
         for box in truth:
             _box(image, box, LIGHT.ink, 1, ":")
         for *box, score, label in reversed(run["detections"]):
@@ -187,7 +187,7 @@ def shift_picture(image: np.ndarray, box: Sequence[float], shifts: Sequence[floa
     figure, axes = _axes(1, len(shifts), 9.6, 2.7)
     x1, y1, x2, y2 = box
     for level, (axis, shift) in enumerate(zip(axes[0], shifts), 3):
-        axis.imshow(image, alpha=0.6)
+        axis.imshow(image, alpha=0.6, interpolation="nearest")
         _box(axis, box, LIGHT.ink, 2, "-")
         _box(axis, [x1 - shift, y1 - shift, x2 - shift, y2 - shift], LIGHT.level(level), 2.5, "--")
         axis.set_title(f"P{level}: {shift:.0f} px")

@@ -478,7 +478,7 @@ def training_steps(own: SimpleNamespace) -> None:
 def four_assigners(own: SimpleNamespace) -> None:
     detector, outputs, _, _ = assigned(1)
     locations, predictions = detector.locations(outputs), detector.predictions(outputs)
-    own.assign_by_loss.__globals__ |= {"detector": detector, "predictions": predictions}
+    own.assign_by_loss.__globals__.update(detector=detector, predictions=predictions)
     for count in (1, 2, 6, 12):
         boxes = random_boxes(count)
         boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).amin(1) > 2]
