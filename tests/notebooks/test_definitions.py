@@ -16,6 +16,10 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from checks.ch08 import check_train_step
+from examples.atss import atss
+from examples.fcos import fcos
+from examples.iou import iou
 from PIL import Image
 from solutions import ch11 as capstone
 from torch import Tensor
@@ -36,7 +40,7 @@ from fsaf_core.method.locations import box_area, box_iou_aligned, encode, pyrami
 from fsaf_core.model.anchor_branch import AnchorBased
 from fsaf_core.model.fpn import FeaturePyramid
 from fsaf_core.model.network import Network
-from fsaf_core.model.structures import HeadOutputs
+from fsaf_core.model.structures import HeadOutputs, pack_ground_truth
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 COMPARISONS: list[tuple[str, Callable[..., None]]] = []
@@ -463,6 +467,34 @@ def learning_rates(own: SimpleNamespace) -> None:
                 )
                 < 1e-12
             )
+
+
+@of("08_training")
+def training_steps(own: SimpleNamespace) -> None:
+    assert check_train_step.verdict(own.train_step).startswith("done")
+    assert check_train_step.verdict(own.my_train_step).startswith("to do")
+
+
+@of("12_after_fsaf")
+def four_assigners(own: SimpleNamespace) -> None:
+    detector, outputs, _, _ = assigned(1)
+    locations, predictions = detector.locations(outputs), detector.predictions(outputs)
+    own.assign_by_loss.__globals__.update(detector=detector, predictions=predictions)
+    for count in (1, 2, 6, 12):
+        boxes = random_boxes(count)
+        boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).amin(1) > 2]
+        target = {"boxes": boxes, "labels": torch.randint(0, 6, (len(boxes),))}
+        truth = pack_ground_truth([target], torch.device("cpu"), 6)
+        for mine, theirs, options in (
+            (own.assign_by_iou, iou, {"side": own.SIDE}),
+            (own.assign_by_center, fcos, {"size_range": own.SIZE_RANGE}),
+            (own.assign_by_statistics, atss, {"side": own.SIDE}),
+        ):
+            if len(boxes):
+                core = theirs(locations, predictions, truth, **options).assigned[0]
+                assert torch.equal(mine(boxes, locations), core), mine.__name__
+        found = own.assign_by_loss(boxes, target["labels"], locations)
+        assert torch.equal(found, detector.assign(outputs, [target]).assigned[0])
 
 
 @of("02_backbone")
