@@ -11,6 +11,7 @@ import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
 from lab_driver import until
+from page_driver import FigurePage
 
 import fsaf_core as fsaf
 from fsaf_core.viz.widgets.explorer import Explorer
@@ -27,38 +28,12 @@ def explorer() -> Explorer:
     return Explorer(scene.image, scene.boxes, scene.labels, course.snapshots(), selected=scene.star)
 
 
-class Page:
-    """A page that is open in the browser; any error and any request to a host fails the test."""
+class Page(FigurePage):
+    """The explorer's page."""
 
     def __init__(self, browser, path: Path, **options) -> None:
-        self.complaints: list[str] = []
-        self.page = browser.new_page(**{"viewport": {"width": 900, "height": 700}} | options)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on(
-            "console", lambda said: said.type == "error" and self.complaints.append(said.text)
-        )
-        self.page.on(
-            "request",
-            lambda request: (
-                request.url.startswith(("http", "ws")) and self.complaints.append(request.url)
-            ),
-        )
-        self.page.goto(path.as_uri())
-        self.page.locator(".fx-card").first.wait_for(timeout=20_000)
-        self.settle()
-
-    def settle(self) -> None:
-        """Wait until the screen shows the newest state."""
-        self.page.evaluate(
-            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-        )
-
-    def state(self) -> dict:
-        self.settle()
-        return self.page.evaluate("fsafFigure.model.get('state')")
-
-    def answer(self) -> dict:
-        return self.page.evaluate("fsafFigure.twin.explore(fsafFigure.model.get('state'))")
+        viewport = {"viewport": {"width": 900, "height": 700}}
+        super().__init__(browser, path, ready=".fx-card", **viewport | options)
 
     def verdict(self) -> str:
         self.settle()
@@ -68,21 +43,9 @@ class Page:
         self.settle()
         return self.page.locator(".fx-note").inner_text()
 
-    def drag(self, x: float, y: float, to: tuple[float, float], drop: bool = True) -> None:
-        self.page.mouse.move(x, y)
-        self.page.mouse.down()
-        self.page.mouse.move(*to, steps=6)
-        if drop:
-            self.page.mouse.up()
-        self.settle()
-
     def middle(self, index: int) -> tuple[float, float]:
         at = self.page.locator(".fx-box").nth(index).bounding_box()
         return at["x"] + at["width"] / 2, at["y"] + at["height"] / 2
-
-    def button(self, name: str) -> None:
-        self.page.get_by_role("button", name=name, exact=True).click()
-        self.settle()
 
     def rules(self) -> None:
         self.page.locator(".fx-more summary").click()

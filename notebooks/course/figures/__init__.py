@@ -1,1 +1,1 @@
-"""Figures to grab: each is a state, its answer in Python and in JavaScript, and a still."""
+"""The figures to grab: each module has the class of one, and `example()` as its chapter shows it."""
