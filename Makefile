@@ -116,99 +116,14 @@ course-model: $(READY)  ## train the course's own checkpoint again and store it 
 	@echo "Training the course's checkpoint again (about 10 minutes on two CPU cores)."
 	$(PY) tests/notebooks/make_course_model.py
 
-define SITE_CONF
-import json
-import pathlib
-import re
-
-from docutils import nodes
-from latex2mathml.converter import convert
-
-html_title = project = "FSAF, the course"
-extensions = ["myst_nb"]
-html_theme = "sphinx_book_theme"
-html_show_sphinx = False
-html_copy_source = False
-html_static_path, html_css_files = ["_static"], ["course.css"]
-nb_execution_mode = "off"  # the notebooks carry their outputs
-nb_merge_streams = True  # what one cell prints is one block
-nb_ipywidgets_js = {}  # no scripts from elsewhere: the stored outputs hold each widget's picture
-myst_enable_extensions = ["dollarmath", "amsmath"]
-suppress_warnings = ["mystnb.unknown_mime_type", "myst.xref_missing"]
-html_math_renderer = "mathml"  # which browsers show by themselves: MathJax would come from elsewhere
-
-LIVE = '<iframe class="live" style="height: 880px" src="../_static/explorer.html" title="the assignment explorer"></iframe>'
-
-def mathml(self, node):
-    block = isinstance(node, nodes.math_block)
-    tex = re.sub(r"\\ln(?= *[^( ])", r"\\ln\\,", node.astext().replace(r"\arg", r"\operatorname{arg}"))
-    text = convert(tex, display="block" if block else "inline")
-    if "\\" in text:
-        raise ValueError(f"latex2mathml does not know all of {node.astext()!r}")
-    self.body.append(f"<p>{text}</p>" if block else text)
-    raise nodes.SkipNode
-
-def cells(app, doctree):  # links to cells go on working: JupyterLab's fragment of a cell is the cell's id here
-    path = pathlib.Path(app.env.doc2path(app.env.docname))
-    notebook = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".ipynb" else {}
-    for node in list(doctree.findall(nodes.container)):
-        if node.get("nb_element") == "cell_code":
-            name = notebook["cells"][node["cell_index"]]["id"]
-            node["ids"].append("cell-id=" + name)
-            if name in ("explorer-05", "regions-explorer"):  # alive here too, in place of its still
-                output = next(part for part in node.children if part.get("nb_element") == "cell_code_output")
-                output.children = [nodes.raw("", LIVE, format="html")]
-
-def setup(app):
-    app.add_html_math_renderer("mathml", (mathml, None), (mathml, None))
-    app.connect("doctree-read", cells)
-endef
-
-define SITE_STYLE
-.bd-main .bd-content .bd-article-container { max-width: 68rem }
-.bd-article-container :is(p, ul, ol, details) { max-width: 46rem }
-.bd-article-container pre { font-size: 80% }
-.bd-article-container details { margin-bottom: 1.15rem }
-.bd-header, .bd-sidebar-secondary .sidebar-secondary__inner > :empty { display: none }
-.bd-article-container .cell { scroll-margin-top: 4rem }
-iframe.live { width: 100%; height: 640px; border: 1px solid #ccc; border-radius: 4px }
-math { font-family: "Cambria Math", "STIX Two Math", "Latin Modern Math", "DejaVu Math TeX Gyre", math }
-mtd[columnalign="left"] { text-align: left }
-endef
-
-define SITE_INDEX
-# FSAF, the course
-
-Feature Selective Anchor-Free detection (FSAF) lets the losses of a network decide which level of its feature pyramid learns an
-object. These pages are the notebooks of the course with their outputs. Start with [00](notebooks/00_start_here.ipynb). To run them,
-and to do the exercises, open them in JupyterLab with `make lab`.
-
-Drag the star, or press *step through*:
-
-<iframe class="live" src="_static/explorer.html" title="the assignment explorer"></iframe>
-
-```{toctree}
-:caption: Chapters
-:glob:
-
-notebooks/*
-```
-endef
-export SITE_CONF SITE_INDEX SITE_STYLE
-
 $(READY_SITE): $(READY)
 	@echo "Installing Sphinx for the site (a minute)."
 	@$(PY) -m pip install --disable-pip-version-check -q -e ".[site]"
 	@touch $@
 
-site: $(READY_SITE)  ## the notebooks as web pages, in site/index.html
-	@echo "Rendering the notebooks with their stored outputs (under a minute)."
-	@rm -rf build/site build/html site && mkdir -p build/site && cp -R notebooks build/site/
-	@mkdir build/site/_static && printf '%s\n' "$$SITE_STYLE" > build/site/_static/course.css
-	@printf '%s\n' "$$SITE_CONF" > build/site/conf.py
-	@printf '%s\n' "$$SITE_INDEX" > build/site/index.md
-	@$(PY) tests/notebooks/make_explorer_picture.py build/site/_static/explorer.html
-	$(PY) -m sphinx -q -b html -d build/site/.doctrees build/site build/html && mv build/html site
+site: $(READY_SITE)  ## the notebooks as web pages with every figure alive, in site/index.html
+	@echo "Rendering the notebooks with their stored outputs (about a minute)."
+	$(STEADY) $(PY) tests/notebooks/make_site.py site build/site
 	@echo "Open site/index.html."
 
 package: $(READY)  ## source archive and wheel, checked, in dist/

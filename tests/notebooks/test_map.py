@@ -48,11 +48,21 @@ def prose(path: Path) -> str:
 
 
 def anchors(path: Path) -> set[str]:
-    """What may stand behind a notebook's `#`: JupyterLab's names of its headings and cells."""
+    """What may stand behind a file's `#`: JupyterLab's names of a notebook's headings and cells, GitHub's names of a page's headings."""
+    if path.suffix == ".md":
+        headings = re.findall(r"^#+ (.+?)\s*$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
     headings = re.findall(r"^#+ (.+?)\s*$", prose(path), re.MULTILINE)
     return {f"cell-id={name}" for name in cells(path)} | {
         heading.replace(" ", "-") for heading in headings
     }
+
+
+def links(text: str) -> list[tuple[str, str]]:
+    """Target and fragment of each link and picture of a text, in Markdown or in HTML, outside of code and formulas."""
+    text = re.sub(r"```.*?```|`[^`\n]*`|\$[^$\n]*\$", "", text, flags=re.DOTALL)
+    tags = re.findall(r"<(?:a|img)\b[^>]*?\b(?:href|src)=\"([^\"#]*)(?:#([^\"]*))?\"", text)
+    return [pair for pair in (*LINK.findall(text), *tags) if not re.match(r"\w+:", pair[0])]
 
 
 def names(path: Path) -> set[str]:
@@ -142,14 +152,17 @@ def test_an_equation_is_computed_by_code_and_shown_by_a_picture(row: list[str]) 
 )
 def test_every_link_within_the_course_leads_somewhere(path: Path) -> None:
     text = prose(path) if path.suffix == ".ipynb" else path.read_text(encoding="utf-8")
-    for target, fragment in LINK.findall(
-        re.sub(r"```.*?```|`[^`\n]*`|\$[^$\n]*\$", "", text, flags=re.DOTALL)
-    ):
-        if re.match(r"\w+:", target):
-            continue
+    for target, fragment in links(text):
         file = (path.parent / target).resolve() if target else path
         assert file.exists(), f"{target} is not there"
         assert not fragment or fragment in anchors(file), f"{target} has no {fragment}"
+
+
+def test_links_are_found_in_markdown_and_in_html(tmp_path: Path) -> None:
+    told = 'See [one](a.ipynb#x), ![two](b.svg), [far](https://c.d), `[no](e)` and <a href="f.md#g">h</a>, <img width="3" src="i.png">'
+    assert links(told) == [("a.ipynb", "x"), ("b.svg", ""), ("f.md", "g"), ("i.png", "")]
+    (tmp_path / "page.md").write_text("# Where to add what?\n\n## Own data\n")
+    assert anchors(tmp_path / "page.md") == {"where-to-add-what", "own-data"}
 
 
 def test_the_map_names_every_notebook() -> None:

@@ -1,1 +1,1 @@
-"""Interactive figures of the chapters, one module each."""
+"""The figures to grab: each module has the class of one, and `example()` as its chapter shows it."""
