@@ -1,10 +1,10 @@
-"""Checkers of notebook 06: the effective cells of a box, the reference's rule for them, what a level learns of all instances."""
+"""Checkers of chapter 06: possible widths, effective cells, MMDetection's rule, the targets of a level."""
 
 import math
 from collections.abc import Callable
 
 import torch
-from solutions.ch06 import class_targets, effective_map, reference_map
+from solutions.ch06 import class_targets, effective_map, reference_map, width_range
 from torch import Tensor
 
 from . import STAR, Case, Checker, Slip, within
@@ -22,7 +22,7 @@ def _cells(
     clamp: bool = True,
     about_corner: bool = False,
 ) -> Callable[..., Tensor]:
-    """The solution with one thing otherwise: a source of slips."""
+    """Return the solution with one change: a source of slips."""
 
     def function(box: tuple, stride: int, rows: int, columns: int, scale: float) -> Tensor:
         x1, y1, x2, y2 = box
@@ -49,7 +49,7 @@ def _cells(
     return function
 
 
-def _centres_inside(box: tuple, stride: int, rows: int, columns: int, scale: float) -> Tensor:
+def _centers_inside(box: tuple, stride: int, rows: int, columns: int, scale: float) -> Tensor:
     x1, y1, x2, y2 = box
     x, y, w, h = (x1 + x2) / 2, (y1 + y2) / 2, scale * (x2 - x1), scale * (y2 - y1)
     row, column = (torch.arange(rows) + 0.5) * stride, (torch.arange(columns) + 0.5) * stride
@@ -72,7 +72,7 @@ def _rounded_first(box: tuple, stride: int, rows: int, columns: int, scale: floa
 
 
 _TOUCH = "which cells the scaled box touches: from floor of its low edge to ceil of its high edge, the end not included"
-_NEVER = "a box within one cell, or on a line between two: it keeps the cell that it stands in"
+_NEVER = "a box within one cell, or on a line between two: it keeps the cell that contains it"
 _CLAMP = "the border of the map: rows 0..rows−1 and columns 0..columns−1 are all there are, and one of each must remain"
 
 
@@ -120,7 +120,7 @@ EFFECTIVE_SLIPS = (
     Slip(_cells(share=lambda scale: 1.0), "the scale: these are the cells of the whole box"),
     Slip(
         _cells(about_corner=True),
-        "the middle: the scaled box keeps the box's centre; yours has moved towards the upper left corner",
+        "the middle: the scaled box keeps the box's center; yours has moved towards the upper left corner",
     ),
     Slip(
         _swapped(_cells()),
@@ -147,8 +147,8 @@ EFFECTIVE_SLIPS = (
         "partly covered cells: they belong to the region too; you keep only whole ones",
     ),
     Slip(
-        _centres_inside,
-        "which cells count: those that the scaled box touches; you ask whether a cell's centre lies in it (half a cell off)",
+        _centers_inside,
+        "which cells count: those that the scaled box touches; you ask whether a cell's center lies in it (half a cell off)",
     ),
     Slip(_cells(clamp=False), _CLAMP),
     Slip(_cells(least=0), f"{_NEVER}; yours has no cell"),
@@ -175,7 +175,7 @@ EFFECTIVE_SLIPS = (
             columns,
             1.0,
         ),
-        "the middle: the scaled box keeps the box's centre; yours keeps its upper left corner",
+        "the middle: the scaled box keeps the box's center; yours keeps its upper left corner",
     ),
     Slip(
         lambda box, stride, rows, columns, scale: _cells()(
@@ -203,7 +203,7 @@ def _reference(
     wide: float = 1.0,
     negative: bool = False,
 ) -> Callable[..., Tensor]:
-    """The solution with one thing otherwise: a source of slips."""
+    """Return the solution with one change: a source of slips."""
 
     def function(box: tuple, stride: int, rows: int, columns: int, scale: float) -> Tensor:
         x1, y1, x2, y2 = box
@@ -274,11 +274,11 @@ REFERENCE_CASES = (
 REFERENCE_SLIPS = (
     Slip(
         _reference(square=0.5, point=0.5),
-        "where a cell stands: in the reference at (column·stride, row·stride), without half a cell",
+        "where a location is: in MMDetection at (column·stride, row·stride), without half a cell",
     ),
     Slip(
         _reference(square=0.5),
-        "the square: it is centred at the grid point; yours begins there (half a cell off)",
+        "the square: it is centerd at the grid point; yours begins there (half a cell off)",
     ),
     Slip(
         _reference(point=0.5),
@@ -310,7 +310,7 @@ REFERENCE_SLIPS = (
     ),
     Slip(
         _reference(negative=True),
-        f"{_SQUARE}; where the two miss each other both ways, minus times minus is no overlap",
+        f"{_SQUARE}; where the two are apart along both axes, two negative factors give a positive area",
     ),
     Slip(
         lambda *args: (
@@ -330,7 +330,7 @@ REFERENCE_SLIPS = (
     ),
     Slip(
         effective_map,
-        "the rule: this is the paper's from floor to ceil; here a cell is asked for its overlap and its grid point",
+        "the rule: this is the paper's from floor to ceil; here the overlap and the grid point decide",
     ),
 )
 
@@ -350,7 +350,7 @@ def _targets(
     by: str = "area",
     belt_only: bool = False,
 ) -> Callable[..., Tensor]:
-    """The solution with one thing otherwise: a source of slips."""
+    """Return the solution with one change: a source of slips."""
 
     def function(
         effective: Tensor,
@@ -400,7 +400,7 @@ def _nobody(
     level: int,
     num_classes: int,
 ) -> Tensor:
-    """As if cells without an owner belonged to the last instance."""
+    """Return the targets as if cells without an instance belonged to the last one."""
     result = class_targets(effective, ignoring, area, labels, selected, level, num_classes)
     if len(labels) and selected[-1] == level:
         result[labels[-1], ~effective.any(0)] = 1
@@ -438,7 +438,7 @@ def _targets_case(name: str, look: str, instances: tuple, selected: list[int], l
     return Case(name, args, look)
 
 
-NEAR_SLIPS = (  # which levels count, beside the selected one: whole numbers, or tensors of them, to bools
+NEAR_SLIPS = (  # which levels count besides the selected one: whole numbers, or tensors of them, to bools
     Slip(lambda selected, at: at == selected, "yours counts at the selected level only"),
     Slip(
         lambda selected, at: abs(at - selected) == 1,
@@ -463,7 +463,7 @@ _SETTLE = "the shared cell: it belongs to the smaller instance"
 TARGETS_CASES = (
     _targets_case(
         "one instance at its own level",
-        "the three kinds: 1 in the effective box, −1 in the belt, 0 elsewhere",
+        "the three kinds: 1 in the effective box, −1 around it in the ignoring box, 0 elsewhere",
         _ONE,
         [1],
         1,
@@ -486,27 +486,27 @@ TARGETS_CASES = (
     _targets_case("two classes, a shared cell", _SETTLE, _TWO, [1, 1], 1),
     _targets_case(
         "the smaller one selected another level",
-        "the shared cell: ownership is settled before the selection",
+        "the shared cell: it is resolved before the selection",
         _TWO,
         [1, 3],
         1,
     ),
     _targets_case(
         "the smaller one selected the next level",
-        "the shared cell: ownership is settled before the selection",
+        "the shared cell: it is resolved before the selection",
         _TWO,
         [1, 2],
         1,
     ),
     _targets_case(
         "two of one class",
-        "one class: a cell in the belt of one and owned by the other is positive",
+        "one class: a cell in the ignored region of one and assigned to the other is positive",
         _SAME,
         [1, 1],
         1,
     ),
     _targets_case(
-        "three, the smallest first", f"{_SETTLE}, wherever it stands", _CROWD, [1, 1, 1], 1
+        "three, the smallest first", f"{_SETTLE}, wherever it is in the list", _CROWD, [1, 1, 1], 1
     ),
     _targets_case(
         "no instance", "an image without objects: all 0", tuple(part[:0] for part in _ONE), [], 1
@@ -521,12 +521,12 @@ TARGETS_SLIPS = (
     ),
     Slip(
         _nobody,
-        "a cell of nobody: index −1 means the last instance in PyTorch; ask for an owner first",
+        "a cell without an instance: index −1 means the last instance in PyTorch; exclude −1 first",
     ),
     Slip(_targets(settle="none"), f"{_SETTLE} alone; yours is positive for both classes"),
     Slip(
         _targets(settle="level"),
-        "the shared cell: ownership is settled before the selection, with all instances that reach it",
+        "the shared cell: it is resolved before the selection, over all instances that reach it",
     ),
     *within(
         lambda near: _targets(near=lambda s, at: s >= 0 and near(s, at)), NEAR_SLIPS, f"{_NEAR}; "
@@ -535,7 +535,10 @@ TARGETS_SLIPS = (
         _targets(near=lambda s, at: abs(s - at) <= 1),
         "selected = −1: no level, but |0 − (−1)| = 1 makes it a neighbour of level 0",
     ),
-    Slip(_targets(near=lambda s, at: False), "the belt: −1, it teaches nothing; yours is negative"),
+    Slip(
+        _targets(near=lambda s, at: False),
+        "the ignored region: −1, it has no gradient; yours is negative",
+    ),
     Slip(
         _targets(learns=lambda s, at: s >= 0),
         "which levels learn: only the selected one has positives",
@@ -546,7 +549,7 @@ TARGETS_SLIPS = (
     ),
     Slip(
         _targets(all_classes=True),
-        "the class: the belt is ignored for the instance's own class only; other classes are negative there",
+        "the class: the region is ignored for the instance's own class only; other classes are negative there",
     ),
     Slip(
         _targets(belt_only=True),
@@ -560,3 +563,92 @@ TARGETS_SLIPS = (
 
 
 check_class_targets = Checker(class_targets, TARGETS_CASES, TARGETS_SLIPS)
+
+
+def _widths(
+    low: str = "both",
+    high: str = "nearer",
+    whole: float = 2.0,
+    unit: str = "pixels",
+    share: Callable[[float], float] = lambda scale: 1 / scale,
+    last: int = 0,
+    empty: Callable[[float, float], tuple[float, float] | None] = lambda above, up_to: None,
+    half: float = 0.0,
+) -> Callable[..., tuple[float, float] | None]:
+    """Return the solution with one change: a source of slips."""
+
+    def function(
+        center: float, first: int, end: int, stride: int, scale: float
+    ) -> tuple[float, float] | None:
+        x, end = center / stride - half, end + last
+        lows = {
+            "both": max(x - first - 1, end - 1 - x, 0),
+            "zero": 0.0,
+            "first": max(x - first - 1, 0),
+            "end": max(end - 1 - x, 0),
+            "signed": max(x - first - 1, end - 1 - x),
+        }
+        ups = {
+            "nearer": min(x - first, end - x),
+            "farther": max(x - first, end - x),
+            "first": x - first,
+            "end": end - x,
+            "columns": (end - first) / 2,
+        }
+        factor = whole * (stride if unit == "pixels" else 1) * share(scale)
+        above, up_to = factor * lows[low], factor * ups[high]
+        return (above, up_to) if above < up_to else empty(above, up_to)
+
+    return function
+
+
+_LOW = "the lower end: both edges must reach their outermost cells, so the larger of the two bounds counts"
+_HIGH = "the upper end: neither edge may pass its outermost cell, so the nearer one counts"
+WIDTH_CASES = (
+    Case("the star at P3, columns 2 and 3", (23.355, 2, 4, 8, 0.2), f"{_LOW}; {_HIGH}"),
+    Case("the star at P4, column 1", (23.355, 1, 2, 16, 0.2), _HIGH),
+    Case("rows 1 and 2 at P5", (64.195, 1, 3, 32, 0.2), _LOW),
+    Case("four columns", (33.0, 2, 6, 8, 0.2), _LOW),
+    Case("another scale", (33.0, 2, 6, 8, 0.5), "the scale: it is an argument"),
+    Case("a center outside the columns", (100.0, 2, 4, 8, 0.2), "None: no width fits"),
+    Case("a center too far to one side", (16.8, 0, 3, 8, 0.2), "None: no width fits"),
+)
+WIDTH_SLIPS = (
+    Slip(
+        _widths(share=lambda scale: 1.0),
+        "the scale: this is the width of the effective box; the box is 1 / scale times as wide",
+    ),
+    Slip(
+        _widths(share=lambda scale: scale),
+        "the scale: the box is wider than its effective box, so divide by it",
+    ),
+    Slip(
+        _widths(share=lambda scale: scale**-0.5),
+        "the scale: it multiplies the sides, not the area",
+    ),
+    Slip(_widths(share=lambda scale: 5.0), "the scale: it is an argument, not always 0.2"),
+    Slip(_widths(whole=1.0), "the width: it is twice the distance from the center to an edge"),
+    Slip(_widths(unit="cells"), "the unit: pixels; yours are cells of the level"),
+    Slip(_widths(low="zero"), f"{_LOW}; yours is always 0"),
+    Slip(_widths(low="first"), f"{_LOW}; you ask only the left edge"),
+    Slip(_widths(low="end"), f"{_LOW}; you ask only the right edge"),
+    Slip(_widths(low="signed"), "the lower end: a width is positive, so it is at least 0"),
+    Slip(_widths(high="farther"), f"{_HIGH}; you take the farther one"),
+    Slip(_widths(high="first"), f"{_HIGH}; you ask only the left edge"),
+    Slip(_widths(high="end"), f"{_HIGH}; you ask only the right edge"),
+    Slip(
+        _widths(high="columns"),
+        "the upper end: the center need not be in the middle of the columns",
+    ),
+    Slip(_widths(last=1), "the columns: `end` is one past the last, not the last one"),
+    Slip(_widths(half=0.5), "column j reaches from j to j + 1; yours is half a cell off"),
+    Slip(_widths(empty=lambda above, up_to: (above, up_to)), "None: no width fits"),
+    Slip(_widths(empty=lambda above, up_to: (0.0, 0.0)), "None: no width fits; (0, 0) is a range"),
+    Slip(
+        lambda *args: (found := width_range(*args)) and found[::-1],
+        "the order: the lower end first",
+    ),
+)
+
+
+check_width_range = Checker(width_range, WIDTH_CASES, WIDTH_SLIPS)

@@ -16,7 +16,7 @@ from .runs import DETACHED, numbers, with_slopes
 def means(
     kind: str = "mean", none: float = math.inf, shift: int = 0, share: str = "own"
 ) -> Callable[..., Tensor]:
-    """The solution with one thing otherwise: a source of slips."""
+    """Return the solution with one change: a source of slips."""
 
     def function(
         cell_loss: Tensor, assigned: Tensor, level: Tensor, num_instances: int, num_levels: int
@@ -50,7 +50,7 @@ _ASSIGNED = torch.tensor([-1, 0, 0, 1, 1, -1, 0, 1, 1, 1, -1, 2])
 _LEVEL = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
 _LOSS = torch.tensor([9.0, 1.0, 3.0, 0.5, 0.7, 9.0, 1.5, 0.25, 0.35, 0.9, 9.0, 2.0])
 NONE = "an instance without a cell at a level: its loss is inf there, so that it is never the least"
-_MEAN = "the mean over the cells that the instance owns at that level"
+_MEAN = "the mean over the locations that are assigned to the instance at that level"
 
 
 _MANY = torch.randint(-1, 4, (60,), generator=numbers(0))
@@ -62,16 +62,16 @@ MEANS_CASES = (
         expected=torch.tensor([[2.0, 1.5]]),
     ),
     Case(
-        "cells of nobody in between",
+        "background locations in between",
         (_LOSS[:6], _ASSIGNED[:6], _LEVEL[:6], 2, 1),
         "the numbers: −1 is none, instance n is n",
     ),
     Case("three instances at three levels", (_LOSS, _ASSIGNED, _LEVEL, 3, 3), _MEAN),
-    Case("an instance that owns nothing", (_LOSS, _ASSIGNED, _LEVEL, 4, 3), NONE),
+    Case("an instance without any location", (_LOSS, _ASSIGNED, _LEVEL, 4, 3), NONE),
     Case(
         "losses of zero",
         (_LOSS * 0, _ASSIGNED, _LEVEL, 3, 3),
-        "a mean of 0 is the best loss there is, and no sign of an empty region",
+        "a mean of 0 is the least loss there is, and does not mean an empty region",
     ),
     Case(
         "60 cells",
@@ -119,7 +119,7 @@ _AXES = Slip(lambda *args: level_means(*args).T, "the axes: instances are rows, 
 check_level_means = Checker(level_means, MEANS_CASES, (*MEANS_SLIPS, _AXES))
 
 
-_ALPHA = "alpha: 0.25 where the answer is 1, 0.75 where it is 0"
+_ALPHA = "alpha: 0.25 where the target is 1, 0.75 where it is 0"
 
 
 def other_focal(
@@ -158,7 +158,7 @@ FOCAL_SLIPS = (
     Slip(other_focal(alpha=0.5, gamma=0, whole=2), "alpha and gamma: this is plain cross entropy"),
     Slip(
         other_focal(swapped=True),
-        "the factor: (1 − p)² where the answer is 1, p² where it is 0; yours are swapped",
+        "the factor: (1 − p)² where the target is 1, p² where it is 0; yours are swapped",
     ),
     Slip(other_focal(twice=True), "the sigmoid: it is applied twice"),
     Slip(_softmax, "p: each class has a sigmoid of its own; a softmax makes them share one"),
@@ -234,7 +234,7 @@ def _choose(
     nowhere: int = -1,
     detached: bool = True,
 ) -> Callable[..., tuple[Tensor, int]]:
-    """The solution with one thing otherwise: a source of slips."""
+    """Return the solution with one change: a source of slips."""
 
     def function(levels: Sequence[tuple[Tensor, Tensor, Tensor]], label: int) -> tuple[Tensor, int]:
         losses = []
@@ -381,7 +381,7 @@ CHOICE_SLIPS = (
     Slip(_mean_first, "the mean of −ln IoU over the cells; yours is −ln of the mean IoU"),
     Slip(
         _choose(cell_loss(box=_unclamped(1e-6, -math.inf))),
-        "no overlap: a shared side below 0 is 0; minus times minus is plus",
+        "no overlap: a shared side below 0 is 0; two negative factors give a positive overlap",
     ),
     Slip(
         _choose(cell_loss(box=_unclamped(0.0, 0.0))),
@@ -407,7 +407,7 @@ def training_loss(
     labelled: str = "positive",
     weigh: tuple[bool, bool] = (True, True),
 ) -> Callable[..., Tensor]:
-    """The solution with one thing otherwise: a source of slips."""
+    """Return the solution with one change: a source of slips."""
 
     def function(
         logits: Tensor,
@@ -498,7 +498,7 @@ TRAINING_SLIPS = (
     ),
     Slip(
         training_loss(divisor="entries", box_divisor="positive"),
-        "the normaliser: positive cells; a mean over all entries drowns them",
+        "the normaliser: positive locations; in a mean over all entries they hardly count",
     ),
     Slip(
         training_loss(divisor="kept", box_divisor="positive"),
@@ -535,12 +535,12 @@ TRAINING_SLIPS = (
     ),
     Slip(
         training_loss(counted="positive cells"),
-        "negatives: cells that are not positive learn to be silent; yours cost nothing",
+        "negatives: locations that are not positive learn to be background; yours have no loss",
     ),
     Slip(training_loss(boxes="all"), "the box part: only positive cells have a target"),
     Slip(
         training_loss(labelled="all"),
-        "labels: outside positive cells they mean nothing, there every answer is 0",
+        "labels: outside positive locations they mean nothing, there every target is 0",
     ),
     Slip(training_loss(box=lambda a, b: 0 * iou_loss(a, b)), "the two sums: −ln IoU is missing"),
     Slip(training_loss(lambda x, y: 0 * focal(x, y)), "the two sums: the focal loss is missing"),

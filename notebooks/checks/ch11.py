@@ -1,24 +1,24 @@
-"""Checkers of notebook 11: ten steps to an FSAF. A step that is not the reader's yet is taken by the course's own function."""
+"""Checkers of chapter 11: ten steps to FSAF. The solution stands in for a step that the reader has not written yet."""
 
 from collections.abc import Callable
 
-from .ch11_boxes import CENTRES, DECODE, IOU_LOSS, MERGE, OWNERS, REGION
+from .ch11_boxes import CENTRES, DECODE, IOU_LOSS, MERGE, OVERLAPS, REGION
 from .ch11_losses import ASSIGN, FOCAL, LOSS, TABLE
 
-STEPS = (CENTRES, MERGE, DECODE, IOU_LOSS, REGION, OWNERS, FOCAL, TABLE, ASSIGN, LOSS)
+STEPS = (CENTRES, MERGE, DECODE, IOU_LOSS, REGION, OVERLAPS, FOCAL, TABLE, ASSIGN, LOSS)
 
 
 def step(number: int, answer: Callable | None) -> Callable:
-    """Prints what step `number` (1..10) says of the reader's function; gives that back if it is right, else the course's own."""
+    """Print the verdict on step `number`, 1..10; return the reader's function if it is right, else the solution."""
     line = STEPS[number - 1].verdict(answer)
     print(line)
     if line.startswith("done"):
-        print(f"step {number} is yours: the next steps work with it")
+        print(f"step {number}: the next steps use your function")
         return answer
-    print(f"step {number} is not yours yet: the course's own function stands in")
+    print(f"step {number}: the solution is used until yours is right")
     return STEPS[number - 1].solution
 
 
 def yours(*functions: Callable) -> int:
-    """How many of the functions are the reader's own."""
+    """Return how many of the functions are the reader's own."""
     return sum(function not in [one.solution for one in STEPS] for function in functions)

@@ -1,4 +1,4 @@
-"""Steps 1 to 6 of notebook 11: cells, levels, boxes, regions and owners."""
+"""Steps 1 to 6 of notebook 11: cells, levels, boxes, regions and overlaps."""
 
 from collections.abc import Callable, Sequence
 
@@ -27,7 +27,7 @@ def in_pixels(function: Callable[..., Tensor], first: int = 0) -> Callable[..., 
 # Step 1
 
 
-def _centres(
+def _centers(
     c: float = 0.5, swap: bool = False, by_column: bool = False, mixed: bool = False
 ) -> Callable[..., Tensor]:
     def function(rows: int, columns: int, stride: int) -> Tensor:
@@ -40,69 +40,71 @@ def _centres(
     return function
 
 
-_MIDDLE = "the middle of a cell: x = (j + 0.5) · stride from its column j, y = (i + 0.5) · stride from its row i"
+_MIDDLE = "the center of a cell: x = (j + 0.5) · stride from its column j, y = (i + 0.5) · stride from its row i"
 CENTRES_CASES = (
     Case("a level of one cell", (1, 1, 64), _MIDDLE),
     Case("one row of three cells", (1, 3, 8), _MIDDLE),
     Case("two rows of three cells", (2, 3, 8), "the order: row by row, x before y"),
     Case(
-        "more rows than columns", (5, 2, 16), "rows and columns: rows · columns cells, row by row"
+        "more rows than columns",
+        (5, 2, 16),
+        "rows and columns: rows · columns locations, row by row",
     ),
     Case("P3 of a scene", (16, 16, 8), _MIDDLE),
     Case("an odd stride", (2, 2, 5), _MIDDLE),
 )
 CENTRES_SLIPS = (
     Slip(
-        _centres(0.0),
-        "half a cell: a cell stands in its middle, (j + 0.5) · stride; yours stands in its upper left corner",
+        _centers(0.0),
+        "half a cell: a location is the center of its cell, (j + 0.5) · stride; yours is the upper left corner",
     ),
     Slip(
-        _centres(1.0),
-        "half a cell: a cell stands in its middle, (j + 0.5) · stride; yours stands in its lower right corner",
+        _centers(1.0),
+        "half a cell: a location is the center of its cell, (j + 0.5) · stride; yours is the lower right corner",
     ),
     Slip(
-        _centres(swap=True),
+        _centers(swap=True),
         "x and y: they are swapped; the column j gives x, the row i gives y, and x comes first",
     ),
     Slip(
-        _centres(0.0, swap=True),
-        "x and y, and the half: the column j gives x, and a cell stands in its middle",
+        _centers(0.0, swap=True),
+        "x and y, and the half: the column j gives x, and a location is the center of its cell",
     ),
-    Slip(_centres(by_column=True), "the order: row by row; yours goes down the columns"),
-    Slip(_centres(mixed=True), "rows and columns: they are swapped"),
+    Slip(_centers(by_column=True), "the order: row by row; yours goes down the columns"),
+    Slip(_centers(mixed=True), "rows and columns: they are swapped"),
     Slip(
-        lambda r, c, s: _centres(0.0)(r, c, s) + 0.5,
+        lambda r, c, s: _centers(0.0)(r, c, s) + 0.5,
         "half a cell: it is half a stride; you add half a pixel",
     ),
     Slip(
-        lambda r, c, s: _centres()(r, c, 1), "the stride: centres are in pixels, yours are in cells"
+        lambda r, c, s: _centers()(r, c, 1), "the stride: centers are in pixels, yours are in cells"
     ),
     Slip(
-        lambda r, c, s: _centres(0.0)(r, c, 1),
-        "the stride and the half: centres are in pixels, (j + 0.5) · stride",
+        lambda r, c, s: _centers(0.0)(r, c, 1),
+        "the stride and the half: centers are in pixels, (j + 0.5) · stride",
     ),
     Slip(
-        lambda r, c, s: _centres()(r, c, s).view(r, c, 2),
-        "the shape: one row for each cell, (rows · columns, 2)",
+        lambda r, c, s: _centers()(r, c, s).view(r, c, 2),
+        "the shape: one row for each location, (rows · columns, 2)",
     ),
     Slip(
-        lambda r, c, s: _centres()(r, c, s).T.reshape(-1, 2),
-        "the shape: reshape cannot turn (2, cells) into (cells, 2), it mixes x and y; stack along the last axis",
+        lambda r, c, s: _centers()(r, c, s).T.reshape(-1, 2),
+        "the shape: reshape cannot turn (2, locations) into (locations, 2), it mixes x and y; stack along the last axis",
     ),
     Slip(
-        lambda r, c, s: _centres()(r, c, s).T,
-        "the shape: one row for each cell, (rows · columns, 2); yours is turned",
+        lambda r, c, s: _centers()(r, c, s).T,
+        "the shape: one row for each location, (rows · columns, 2); yours is turned",
     ),
     Slip(
-        lambda r, c, s: _centres()(r, c, s).long(),
+        lambda r, c, s: _centers()(r, c, s).long(),
         "whole numbers: half of an odd stride is none; and boxes are floats",
     ),
     Slip(
-        lambda r, c, s: _centres(0.0)(r, c, s) + s // 2,
+        lambda r, c, s: _centers(0.0)(r, c, s) + s // 2,
         "half a stride: s // 2 cuts off; and boxes are floats",
     ),
 )
-CENTRES = Step(own.cell_centres, CENTRES_CASES, CENTRES_SLIPS, result)
+CENTRES = Step(own.cell_centers, CENTRES_CASES, CENTRES_SLIPS, result)
 
 
 # Step 2
@@ -146,7 +148,7 @@ _ENLARGE = "the enlarging: fine row i takes coarse row ⌊i · h / H⌋, columns
 _SIZE = "the size: the lateral map's own, which need not be twice the coarse one's"
 MERGE_CASES = (
     Case(
-        "one cell becomes four",
+        "one value becomes four",
         (torch.tensor([[[[3.0]]]]), torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])),
         _ENLARGE,
     ),
@@ -183,11 +185,11 @@ MERGE_SLIPS = (
     ),
     Slip(
         lambda c, f: f + _tile(c, f),
-        "the enlarging: each coarse cell becomes a block; you lay copies of the map side by side",
+        "the enlarging: each coarse value becomes a block; you lay copies of the map side by side",
     ),
     Slip(
         lambda c, f: f + _spread(c, f),
-        "the enlarging: each coarse cell fills its block; yours stands alone among zeros",
+        "the enlarging: each coarse value fills its block; yours has zeros around it",
     ),
     Slip(lambda c, f: (f + _up(c, f)) / 2, "the sum: a sum, not the mean of the two"),
     Slip(lambda c, f: torch.cat([f, _up(c, f)], 1), "the sum: added, not one behind the other"),
@@ -211,9 +213,9 @@ MERGE = Step(own.merge, MERGE_CASES, MERGE_SLIPS, with_slopes(0, 1))
 def _decoded(
     order: tuple[int, ...] = (0, 1, 2, 3), signs: tuple[int, ...] = (-1, -1, 1, 1)
 ) -> Callable[..., Tensor]:
-    def function(offsets: Tensor, centres: Tensor, stride: Tensor, S: float) -> Tensor:
+    def function(offsets: Tensor, centers: Tensor, stride: Tensor, S: float) -> Tensor:
         distances = offsets[:, order] * (S * stride)[:, None]
-        return centres.repeat(1, 2) + distances * torch.tensor(signs)
+        return centers.repeat(1, 2) + distances * torch.tensor(signs)
 
     return function
 
@@ -230,7 +232,7 @@ def _seen(seed: int, *strides: int) -> tuple[Tensor, Tensor, Tensor]:
 _BOX = "the formula: x − S·stride·l, y − S·stride·t, x + S·stride·r, y + S·stride·b"
 DECODE_CASES = (
     Case(
-        "one cell of P4",
+        "one location of P4",
         (
             torch.tensor([[0.1, 0.2, 0.3, 0.4]]),
             torch.tensor([[24.0, 56.0]]),
@@ -240,25 +242,25 @@ DECODE_CASES = (
         _BOX,
     ),
     Case(
-        "three cells of three levels",
+        "three locations of three levels",
         (*_seen(0, 8, 16, 32), 4.0),
-        "the stride: each cell has its level's own",
+        "the stride: each location has its level's own",
     ),
     Case(
-        "four cells of three levels",
+        "four locations of three levels",
         (*_seen(1, 8, 8, 16, 32), 4.0),
-        "the stride: each cell has its level's own",
+        "the stride: each location has its level's own",
     ),
     Case("another S", (*_seen(2, 64, 8), 2.0), "S: it is an argument"),
     Case(
-        "a dead cell",
+        "a location with a dead ReLU",
         (torch.zeros(1, 4), *_seen(3, 8)[1:], 4.0),
-        "all four zero: the box is the cell's own point",
+        "all four zero: the box is the location itself",
     ),
     Case(
-        "no cell",
+        "no location",
         (torch.zeros(0, 4), torch.zeros(0, 2), torch.zeros(0), 4.0),
-        "no cells: a table of 0 rows",
+        "no locations: a table of 0 rows",
     ),
 )
 DECODE_SLIPS = (
@@ -279,7 +281,7 @@ DECODE_SLIPS = (
     ),
     Slip(
         lambda o, c, s, S: torch.cat([c - (o * S * s)[:, :2], c + (o * S * s)[:, 2:]], 1),
-        "the stride's shape: (R,) times (R, 4) goes along the sides, not along the cells; write stride[:, None]",
+        "the stride's shape: (R,) times (R, 4) goes along the sides, not along the locations; write stride[:, None]",
     ),
     Slip(
         _decoded(signs=(1, 1, 1, 1)),
@@ -294,7 +296,7 @@ DECODE_SLIPS = (
     Slip(_decoded((0, 2, 1, 3)), "the order: l t r b, you read l r t b"),
     Slip(
         lambda o, c, s, S: _decoded()(o, c.flip(1), s, S),
-        "x and y: centres are x y, so x goes with l and r",
+        "x and y: centers are x y, so x goes with l and r",
     ),
     Slip(
         lambda o, c, s, S: torch.cat(
@@ -304,7 +306,7 @@ DECODE_SLIPS = (
     ),
     Slip(
         lambda o, c, s, S: torch.cat([c, (S * s)[:, None] * (o[:, :2] + o[:, 2:])], 1),
-        "what you return: x1 y1 x2 y2; yours is the cell's point and the sides",
+        "what you return: x1 y1 x2 y2; yours is the location and the sides",
     ),
     Slip(
         lambda o, c, s, S: own.decode(o, c, s, S).clamp(0, 128),
@@ -315,7 +317,7 @@ DECODE_SLIPS = (
         "the border: nothing is cut off here, the losses want it whole; yours ends at 0",
     ),
     Slip(lambda o, c, s, S: own.decode(o, c, s, S).round(), "whole pixels: boxes are not rounded"),
-    Slip(lambda o, c, s, S: own.decode(o, c, s, S).T, "the shape: a row for each cell, (R, 4)"),
+    Slip(lambda o, c, s, S: own.decode(o, c, s, S).T, "the shape: a row for each location, (R, 4)"),
     Slip(lambda o, c, s, S: own.decode(o, c, s, S).detach(), DETACHED),
 )
 DECODE = Step(own.decode, DECODE_CASES, DECODE_SLIPS, with_slopes(0))
@@ -363,7 +365,7 @@ IOU_LOSS_CASES = (
     Case("side by side", (torch.tensor([[50.0, 41.0, 80.0, 88.0]]), _STAR), _NO_OVERLAP),
     Case("apart on both axes", (torch.tensor([[70.0, 100.0, 90.0, 120.0]]), _STAR), _NO_OVERLAP),
     Case(
-        "a dead cell: a box without area",
+        "a location with a dead ReLU: a box without area",
         (torch.tensor([[24.0, 56.0, 24.0, 56.0]]), _STAR),
         "the floor: an IoU of 0 counts as 1e-6",
     ),
@@ -437,12 +439,12 @@ REGION_CASES = (
     Case(
         "a box whose middle lies on a corner of four cells",
         (torch.tensor([[32.0, 32.0, 32.0, 32.0]]), 16, 8, 8, 0.5),
-        "a box on a line between two cells: one cell all the same, the later one",
+        "a box on a line between two cells: one location all the same, the later one",
     ),
     Case(
         "boxes over the border of a coarse map",
         (_OVER, 64, 2, 2, 0.2),
-        "the border: one cell must remain",
+        "the border: one location must remain",
     ),
     Case("an image without objects", (torch.zeros(0, 4), 8, 16, 16, 0.2), _EMPTY_STACK),
 )
@@ -466,13 +468,18 @@ REGION_SLIPS = (
         lambda b, s, m, n, e: own.region(
             b.clamp(min=0).minimum(s * torch.tensor([n, m, n, m])), s, m, n, e
         ),
-        "the border: cut the cells, not the box; a box that is cut first has another centre",
+        "the border: cut the locations, not the box; a box that is cut first has another center",
     ),
     Slip(
         lambda b, s, *rest: own.region(b, 8, *rest), "the stride: it is an argument, not always 8"
     ),
-    Slip(lambda *args: own.region(*args).float(), "what you return: bools, they will choose cells"),
-    Slip(lambda *args: own.region(*args).long(), "what you return: bools, they will choose cells"),
+    Slip(
+        lambda *args: own.region(*args).float(),
+        "what you return: bools, they will choose locations",
+    ),
+    Slip(
+        lambda *args: own.region(*args).long(), "what you return: bools, they will choose locations"
+    ),
 )
 REGION = Step(own.region, REGION_CASES, REGION_SLIPS, result)
 
@@ -507,7 +514,9 @@ def _owned(
 
 def _ranks(effective: Tensor, boxes: Tensor) -> Tensor:
     order = (boxes[:, 2:] - boxes[:, :2]).prod(1).argsort(descending=True, stable=True)
-    return torch.cat([order.argsort(), order.new_tensor([-1])])[own.owners(effective, boxes)]
+    return torch.cat([order.argsort(), order.new_tensor([-1])])[
+        own.resolve_overlaps(effective, boxes)
+    ]
 
 
 def _cells(count: int, *told: Sequence[int]) -> Tensor:
@@ -517,7 +526,7 @@ def _cells(count: int, *told: Sequence[int]) -> Tensor:
     return result
 
 
-_SMALLER = "a shared cell: it goes to the instance of the smallest area"
+_SMALLER = "a shared location: it goes to the instance of the smallest area"
 _LARGE, _SMALL = [0.0, 0.0, 60.0, 50.0], [20.0, 20.0, 50.0, 40.0]  # 3000 and 600 px²
 _LONG, _SQUARE = (
     [0.0, 30.0, 100.0, 34.0],
@@ -525,24 +534,24 @@ _LONG, _SQUARE = (
 )  # 400 and 625 px², but 104 and 50 px for w + h
 _HIGH = [10.0, 0.0, 14.0, 100.0]  # 400 px²
 _CORNER = [80.0, 90.0, 100.0, 120.0]  # 600 px², with far x2 and y2
-OWNERS_CASES = (
+OVERLAPS_CASES = (
     Case(
         "one instance",
         (_cells(6, [1, 2]), torch.tensor([_LARGE])),
-        "the numbers: −1 is nobody, instance n is n",
+        "the numbers: −1 is background, instance n is n",
     ),
     Case(
-        "two that share no cell",
+        "two that share no location",
         (_cells(6, [0, 1], [4]), torch.tensor([_LARGE, _SMALL])),
         "the numbers: instance n is n",
     ),
     Case(
-        "a shared cell, the large one first",
+        "a shared location, the large one first",
         (_cells(6, [0, 1, 2], [2, 3]), torch.tensor([_LARGE, _SMALL])),
         _SMALLER,
     ),
     Case(
-        "a shared cell, the small one first",
+        "a shared location, the small one first",
         (_cells(6, [2, 3], [0, 1, 2]), torch.tensor([_SMALL, _LARGE])),
         _SMALLER,
     ),
@@ -579,10 +588,10 @@ OWNERS_CASES = (
     Case(
         "no instance",
         (torch.zeros(0, 5, dtype=torch.bool), torch.zeros(0, 4)),
-        "no instances: every cell is nobody's, −1",
+        "no instances: every location is background, −1",
     ),
 )
-OWNERS_SLIPS = (
+OVERLAPS_SLIPS = (
     Slip(_owned(descending=False), f"{_SMALLER}; you give it to the larger one"),
     Slip(
         _owned(lambda b: -torch.arange(len(b)).float()),
@@ -594,11 +603,11 @@ OWNERS_SLIPS = (
     ),
     Slip(
         _owned(nobody=0),
-        "the numbers: −1 is nobody; yours is 0, and looks like instance 0",
+        "the numbers: −1 is background; yours is 0, and looks like instance 0",
     ),
     Slip(
         _owned(first=1, nobody=0),
-        "the numbers: −1 is nobody and instance n is n; yours are 0 and n + 1",
+        "the numbers: −1 is background and instance n is n; yours are 0 and n + 1",
     ),
     Slip(_owned(lambda b: b[:, 2] + b[:, 3] - b[:, 0] - b[:, 1]), "the area: w · h, not w + h"),
     Slip(_owned(lambda b: (b[:, 2:] - b[:, :2]).amax(1)), "the area: w · h, not the longer side"),
@@ -610,19 +619,21 @@ OWNERS_SLIPS = (
     ),
     Slip(
         lambda e, b: _owned(lambda _: e.sum(1))(e, b),
-        "the area: w · h of the box, not the number of its cells",
+        "the area: w · h of the box, not the number of its locations",
     ),
     Slip(_ranks, "the numbers: n is the place in the list, not in the sorted order"),
-    Slip(_owned(flip=True), "equal areas: the later one in the list gets the cell"),
-    Slip(_owned(shared=False), f"{_SMALLER}; yours is nobody's"),
+    Slip(_owned(flip=True), "equal areas: the later one in the list gets the location"),
+    Slip(_owned(shared=False), f"{_SMALLER}; you make it background"),
     Slip(
         lambda e, b: e.long().argmax(0) if len(e) else torch.full((e.shape[1],), -1),
-        "a cell of nobody: −1; argmax of nothing but False says the first",
+        "a background location: −1; argmax of a column that is all False gives 0",
     ),
     Slip(
-        lambda e, b: own.owners(e, b).float(),
+        lambda e, b: own.resolve_overlaps(e, b).float(),
         "what you return: whole numbers, they will be indices",
     ),
-    Slip(lambda e, b: own.owners(e, b) * e, "the shape: one number for each cell, (R,)"),
+    Slip(
+        lambda e, b: own.resolve_overlaps(e, b) * e, "the shape: one number for each location, (R,)"
+    ),
 )
-OWNERS = Step(own.owners, OWNERS_CASES, OWNERS_SLIPS, result)
+OVERLAPS = Step(own.resolve_overlaps, OVERLAPS_CASES, OVERLAPS_SLIPS, result)

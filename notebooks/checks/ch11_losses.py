@@ -1,4 +1,4 @@
-"""Steps 7 to 10 of notebook 11: the focal loss, the table of losses, who learns what, and the loss that trains."""
+"""Steps 7 to 10 of notebook 11: the focal loss, the table of losses, the assignment, and the loss that trains."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,20 +14,20 @@ from .runs import DETACHED, Step, kind, numbers, with_slopes, without_slopes
 
 # Step 7
 
-_FL = "the formula: −0.25 (1 − p)² ln p where the answer is 1, −0.75 p² ln(1 − p) where it is 0, p the sigmoid of the logit"
+_FL = "the formula: −0.25 (1 − p)² ln p where the target is 1, −0.75 p² ln(1 − p) where it is 0, p the sigmoid of the logit"
 _LARGE_LOGIT = "large logits: p rounds to 0 or 1 and its logarithm to −inf; logsigmoid(logit) is ln p, logsigmoid(−logit) is ln(1 − p)"
 
 
 FOCAL_CASES = (
-    Case("p = 0.5, answer 1", (torch.zeros(2), torch.ones(2)), _FL),
-    Case("p = 0.5, answer 0", (torch.zeros(2), torch.zeros(2)), _FL),
+    Case("p = 0.5, target 1", (torch.zeros(2), torch.ones(2)), _FL),
+    Case("p = 0.5, target 0", (torch.zeros(2), torch.zeros(2)), _FL),
     Case(
-        "four logits, both answers",
+        "four logits, both targets",
         (torch.tensor([[-2.0, -0.5, 1.0, 3.0]] * 2), torch.tensor([[1.0] * 4, [0.0] * 4])),
         _FL,
     ),
     Case(
-        "two cells of three classes",
+        "two locations of three classes",
         (
             torch.tensor([[-1.0, 0.3, 2.0], [0.7, -3.0, -0.2]]),
             torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]),
@@ -39,19 +39,23 @@ FOCAL_CASES = (
         (torch.tensor([200.0, -200.0, 200.0, -200.0]), torch.tensor([1.0, 1.0, 0.0, 0.0])),
         _LARGE_LOGIT,
     ),
-    Case("no cell", (torch.zeros(0, 3), torch.zeros(0, 3)), "no cells: nothing in, nothing out"),
+    Case(
+        "no location",
+        (torch.zeros(0, 3), torch.zeros(0, 3)),
+        "no locations: nothing in, nothing out",
+    ),
 )
 FOCAL_SLIPS = (
     *ch07.FOCAL_SLIPS,
     ch07.FROZEN,
     Slip(ch07.other_focal(naive=True), _LARGE_LOGIT),
     Slip(lambda x, y: -own.focal_loss(x, y), "the sign: a loss is positive, and ln p is negative"),
-    Slip(lambda x, y: own.focal_loss(x, 1 - y), "the answers: 1 and 0 are swapped"),
+    Slip(lambda x, y: own.focal_loss(x, 1 - y), "the targets: 1 and 0 are swapped"),
     Slip(
         lambda x, y: own.focal_loss(x, y) * y,
-        "the answer 0: it costs too, else nobody learns to be silent",
+        "the target 0: it has a loss too, or no location learns the background",
     ),
-    Slip(lambda x, y: own.focal_loss(x, y) * (1 - y), "the answer 1: it costs too"),
+    Slip(lambda x, y: own.focal_loss(x, y) * (1 - y), "the target 1: it has a loss too"),
     Slip(
         lambda x, y: own.focal_loss(x, y).sum(),
         "the shape: a loss for each entry; nothing is summed here",
@@ -89,36 +93,41 @@ def _table(
         boxes: Tensor,
         gt_boxes: Tensor,
         gt_labels: Tensor,
-        owner: Tensor,
+        assigned: Tensor,
         level: Tensor,
         num_levels: int,
     ) -> Tensor:
         rows = [torch.zeros(0, num_levels)]
         for n, box in enumerate(gt_boxes):
             cells = in_pixels(loss, 1)(logits, boxes, box.expand_as(boxes), label(n, gt_labels))
-            rows.append(means(cells, owner, level, len(gt_boxes), num_levels)[n : n + 1])
+            rows.append(means(cells, assigned, level, len(gt_boxes), num_levels)[n : n + 1])
         return torch.cat(rows).detach() if detached else torch.cat(rows)
 
     return function
 
 
 def _scene(
-    seed: int, owner: Sequence[int], level: Sequence[int], num: int, levels: int, classes: int = 3
+    seed: int,
+    assigned: Sequence[int],
+    level: Sequence[int],
+    num: int,
+    levels: int,
+    classes: int = 3,
 ) -> tuple:
-    """Outputs of cells, instances, owners and levels, as `level_losses` takes them."""
+    """Outputs of locations, instances, assigned instances and levels, as `level_losses` takes them."""
     random = numbers(seed)
     low = 60 * torch.rand(num, 2, generator=random)
     gt = torch.cat([low, low + 20 + 40 * torch.rand(num, 2, generator=random)], 1)
-    owner, level = torch.tensor(owner), torch.tensor(level)
-    boxes = torch.cat([gt, torch.zeros(1, 4)])[owner] + torch.tensor([-4.0, -4, 4, 4]) * torch.rand(
-        len(owner), 4, generator=random
-    )
-    logits = torch.randn(len(owner), classes, generator=random) - 1
+    assigned, level = torch.tensor(assigned), torch.tensor(level)
+    boxes = torch.cat([gt, torch.zeros(1, 4)])[assigned] + torch.tensor(
+        [-4.0, -4, 4, 4]
+    ) * torch.rand(len(assigned), 4, generator=random)
+    logits = torch.randn(len(assigned), classes, generator=random) - 1
     labels = torch.randint(0, classes, (num,), generator=random)
-    return logits, boxes, gt, labels, owner, level, levels
+    return logits, boxes, gt, labels, assigned, level, levels
 
 
-_PART = "the loss of instance n at level l: the mean, over the cells it owns there, of focal loss (summed over classes) + −ln IoU"
+_PART = "the loss of instance n at level l: the mean, over the locations assigned to it there, of focal loss (summed over classes) + −ln IoU"
 _ONE_EACH = _scene(0, [0, 0], [0, 1], 1, 2)
 
 
@@ -127,29 +136,29 @@ def _anybodys(
     boxes: Tensor,
     gt_boxes: Tensor,
     gt_labels: Tensor,
-    owner: Tensor,
+    assigned: Tensor,
     level: Tensor,
     num_levels: int,
 ) -> Tensor:
     one_by_one = zip(gt_boxes[:, None], gt_labels[:, None])
     rows = [
-        own.level_losses(logits, boxes, *one, owner.clamp(max=0), level, num_levels)
+        own.level_losses(logits, boxes, *one, assigned.clamp(max=0), level, num_levels)
         for one in one_by_one
     ]
     return torch.cat([torch.zeros(0, num_levels), *rows])
 
 
 TABLE_CASES = (
-    Case("one instance, one cell at each of two levels", _ONE_EACH, _PART),
+    Case("one instance, one location at each of two levels", _ONE_EACH, _PART),
     Case(
-        "three cells at one level, one at the next",
+        "three locations at one level, one at the next",
         _scene(1, [0, 0, 0, 0], [0, 0, 0, 1], 1, 2),
         _PART,
     ),
     Case(
-        "cells of nobody in between",
+        "background locations in between",
         _scene(2, [-1, 0, -1, 0, -1, 0], [0, 0, 0, 0, 1, 1], 1, 2),
-        "owner: −1 is nobody, instance n is n",
+        "assigned: −1 is background, instance n is n",
     ),
     Case(
         "three instances",
@@ -166,18 +175,18 @@ TABLE_CASES = (
 TABLE_SLIPS = (
     Slip(
         _table(detached=False),
-        "the gradient: choosing must not teach; work under torch.no_grad() or detach the table",
+        "the gradient: the selection must not train the network; work under torch.no_grad() or detach the table",
     ),
     *within(_table, ch07.MEANS_SLIPS),
     *within(lambda loss: _table(loss=loss), ch07.CELL_SLIPS),
     Slip(_table(label=lambda n, labels: n % 3), "the class: gt_labels[n], not n"),
     Slip(
         _table(label=lambda n, labels: slice(0)),
-        "the answers: 1 for the instance's class; yours are all 0",
+        "the targets: 1 for the instance's class; yours are all 0",
     ),
     Slip(
         _anybodys,
-        "owner: only the cells of instance n, owner == n; yours takes all that somebody owns",
+        "assigned: only the locations of instance n, assigned == n; yours takes all positive locations",
     ),
     Slip(
         lambda *args: own.level_losses(*args).T, "the axes: instances are rows, levels are columns"
@@ -218,7 +227,7 @@ def _assigned(
 
     def function(
         table: Tensor,
-        owner: Tensor,
+        assigned: Tensor,
         ignoring: Tensor,
         gt_labels: Tensor,
         level: Tensor,
@@ -228,21 +237,21 @@ def _assigned(
         selected = table.shape[1] - 1 - order.flip(1).argmin(1) if last else order.argmin(1)
         empty = table.isinf().all(1)
         selected[empty] = nowhere
-        chosen = torch.cat([selected, torch.tensor([-1])])[owner]
+        chosen = torch.cat([selected, torch.tensor([-1])])[assigned]
         learns = {
             "own": chosen == level,
-            "owned": owner >= 0,
-            "near": (owner >= 0) & ((chosen - level).abs() <= 1),
-            "other": (owner >= 0) & (chosen != level),
-            "nobody too": (chosen == level) | (owner < 0),
-            "last's": (selected[owner] if len(selected) else chosen) == level,
+            "owned": assigned >= 0,
+            "near": (assigned >= 0) & ((chosen - level).abs() <= 1),
+            "other": (assigned >= 0) & (chosen != level),
+            "nobody too": (chosen == level) | (assigned < 0),
+            "last's": (selected[assigned] if len(selected) else chosen) == level,
         }[positive]
         ignored = torch.zeros(len(level), num_classes, dtype=torch.bool)
         for n in range(len(selected)):
             if not empty[n] or ghosts:
                 where = ignoring[n] & near(int(selected[n]), level)
                 if belt == "belt":
-                    where = where & (owner != n)
+                    where = where & (assigned != n)
                 if belt == "positive":
                     where = where & ~learns
                 if classes == "over":
@@ -266,23 +275,23 @@ def _unmade(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _belts(seed: int, count: int, *levels: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Owner (R,), ignoring region (N, R) and level (R,) of cells at some levels: three instances side by side."""
+    """Assigned instance (R,), ignoring region (N, R) and level (R,) of cells at some levels: three instances side by side."""
     level = torch.cat([torch.full((cells,), index) for index, cells in enumerate(levels)])
     random = numbers(seed)
     ignoring = torch.rand(count, len(level), generator=random) < 0.5
-    owner = torch.full((len(level),), -1)
+    assigned = torch.full((len(level),), -1)
     for n in range(count):
-        owner[ignoring[n] & (torch.rand(len(level), generator=random) < 0.5)] = n
-    return owner, ignoring, level
+        assigned[ignoring[n] & (torch.rand(len(level), generator=random) < 0.5)] = n
+    return assigned, ignoring, level
 
 
 def _assign_case(
     name: str, look: str, table: list, labels: list[int], seed: int, *levels: int
 ) -> Case:
-    owner, ignoring, level = _belts(seed, len(labels), *levels)
+    assigned, ignoring, level = _belts(seed, len(labels), *levels)
     losses = torch.tensor(table, dtype=torch.float32).view(-1, len(levels))
     return Case(
-        name, (losses, owner, ignoring, torch.tensor(labels, dtype=torch.long), level, 3), look
+        name, (losses, assigned, ignoring, torch.tensor(labels, dtype=torch.long), level, 3), look
     )
 
 
@@ -300,7 +309,7 @@ ASSIGN_CASES = (
     _assign_case("four levels", _WHERE, [[0.3, 0.5, 0.7, 0.9]], [2], 1, 6, 6, 6, 6),
     _assign_case("the last of four levels", _WHERE, [[0.9, 0.8, 0.7, 0.1]], [0], 2, 6, 6, 6, 6),
     _assign_case(
-        "no cell at two levels",
+        "no location at two levels",
         "inf: never the least",
         [[math.inf, 0.8, math.inf, 0.9]],
         [1],
@@ -314,8 +323,8 @@ ASSIGN_CASES = (
         "a tie", "a tie: the first, finer level", [[0.7, 0.4, 0.4, 0.9]], [1], 4, 6, 6, 6, 6
     ),
     _assign_case(
-        "no cell anywhere",
-        "an instance without a cell: −1, and nothing of it is ignored",
+        "no location anywhere",
+        "an instance without a location: −1, and nothing of it is ignored",
         [[math.inf] * 3],
         [1],
         5,
@@ -344,7 +353,10 @@ ASSIGN_CASES = (
 ASSIGN_SLIPS = (
     Slip(_assigned(least=False), "selected: the level of the least loss, yours is the greatest"),
     Slip(_assigned(last=True), "a tie: the first, finer level is selected"),
-    Slip(_assigned(nowhere=0), "an instance without a cell: −1; argmin of nothing but inf says 0"),
+    Slip(
+        _assigned(nowhere=0),
+        "an instance without a location: −1; argmin of a row that is all inf gives 0",
+    ),
     *within(lambda near: _assigned(near=near), ch06.NEAR_SLIPS, f"{_WHERE}; "),
     Slip(_assigned(near=lambda s, level: level < -1), "ignored: it is never True in yours"),
     Slip(
@@ -353,17 +365,17 @@ ASSIGN_SLIPS = (
     ),
     Slip(
         _assigned(positive="owned"),
-        "positive: only cells at the level that their owner selected; yours learn at every level",
+        "positive: only locations at the selected level of their instance; yours are positive at every level",
     ),
     Slip(
         _assigned(positive="near"),
         "positive: the selected level only; the ones beside it are ignored",
     ),
     Slip(_assigned(positive="other"), "positive: at the selected level; yours at all others"),
-    Slip(_assigned(positive="nobody too"), "positive: cells of nobody never learn an object"),
+    Slip(_assigned(positive="nobody too"), "positive: background locations are never positive"),
     Slip(
         _assigned(positive="last's"),
-        "positive: cells of nobody; selected[owner] reads −1 as the last instance and gives them its level",
+        "positive: background locations; selected[assigned] reads −1 as the last instance and gives them its level",
     ),
     Slip(
         _assigned(classes="over"),
@@ -376,7 +388,7 @@ ASSIGN_SLIPS = (
     ),
     Slip(
         _unmade,
-        "positive: what is ignored for a class does not unmake a positive cell; step 10 lets it through",
+        "positive: an ignored entry does not unmake a positive location; step 10 lets it through",
     ),
     Slip(
         _assigned(classes="all"),
@@ -385,11 +397,11 @@ ASSIGN_SLIPS = (
     Slip(_assigned(classes="index"), "the class: gt_labels[n], not n"),
     Slip(
         _assigned(belt="belt"),
-        "ignored: the whole ignoring region, the effective cells too; step 10 lets positives through",
+        "ignored: the whole ignoring region, the effective locations too; step 10 lets positives through",
     ),
     Slip(
         _assigned(belt="positive"),
-        "ignored: the whole ignoring region, positive cells too; step 10 lets positives through",
+        "ignored: the whole ignoring region, positive locations too; step 10 lets positives through",
     ),
     Slip(
         lambda *args: own.assign(*args)[0],
@@ -397,7 +409,7 @@ ASSIGN_SLIPS = (
     ),
     Slip(
         lambda *args: (*own.assign(*args)[:2], own.assign(*args)[2].T),
-        "the shape: ignored is (R, K), a row for each cell",
+        "the shape: ignored is (R, K), a row for each location",
     ),
     Slip(
         lambda *args: (own.assign(*args)[0], *(one.float() for one in own.assign(*args)[1:])),
@@ -414,7 +426,7 @@ ASSIGN = Step(own.assign, ASSIGN_CASES, ASSIGN_SLIPS, _three)
 # Step 10
 
 
-_DEAD = "cells that are not positive: leave them out before the loss is taken; masked afterwards, 0 · nan is nan"
+_DEAD = "locations that are not positive: leave them out before the loss is taken; masked afterwards, 0 · nan is nan"
 
 
 def _in_scene(case: Case) -> tuple:
@@ -430,7 +442,7 @@ _CELLS[1][-2:], _CELLS[2][-2:] = (
 )  # a point each, said and wanted: IoU 0 / 0
 LOSS_CASES = (
     *(Case(one.name, _in_scene(one), one.look) for one in ch07.TRAINING_CASES),
-    Case("dead cells among the negatives", _CELLS, _DEAD),
+    Case("boxes without area among the negatives", _CELLS, _DEAD),
 )
 
 
@@ -450,7 +462,7 @@ LOSS_SLIPS = (
     Slip(_loss(boxes="masked"), _DEAD),
     Slip(
         lambda *args: own.anchor_free_loss(*args[:5], args[5] & ~args[4][:, None]),
-        "ignored entries: only a positive cell's own class counts all the same, not its other classes",
+        "ignored entries: only a positive location's own class counts all the same, not its other classes",
     ),
     Slip(
         _loss(box=lambda a, b: ch07.iou_loss(a, b) / max(len(a), 1)),

@@ -1,4 +1,4 @@
-"""Checkers of notebook 13: a micro-batch that fits a card, and one loss out of those of several processes."""
+"""Checkers of chapter 13: a micro-batch that fits a card, and one loss out of those of several processes."""
 
 from collections.abc import Callable
 
@@ -127,17 +127,15 @@ FIT_SLIPS = (
 check_fit_card = Checker(fit_card, FIT_CASES, FIT_SLIPS)
 
 
-_WEIGHT = (
-    "the sums: loss times its own divisor gives a process's sum; add these, divide by all cells"
-)
+_WEIGHT = "the sums: loss times its own divisor gives a process's sum; add these, divide by all positive locations"
 JOIN_CASES = (
     Case("one process", ([0.8], [5]), "the easy end: one process alone has the loss already"),
     Case(
-        "two, equally many cells",
+        "two, equally many locations",
         ([0.5, 1.5], [4, 4]),
         "two equal shares: here it is the plain mean",
     ),
-    Case("two, 1 and 9 cells", ([2.0, 0.4], [1, 9]), _WEIGHT),
+    Case("two, 1 and 9 locations", ([2.0, 0.4], [1, 9]), _WEIGHT),
     Case(
         "one saw only empty images",
         ([0.9, 0.3], [10, 0]),
@@ -146,7 +144,7 @@ JOIN_CASES = (
     Case(
         "none saw an object",
         ([0.2, 0.3], [0, 0]),
-        "no cell anywhere: each divided by 1, and so does the whole",
+        "no location anywhere: each divided by 1, and so does the whole",
     ),
     Case(
         "eight cards",
@@ -168,7 +166,7 @@ def _ones_below(losses: list[float], positives: list[int]) -> float:
 JOIN_SLIPS = (
     Slip(
         lambda losses, positives: sum(losses) / len(losses),
-        "the weights: this is the plain mean, but a process of 9 cells says more",
+        "the weights: this is the plain mean, but a process with 9 locations has a larger share",
     ),
     Slip(lambda losses, positives: sum(losses), "the divisor: this is the sum of the losses"),
     Slip(
@@ -177,7 +175,7 @@ JOIN_SLIPS = (
     ),
     Slip(
         _ones_below,
-        "the divisor: the whole batch divides by all effective cells; an empty process adds none to it",
+        "the divisor: the whole batch divides by all positive locations; an empty process adds none to it",
     ),
     Slip(
         lambda losses, positives: sum(losses) / max(sum(positives), 1),
@@ -185,13 +183,13 @@ JOIN_SLIPS = (
     ),
     Slip(
         lambda losses, positives: joined_loss(losses, positives) * max(sum(positives), 1),
-        "the divisor: the sum of all cells' losses is not divided yet",
+        "the divisor: this is the sum of all losses, before the division",
     ),
     Slip(
         lambda losses, positives: (
             joined_loss(losses, positives) * max(sum(positives), 1) / len(losses)
         ),
-        "the divisor: effective cells, not processes",
+        "the divisor: positive locations, not processes",
     ),
 )
 

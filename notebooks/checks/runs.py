@@ -13,7 +13,7 @@ DETACHED = "the gradient: this function is part of the loss that trains; no torc
 
 
 class Step(Checker):
-    """One function of the capstone: a result that is no tensor is told so, whatever its numbers."""
+    """One function of the capstone; a result of another type than a tensor gets a hint of its own."""
 
     def verdict(self, answer: Callable | None) -> str:
         line = super().verdict(answer)

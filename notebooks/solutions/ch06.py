@@ -67,3 +67,24 @@ def class_targets(
         if selected[n] == level:
             result[labels[n]][effective[n] & (smallest == area[n])] = 1
     return result
+
+
+def width_range(
+    center: float, first: int, end: int, stride: int, scale: float
+) -> tuple[float, float] | None:
+    """Return (above, up_to): the widths of a box whose effective box touches columns first..end - 1.
+
+    Args:
+        center: x of the box's center, pixels.
+        first: the first column that the effective box touches.
+        end: one past the last.
+        stride: of the level, pixels.
+        scale: the effective scale.
+
+    Returns:
+        The width is greater than the first number and at most the second, pixels. None: no width fits.
+    """
+    x = center / stride
+    # floor(x - half) = first and ceil(x + half) = end, where half is half of the effective width
+    above, up_to = max(x - first - 1, end - 1 - x, 0), min(x - first, end - x)
+    return (2 * above * stride / scale, 2 * up_to * stride / scale) if above < up_to else None

@@ -141,8 +141,8 @@ def by_rule(point=0.0, both=True, square=True, half=0.5, whole=False):
     [
         (by_rule(square=False), "you left it out"),  # was told to halve its sides
         (by_rule(half=1.0), "twice as wide"),
-        (by_rule(both=False), "minus times minus"),
-        (by_rule(point=0.5), "where a cell stands"),
+        (by_rule(both=False), "two negative factors"),
+        (by_rule(point=0.5), "where a location is"),
         (lambda *args: by_rule(square=False)(*args) | ch06.reference_map(*args), "you left it out"),
     ],
 )
@@ -197,3 +197,33 @@ def painted(effective, ignoring, area, labels, selected, level, num_classes, ord
 def test_the_smallest_is_the_one_of_least_area(refused, verdict, order, hint) -> None:
     assert verdict(checks.check_class_targets, painted).startswith("done")
     refused(checks.check_class_targets, lambda *args: painted(*args, order=order), hint)
+
+
+def search(center, first, end, stride, scale):
+    """Try all widths in steps of 0.01 px and return the ends of those that fit."""
+    fits = [
+        step / 100
+        for step in range(1, 60000)
+        if math.floor((center - step / 200 * scale) / stride) == first
+        and math.ceil((center + step / 200 * scale) / stride) == end
+    ]
+    return (fits[0], fits[-1]) if fits else None
+
+
+def test_the_range_of_widths_is_what_a_search_finds() -> None:
+    for case in checks.WIDTH_CASES:
+        found, expected = search(*case.args), ch06.width_range(*case.args)
+        assert (found is None) == (expected is None)
+        assert found is None or found == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (lambda *args: (0.0, ch06.width_range(*args) and ch06.width_range(*args)[1]), "lower end"),
+        (lambda c, a, b, s, e: (0.0, (b - a) * s / e), "lower end"),
+        (lambda c, a, b, s, e: ch06.width_range(c / 1, a, b + 1, s, e), "one past the last"),
+    ],
+)
+def test_wrong_ranges_are_refused(refused, wrong, hint) -> None:
+    refused(checks.check_width_range, wrong, hint)

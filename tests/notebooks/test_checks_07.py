@@ -196,7 +196,7 @@ def reader(
                     (m := (shared[:, :2] + shared[:, 2:]).prod(1)) / (a + b - m)
                 )
             },
-            "minus times minus",
+            "two negative factors",
         ),  # passed
         ({"reduce": lambda cells, iou: cells - iou.log()}, "at least 1e-6"),  # passed
         ({"reduce": lambda cells, iou: cells - iou.clamp(min=1e-3).log()}, "13.816"),  # passed

@@ -25,7 +25,7 @@ def test_solutions_are_taken(capsys, number) -> None:
     solution = checks.STEPS[number - 1].solution
     assert checks.step(number, solution) is solution
     done, told = capsys.readouterr().out.splitlines()
-    assert done.startswith("done: ") and told.startswith(f"step {number} is yours")
+    assert done.startswith("done: ") and told == f"step {number}: the next steps use your function"
 
 
 STEPS = {step.solution.__name__: step for step in checks.STEPS}
@@ -37,7 +37,7 @@ def test_a_stub_is_to_do_and_the_course_stands_in(capsys, number) -> None:
         assert checks.step(number, stub) is checks.STEPS[number - 1].solution
         line, told = capsys.readouterr().out.splitlines()
         assert line.startswith("to do: ")
-        assert told == f"step {number} is not yours yet: the course's own function stands in"
+        assert told == f"step {number}: the solution is used until yours is right"
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -116,7 +116,7 @@ def zeroes_its_argument(name, place):
         ("decode", 0),
         ("iou_loss", 0),
         ("region", 0),
-        ("owners", 1),
+        ("resolve_overlaps", 1),
         ("focal_loss", 0),
         ("assign", 0),
         ("anchor_free_loss", 1),
@@ -132,7 +132,7 @@ def test_changed_arguments_are_found(name, place) -> None:
     )
 
 
-def centres_by_loop(rows, columns, stride):
+def centers_by_loop(rows, columns, stride):
     return torch.tensor(
         [[(j + 0.5) * stride, (i + 0.5) * stride] for i in range(rows) for j in range(columns)]
     )
@@ -143,9 +143,9 @@ def merge_by_index(coarse, lateral):
     return coarse[:, :, rows][..., columns] + lateral
 
 
-def decode_by_sides(offsets, centres, stride, S):
+def decode_by_sides(offsets, centers, stride, S):
     l, t, r, b = (offsets * S * stride.view(-1, 1)).unbind(1)
-    x, y = centres.unbind(1)
+    x, y = centers.unbind(1)
     return torch.stack([x - l, y - t, x + r, y + b], dim=1)
 
 
@@ -170,7 +170,7 @@ def region_by_loop(boxes, stride, rows, columns, scale):
     return result
 
 
-def owners_by_minimum(effective, boxes):
+def overlaps_by_minimum(effective, boxes):
     if not len(boxes):
         return torch.full((effective.shape[1],), -1)
     area = torch.where(effective, (boxes[:, 2:] - boxes[:, :2]).prod(1)[:, None], torch.inf).flip(0)
@@ -182,26 +182,26 @@ def focal_by_library(logits, answers):
     return sigmoid_focal_loss(logits, answers, alpha=0.25, gamma=2)
 
 
-def table_by_index(logits, boxes, gt_boxes, gt_labels, owner, level, num_levels):
-    n = owner.clamp(min=0)
+def table_by_index(logits, boxes, gt_boxes, gt_labels, assigned, level, num_levels):
+    n = assigned.clamp(min=0)
     if not len(gt_boxes):
         return torch.zeros(0, num_levels)
     loss = focal_by_library(logits, one_hot(gt_labels[n], logits.shape[1]).float()).sum(
         1
     ) + iou_by_sides(boxes, gt_boxes[n])
-    place = (owner + 1) * num_levels + level
+    place = (assigned + 1) * num_levels + level
     total = torch.zeros((len(gt_boxes) + 1) * num_levels).index_add_(0, place, loss.detach())
     count = torch.bincount(place, minlength=len(total))
     return torch.where(count > 0, total / count, torch.inf).view(-1, num_levels)[1:]
 
 
-def assign_by_cells(table, owner, ignoring, gt_labels, level, num_classes):
+def assign_by_cells(table, assigned, ignoring, gt_labels, level, num_classes):
     selected = torch.tensor(
         [-1 if math.isinf(min(row)) else row.index(min(row)) for row in table.tolist()],
         dtype=torch.int64,
     )
     positive = torch.tensor(
-        [o >= 0 and int(selected[o]) == at for o, at in zip(owner.tolist(), level.tolist())]
+        [o >= 0 and int(selected[o]) == at for o, at in zip(assigned.tolist(), level.tolist())]
     )
     ignored = torch.zeros(len(level), num_classes, dtype=torch.bool)
     for n, chosen in enumerate(selected.tolist()):
@@ -220,7 +220,7 @@ def loss_by_library(logits, boxes, targets, labels, positive, ignored, over=None
 
 
 RIGHT = (
-    centres_by_loop, merge_by_index, decode_by_sides, iou_by_sides, region_by_loop, owners_by_minimum, focal_by_library,
+    centers_by_loop, merge_by_index, decode_by_sides, iou_by_sides, region_by_loop, overlaps_by_minimum, focal_by_library,
     table_by_index, assign_by_cells, loss_by_library,
 )  # fmt: skip
 
@@ -237,10 +237,10 @@ def stacked(*args):
 @pytest.mark.parametrize(
     ("name", "wrong", "hint"),
     [
-        ("cell_centres", lambda m, n, s: centres_by_loop(m, n, s) - s / 2, "upper left corner"),
-        ("cell_centres", lambda m, n, s: centres_by_loop(m, n, s).flip(1), "swapped"),
-        ("cell_centres", lambda m, n, s: centres_by_loop(m, n, s).numpy(), "a tensor"),
-        ("cell_centres", lambda m, n, s: centres_by_loop(n, m, s), "rows"),
+        ("cell_centers", lambda m, n, s: centers_by_loop(m, n, s) - s / 2, "upper left corner"),
+        ("cell_centers", lambda m, n, s: centers_by_loop(m, n, s).flip(1), "swapped"),
+        ("cell_centers", lambda m, n, s: centers_by_loop(m, n, s).numpy(), "a tensor"),
+        ("cell_centers", lambda m, n, s: centers_by_loop(n, m, s), "rows"),
         ("merge", lambda c, f: f + torch.nn.functional.interpolate(c, scale_factor=2), "twice"),
         ("merge", lambda c, f: f + torch.nn.Upsample(size=f.shape[2:], mode="bilinear")(c), "bilinear"),
         ("merge", lambda c, f: merge_by_index(c.detach(), f), "gradient"),
@@ -256,9 +256,9 @@ def stacked(*args):
         ("region", lambda b, s, m, n, e: region_by_loop(b - s / 2, s, m, n, e), "touches"),
         ("region", lambda b, s, m, n, e: region_by_loop(b[:, [1, 0, 3, 2]], s, m, n, e), "swapped"),
         ("region", lambda b, s, m, n, e: region_by_loop(b, s, m, n, e).int(), "bools"),
-        ("owners", lambda e, b: owners_by_minimum(e, b.neg()[:, [2, 1, 0, 3]]), "larger one"),
-        ("owners", lambda e, b: owners_by_minimum(e.flip(0), b.flip(0)), "instance"),
-        ("owners", lambda e, b: owners_by_minimum(e, b).double(), "whole numbers"),
+        ("resolve_overlaps", lambda e, b: overlaps_by_minimum(e, b.neg()[:, [2, 1, 0, 3]]), "larger one"),
+        ("resolve_overlaps", lambda e, b: overlaps_by_minimum(e.flip(0), b.flip(0)), "instance"),
+        ("resolve_overlaps", lambda e, b: overlaps_by_minimum(e, b).double(), "whole numbers"),
         ("focal_loss", lambda x, y: sigmoid_focal_loss(x, y, alpha=0.75), "swapped"),
         ("focal_loss", lambda x, y: sigmoid_focal_loss(x, y, reduction="mean"), "averaged"),
         ("focal_loss", lambda x, y: sigmoid_focal_loss(x, y, alpha=-1), "missing"),
@@ -268,10 +268,10 @@ def stacked(*args):
         ("level_losses", lambda *args: table_by_index(*args).nan_to_num(posinf=1e9), "inf there"),
         ("level_losses", lambda x, b, g, k, o, *rest: table_by_index(x, b, g.flip(1), k, o, *rest), "the mean"),
         ("assign", lambda *args: [*assign_by_cells(*args)[:2], ~assign_by_cells(*args)[2]], "ignored"),
-        ("assign", lambda t, *rest: assign_by_cells(t.nan_to_num(posinf=99.0), *rest), "without a cell"),
+        ("assign", lambda t, *rest: assign_by_cells(t.nan_to_num(posinf=99.0), *rest), "without a location"),
         ("assign", lambda *args: torch.stack(assign_by_cells(*args)[1:2]), "three tensors"),
         ("anchor_free_loss", lambda *args: loss_by_library(*args, over=lambda p: 1), "the normaliser"),
-        ("anchor_free_loss", lambda *args: loss_by_library(*args, over=len), "not of all cells"),
+        ("anchor_free_loss", lambda *args: loss_by_library(*args, over=len), "not of all locations"),
         ("anchor_free_loss", lambda *args: loss_by_library(*args, over=lambda p: p.sum()), "at least 1"),
         ("anchor_free_loss", lambda *args: loss_by_library(*args, keep=lambda a, i: ~i), "positive wins"),
         ("anchor_free_loss", lambda *args: loss_by_library(*args, keep=lambda a, i: True), "count as negatives"),
@@ -321,12 +321,9 @@ def test_ten_functions_in_the_notebook_build_the_core_s_detector(functions, monk
     ]
     monkeypatch.chdir(NOTEBOOKS)
     own, said = assembled(renamed)
-    assert [f"step {number} is yours" in said for number in range(1, 11)] == [True] * 10
-    assert "stands in" not in said and "False" not in said
-    assert (
-        said.count("True True True True") == 11
-        and own.yours(*(vars(own)[name] for name in STEPS)) == 10
-    )
+    assert [f"step {number}: the next steps use" in said for number in range(1, 11)] == [True] * 10
+    assert "the solution is used" not in said
+    assert own.yours(*(vars(own)[name] for name in STEPS)) == 10
     generator = torch.Generator().manual_seed(5)
     for seed in range(4):
         middle, half = (
@@ -337,7 +334,7 @@ def test_ten_functions_in_the_notebook_build_the_core_s_detector(functions, monk
             torch.cat([middle - half, middle + half], 2),
             torch.randint(0, 6, (2, 12), generator=generator),
         )
-        assert all(own.compare(100 + seed, [*zip(boxes, labels)]))
+        assert max(own.compare(100 + seed, [*zip(boxes, labels)])) < 1e-3
 
 
 def cut_doubling(coarse, lateral):
@@ -349,30 +346,34 @@ def cut_doubling(coarse, lateral):
     )
 
 
-def stacked_rows(offsets, centres, stride, S):
+def stacked_rows(offsets, centers, stride, S):
     # a right answer in a loop: of no cells it is a table without a gradient
     rows = [
-        ch11.decode(*(part[[r]] for part in (offsets, centres, stride)), S)
+        ch11.decode(*(part[[r]] for part in (offsets, centers, stride)), S)
         for r in range(len(offsets))
     ]
     return torch.cat(rows) if rows else torch.zeros(0, 4)
 
 
-def unwrapped(table, owner, ignoring, gt_labels, level, num_classes):
+def unwrapped(table, assigned, ignoring, gt_labels, level, num_classes):
     # the -1 for nobody is missing, so nobody reads the last instance
-    selected, positive, ignored = ch11.assign(table, owner, ignoring, gt_labels, level, num_classes)
-    return selected, selected[owner] == level if len(selected) else positive, ignored
+    selected, positive, ignored = ch11.assign(
+        table, assigned, ignoring, gt_labels, level, num_classes
+    )
+    return selected, selected[assigned] == level if len(selected) else positive, ignored
 
 
-def overwriting(table, owner, ignoring, gt_labels, level, num_classes):
-    selected, positive, ignored = ch11.assign(table, owner, ignoring, gt_labels, level, num_classes)
+def overwriting(table, assigned, ignoring, gt_labels, level, num_classes):
+    selected, positive, ignored = ch11.assign(
+        table, assigned, ignoring, gt_labels, level, num_classes
+    )
     for n, at in enumerate(selected.tolist()):
         if at >= 0:
             ignored[:, gt_labels[n]] = ignoring[n] & ((level - at).abs() <= 1)
     return selected, positive, ignored
 
 
-def of_anybody(logits, boxes, gt_boxes, gt_labels, owner, level, num_levels):
+def of_anybody(logits, boxes, gt_boxes, gt_labels, assigned, level, num_levels):
     table = torch.full((len(gt_boxes), num_levels), torch.inf)
     for n, (box, label) in enumerate(zip(gt_boxes, gt_labels)):
         cost = ch11.focal_loss(
@@ -380,8 +381,8 @@ def of_anybody(logits, boxes, gt_boxes, gt_labels, owner, level, num_levels):
         ).sum(1)
         cost = (cost + ch11.iou_loss(boxes, box.expand_as(boxes))).detach()
         for at in range(num_levels):
-            if ((owner >= 0) & (level == at)).any():
-                table[n, at] = cost[(owner >= 0) & (level == at)].mean()
+            if ((assigned >= 0) & (level == at)).any():
+                table[n, at] = cost[(assigned >= 0) & (level == at)].mean()
     return table
 
 
@@ -421,14 +422,14 @@ def box_mean(logits, boxes, targets, labels, positive, ignored):
         ),
         ("decode", lambda o, c, s, S: ch11.decode(o, c, s, S).relu(), "yours ends at 0"),
         (
-            "owners",
-            lambda e, b: ch11.owners(
+            "resolve_overlaps",
+            lambda e, b: ch11.resolve_overlaps(
                 e, torch.cat([0 * b[:, :2], 1 + 0 * b[:, 2:] * 1], 1) * e.sum(1, True)
             ),
-            "of its cells",
+            "of its locations",
         ),
         ("focal_loss", of_softmax, "a softmax makes them share one"),
-        ("level_losses", of_anybody, "takes all that somebody owns"),
+        ("level_losses", of_anybody, "takes all positive locations"),
         ("assign", unwrapped, "reads −1 as the last"),
         ("assign", overwriting, "wipes out the first's"),
         ("assign", lambda *args: ch11.assign(*args)[::-1], "the order"),

@@ -307,6 +307,7 @@ def regions_and_overlaps(own: SimpleNamespace) -> None:
     core = found.before_selection[0]
     assert torch.equal(own.assigned_fast(boxes, effective), core)
     assert torch.equal(own.assigned_slow(boxes, effective), core)
+    assert torch.equal(own.all_codes(boxes), torch.stack(slow))
     assert not torch.equal(own.assigned_larger(boxes, effective), core)  # the fault shows
     assert (own.assigned_fast(boxes[:0], effective[:0]) == -1).all()
 

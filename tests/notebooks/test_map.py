@@ -101,6 +101,26 @@ def names(path: Path) -> set[str]:
     return found
 
 
+# Names with one meaning each: what the field calls a thing, and other words for it that no page uses.
+ONE_NAME = {
+    "location": r"(?:a|each|every|one) cell (?:says|predicts|is told|answers|learns)",
+    "assigned instance": r"\bowners?\b|\bowns\b|\bowned\b",
+    "background": r"\bnobody\b|\bsomebody\b",
+    "ignored region": r"\bbelts?\b",
+    "backbone": r"\bbody\b|\bbodies\b",
+    "dead ReLU": r"\bdead (?:cell|output)s?\b",
+    "size bin": r"\boctaves?\b",
+    "level heuristic": r"\b(?:rule|choice|level|selection) by size\b",
+    "worked example": r"\bsheet\b",
+    "evaluated": r"\bjudged?\b",
+    "normalizer": r"\bnormalisers?\b",
+    "center": r"\bcentres?\b",
+    "learned": r"\blearnt\b",
+    "label": r"\blabell(?:ed|ing)\b",
+}
+PLAIN = (GLOSSARY, *(NOTEBOOKS / name for name in ("00_start_here.ipynb", "11_capstone.ipynb")))
+PLAIN += (NOTEBOOKS / "13_full_coco_training.ipynb", NOTEBOOKS / "explorer.ipynb")
+
 EQUATION_ROWS = rows(prose(START), "Where every equation of the paper's section 3 is computed")
 SYMBOL_ROWS = rows(GLOSSARY.read_text(encoding="utf-8"), "Symbols")
 TERM_ROWS = rows(GLOSSARY.read_text(encoding="utf-8"), "Terms")
@@ -176,6 +196,24 @@ def test_a_term_is_told_in_a_sentence_and_used_where_it_is_introduced(row: list[
     assert re.search(rf"(?<!\w){re.escape(term)}", prose(NOTEBOOKS / target), re.IGNORECASE), (
         f"{target} never says {term}"
     )
+
+
+@pytest.mark.parametrize("path", PLAIN, ids=lambda path: path.stem)
+def test_a_thing_has_one_name(path: Path) -> None:
+    text = prose(path) if path.suffix == ".ipynb" else path.read_text(encoding="utf-8")
+    text = re.sub(r"`[^`\n]*`|\]\([^)\s]*\)", "", text)
+    for name, others in ONE_NAME.items():
+        found = re.search(others, text, re.IGNORECASE)
+        assert not found, f"{path.name}: {found[0]!r} is called {name!r}"
+
+
+def test_a_term_has_one_row_for_one_meaning() -> None:
+    """No two terms have the same sentence, and the names of the table above that are terms have a row."""
+    sentences = [row[1].lower() for row in TERM_ROWS]
+    assert len(set(sentences)) == len(sentences)
+    terms = {row[0] for row in TERM_ROWS}
+    named = ("location", "assigned instance", "background", "ignored region", "backbone")
+    assert terms >= {*named, "dead ReLU", "normalizer", "label assignment"}
 
 
 def test_terms_are_in_order_and_once() -> None:

@@ -1,6 +1,6 @@
-"""The worked sheet of notebooks 06 and 07: every number follows, by school arithmetic, from the numbers printed before it.
+"""The worked example of chapters 06 and 07: every number follows, by arithmetic, from the numbers printed before it.
 
-Nothing of torch or of the core is used here: what this file can do, a reader with a pocket calculator can.
+Neither torch nor the core is used here: a reader with a pocket calculator can repeat this file.
 """
 
 import math
@@ -13,13 +13,13 @@ import pytest
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 ROUNDED = 0.0006  # printed numbers have three decimals
 SIDES = "ltrb"
-STRIDE, S, COLUMNS, ROWS = 16, 4, 8, 8
+STRIDE, S, COLUMNS, ROWS = 8, 4, 16, 16
 EPSILON = {"projected": 1.0, "effective": 0.2, "ignoring": 0.5}
 NUMBER = r"-?\d+(?:\.\d+)?"
 
 
 def printed(notebook: str, *cells: str) -> str:
-    """What these cells have printed."""
+    """Return what these cells have printed."""
     book = nbformat.read(NOTEBOOKS / f"{notebook}.ipynb", as_version=4)
     found = {
         cell.id: "".join(output.get("text", "") for output in cell.get("outputs", ()))
@@ -37,10 +37,10 @@ def named(line: str) -> dict[str, float]:
 
 
 def by_cell(text: str) -> dict[tuple[int, int], list[str]]:
-    """The lines that follow each `cell (row, column)`."""
+    """Return the lines that follow each `location (row, column)`."""
     found: dict[tuple[int, int], list[str]] = {}
     for line in text.splitlines():
-        if head := re.match(r"\s*cell \((\d+), (\d+)\)", line):
+        if head := re.match(r"\s*location \((\d+), (\d+)\)", line):
             lines = found.setdefault((int(head[1]), int(head[2])), [])
         if found:
             lines.append(line)
@@ -53,14 +53,17 @@ def line_of(lines: list[str], start: str) -> str:
 
 @pytest.fixture(scope="module")
 def sheet() -> dict:
-    """All that the sheet prints, by name."""
+    """Return all that the worked example prints, by name. Chapter 07 follows one location."""
     first = printed("06_regions", "regions-sheet-box").splitlines()
     cells = by_cell(printed("06_regions", "regions-sheet-targets"))
     rows = by_cell(printed("07_losses_and_selection", "losses-sheet-classes"))
     boxes = by_cell(printed("07_losses_and_selection", "losses-sheet-boxes"))
     slopes = by_cell(printed("07_losses_and_selection", "losses-sheet-gradient-print"))
-    assert list(cells) == list(rows) == list(boxes) == list(slopes)
-    classes = printed("07_losses_and_selection", "losses-sheet-classes").splitlines()[0].split()
+    assert list(rows) == list(boxes) == list(slopes)
+    assert len(rows) == 1 and {*rows} <= {*cells}
+    text = printed("07_losses_and_selection", "losses-sheet-classes")
+    assert "of P3" in text  # chapter 06 prints the targets of P3
+    classes = text.splitlines()[0].split()[1:]
     return {
         "first": first,
         "cells": cells,
@@ -131,10 +134,14 @@ def test_targets_follow_from_the_cells(sheet) -> None:
         expected = exact_targets(sheet, cell)
         assert named(lines[0]) == {"x": (cell[1] + 0.5) * STRIDE, "y": (cell[0] + 0.5) * STRIDE}
         assert [*named(line_of(lines, "distances")).values()][:4] == pytest.approx(
-            [64 * t for t in expected], abs=0.006
+            [S * STRIDE * t for t in expected], abs=0.006
         )
         assert [*named(line_of(lines, "targets")).values()] == pytest.approx(expected, abs=ROUNDED)
+    for cell in sheet["boxes"]:
+        expected = exact_targets(sheet, cell)
         assert offsets_of(sheet, cell, "targets") == pytest.approx(expected, abs=ROUNDED)
+        longer = sum(a > b for a, b in zip(offsets_of(sheet, cell), expected))
+        assert 1 <= longer <= 3  # of mixed signs: both branches of the slope are shown
 
 
 def test_focal_losses_follow_from_the_logits(sheet) -> None:
@@ -176,29 +183,34 @@ def test_iou_losses_follow_from_the_distances(sheet) -> None:
 
 
 def test_the_loss_follows_from_the_printed_numbers_alone(sheet) -> None:
-    text = printed("07_losses_and_selection", "losses-sheet-loss")
-    cells = list(sheet["cells"])
+    lines = printed("07_losses_and_selection", "losses-sheet-loss").splitlines()
+    cells, (worked,) = list(sheet["cells"]), list(sheet["rows"])
+    told = [float(line.rsplit("=", 1)[1]) for line in lines]
+    parts = [[float(x) for x in re.findall(r"\d+\.\d+", line)[:-1]] for line in lines[:2]]
+    assert [len(one) for one in parts] == [len(cells)] * 2
     by_class = sum(
-        focal(x, name == "star")
-        for cell in cells
-        for x, name in zip(logits_of(sheet, cell), sheet["classes"])
+        focal(x, n == "star") for x, n in zip(logits_of(sheet, worked), sheet["classes"])
     )
-    pairs = [overlap_union(offsets_of(sheet, cell), exact_targets(sheet, cell)) for cell in cells]
-    by_box = sum(-math.log(overlap / union) for overlap, union in pairs)
-    told = [float(line.rsplit("=", 1)[1]) for line in text.splitlines()[:3]]
-    expected = [by_class / len(cells), by_box / len(cells), (by_class + by_box) / len(cells)]
-    assert told == pytest.approx(expected, abs=ROUNDED)
-    summands = [
-        [float(x) for x in re.findall(r"\d+\.\d+", line)[:-1]] for line in text.splitlines()[:2]
-    ]
-    assert [sum(parts) / len(cells) for parts in summands] == pytest.approx(
-        told[:2], abs=2 * ROUNDED
+    overlap, union = overlap_union(offsets_of(sheet, worked), exact_targets(sheet, worked))
+    place = cells.index(worked)
+    assert [one[place] for one in parts] == pytest.approx(
+        [by_class, -math.log(overlap / union)], abs=ROUNDED
     )
-    assert "True" in text
+    means = [sum(one) / len(cells) for one in parts]
+    assert told == pytest.approx([*means, sum(means)], abs=2 * ROUNDED)
+
+
+def test_the_finite_difference_follows_from_the_printed_numbers(sheet) -> None:
+    slope, difference = printed("07_losses_and_selection", "losses-sheet-finite").splitlines()
+    (worked,) = list(sheet["rows"])
+    x = logits_of(sheet, worked)[sheet["classes"].index("star")]
+    expected = (focal(x + 0.1, True) - focal(x - 0.1, True)) / 0.2
+    assert float(difference.rsplit("=", 1)[1]) == pytest.approx(expected, abs=ROUNDED)
+    assert float(slope.rsplit("=", 1)[1]) == pytest.approx(expected, abs=0.002)
 
 
 def test_the_gradient_follows_from_the_printed_numbers_alone(sheet) -> None:
-    """By small steps, not by the sheet's own formulas."""
+    """By small steps, not by the chapter's own formulas."""
     step, cells = 1e-4, list(sheet["cells"])
     for cell, lines in sheet["slopes"].items():
         logits, offsets, targets = (
@@ -219,7 +231,7 @@ def test_the_gradient_follows_from_the_printed_numbers_alone(sheet) -> None:
                 )
                 moved.append(-math.log(overlap / union))
             by_side.append((moved[0] - moved[1]) / (2 * step))
-        told = [named(line_of(lines, f"by {part}")) for part in ("logit", "distance")]
+        told = [named(line_of(lines, part)) for part in ("logits", "distances")]
         assert told[0] == pytest.approx(
             {k: v / len(cells) for k, v in zip(sheet["classes"], by_logit)}, abs=ROUNDED
         )
