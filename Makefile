@@ -115,6 +115,7 @@ core-mutate: $(READY)  ## change method and model at more than 100 places: the r
 course-model: $(READY)  ## train the course's own checkpoint again and store it beside the notebooks
 	@echo "Training the course's checkpoint again (about 10 minutes on two CPU cores)."
 	$(PY) tests/notebooks/make_course_model.py
+	$(STEADY) $(PY) tests/notebooks/make_faults.py
 
 $(READY_SITE): $(READY)
 	@echo "Installing Sphinx for the site (a minute)."

@@ -308,7 +308,7 @@ class ModelConfig(Checked):
 class SceneConfig(Checked):
     """The generated scenes. Equal settings give equal bytes (with equal numpy and Pillow)."""
 
-    num_train: Whole = 3000  # images of the training set
+    num_train: Whole = 6000  # images of the training set
     num_val: Whole = 500  # images of the validation set
     image_size: Annotated[int, Range(32, 4096)] = 128  # side of an image, in pixels
     min_objects: Whole = 1  # smallest number of objects in an image
@@ -397,7 +397,7 @@ class TrainConfig(Checked):
     ema: Annotated[float, Range(0, 0.99999)] = 0.0
     flip: Share = 0.5  # probability of a horizontal flip
     ms: bool = False  # multi-scale: short side drawn from 640..800, and 1.5 x as many epochs
-    crop: Share = 0.0  # probability of a random zoom and crop (tiny's augmentation)
+    crop: Share = 0.0  # probability of a random zoom and crop, for sets of few images
     amp: Amp = "none"  # number format of mixed precision
     channels_last: bool = False  # memory layout that is faster on many machines
     compile: bool = False  # run the network through torch.compile

@@ -86,7 +86,7 @@ def test_a_training_lasts_epochs_or_steps():
     assert TrainConfig().epochs == 12
     assert TrainConfig(steps=5).epochs is None
     tiny = fsaf.presets.get("tiny").train
-    with pytest.raises(FSAFError, match="1 epochs and 2400 steps: set epochs or steps"):
+    with pytest.raises(FSAFError, match="1 epochs and 5000 steps: set epochs or steps"):
         dataclasses.replace(tiny, epochs=1)
     assert dataclasses.replace(tiny, epochs=1, steps=None).steps is None
 

@@ -30,17 +30,17 @@ class TinyBackbone(IntermediateLayerGetter):
     """
 
     def __init__(self, norm: type[nn.Module] = nn.BatchNorm2d) -> None:
-        widths = (24, 48, 96, 160)
-        conv: nn.Module = nn.Conv2d(3, widths[0], 3, 2, 1, bias=False)
+        stem, *widths = (16, 24, 64, 96, 128)  # few channels where the maps are large
+        conv: nn.Module = nn.Conv2d(3, stem, 3, 2, 1, bias=False)
         layers = OrderedDict(conv1=conv)
-        layers |= {"bn1": norm(widths[0]), "relu": nn.ReLU(inplace=True), "maxpool": nn.Identity()}
+        layers |= {"bn1": norm(stem), "relu": nn.ReLU(inplace=True), "maxpool": nn.Identity()}
         block = torchvision.models.resnet.BasicBlock
-        for index, (cin, cout) in enumerate(zip((widths[0], *widths), widths), 1):
+        for index, (cin, cout) in enumerate(zip((stem, *widths), widths), 1):
             # Each block halves the resolution, so its skip connection needs a convolution too.
             skip = nn.Sequential(nn.Conv2d(cin, cout, 1, 2, bias=False), norm(cout))
             layers[f"layer{index}"] = nn.Sequential(block(cin, cout, 2, skip, norm_layer=norm))
         super().__init__(nn.Sequential(layers), STAGES)
-        self.out_channels = widths[1:]
+        self.out_channels = tuple(widths[1:])
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,42 +1,247 @@
-"""Checkers of notebook 02: the pixels that a cell sees, and a batch norm folded into its convolution."""
+"""Checkers of chapter 02: a block, a planted bug, the pixels of a location, a folded norm."""
 
 from collections.abc import Callable
 
 import torch
-from solutions.ch02 import fold, pixels_of
-from torch import Tensor
+from solutions.ch02 import bottleneck_forward, first_difference, fold, pixels_of
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from . import Case, Checker, Slip
 
+
+def passed(check: Checker, answer: Callable) -> Callable:
+    """Print the verdict; return the answer if it is right, else the course's solution."""
+    line = check.verdict(answer)
+    print(line)
+    if line.startswith("done"):
+        return answer
+    print("until it is done, the course's solution takes its place")
+    return check.solution
+
+
+class _Block(nn.Module):
+    """A bottleneck's layers, with norms that are not the identity."""
+
+    def __init__(self, cin: int, width: int, cout: int, stride: int, seed: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.conv1 = nn.Conv2d(cin, width, 1, bias=False)
+            self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+            self.conv3 = nn.Conv2d(width, cout, 1, bias=False)
+            self.bn1, self.bn2, self.bn3 = map(nn.BatchNorm2d, (width, width, cout))
+            same = cin == cout and stride == 1
+            conv = nn.Conv2d(cin, cout, 1, stride, bias=False)
+            self.downsample = nn.Identity() if same else nn.Sequential(conv, nn.BatchNorm2d(cout))
+            for norm in (one for one in self.modules() if isinstance(one, nn.BatchNorm2d)):
+                nn.init.normal_(norm.weight, 1, 0.3)
+                nn.init.normal_(norm.bias, 0, 0.3)
+        self.requires_grad_(False).eval()
+
+
+def _input(channels: int, side: int) -> Tensor:
+    return torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(side))
+
+
+_SUM = "the order: conv, norm, ReLU; conv, norm, ReLU; conv, norm; plus the shortcut; ReLU"
+BLOCK_CASES = (
+    Case("same shape in and out", (_Block(8, 4, 8, 1, 0), _input(8, 5)), _SUM),
+    Case(
+        "stride 2 and more channels",
+        (_Block(4, 3, 12, 2, 1), _input(4, 6)),
+        "the shortcut: here block.downsample changes the shape of x",
+    ),
+    Case("an odd size", (_Block(4, 4, 16, 2, 2), _input(4, 7)), _SUM),
+    Case("more channels, stride 1", (_Block(6, 4, 16, 1, 3), _input(6, 4)), _SUM),
+)
+
+
+def _bottleneck(
+    relu1: bool = True,
+    relu2: bool = True,
+    relu3: bool = False,
+    norm: bool = True,
+    shortcut: Callable = lambda block, x: block.downsample(x),
+    last: bool = True,
+) -> Callable:
+    """The solution with faults put in."""
+
+    def function(block: nn.Module, x: Tensor) -> Tensor:
+        change = x
+        for number, relu in ((1, relu1), (2, relu2), (3, relu3)):
+            change = getattr(block, f"conv{number}")(change)
+            change = getattr(block, f"bn{number}")(change) if norm else change
+            change = F.relu(change) if relu else change
+        total = change + shortcut(block, x)
+        return F.relu(total) if last else total
+
+    return function
+
+
+BLOCK_SLIPS = (
+    Slip(_bottleneck(last=False), "the last ReLU: it comes after the sum; yours is missing"),
+    Slip(
+        _bottleneck(relu3=True, last=False),
+        "the last ReLU: it comes after the sum, not before it",
+    ),
+    Slip(
+        _bottleneck(relu3=True),
+        "the third convolution: no ReLU stands between its norm and the sum",
+    ),
+    Slip(_bottleneck(relu1=False), "the ReLU after bn1: it is missing"),
+    Slip(_bottleneck(relu2=False), "the ReLU after bn2: it is missing"),
+    Slip(_bottleneck(relu1=False, relu2=False), "the ReLUs after bn1 and bn2: they are missing"),
+    Slip(_bottleneck(norm=False), "the norms: bn1, bn2 and bn3 follow their convolutions"),
+    Slip(
+        _bottleneck(shortcut=lambda block, x: 0),
+        "the shortcut: add block.downsample(x) to the change",
+    ),
+    Slip(
+        _bottleneck(shortcut=lambda block, x: x),
+        "the shortcut: it is block.downsample(x), which is the identity only where shapes agree",
+    ),
+    Slip(
+        _bottleneck(shortcut=lambda block, x: F.relu(block.downsample(x))),
+        "the shortcut: it has no ReLU of its own",
+    ),
+)
+
+
+check_bottleneck = Checker(bottleneck_forward, BLOCK_CASES, BLOCK_SLIPS)
+
+
+def misplace_stride(block: nn.Module) -> None:
+    """Move the stride of a bottleneck from its second convolution to its first: the planted bug."""
+    block.conv1.stride, block.conv2.stride = block.conv2.stride, (1, 1)
+
+
+class _Run(nn.Module):
+    """A block of the checker with the solution as its forward pass."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        return bottleneck_forward(self.block, x)
+
+
+def _network(*misplaced: int) -> list[tuple[str, Callable]]:
+    """Five parts; those with the given numbers have their stride in the wrong convolution."""
+    blocks = [
+        _Block(3, 4, 8, 1, 4),
+        _Block(8, 4, 12, 2, 5),
+        _Block(12, 4, 12, 1, 6),
+        _Block(12, 4, 16, 2, 7),
+        _Block(16, 4, 16, 2, 8),
+    ]
+    for index in misplaced:
+        misplace_stride(blocks[index])
+    names = ("layer1.0", "layer2.0", "layer2.1", "layer3.0", "layer4.0")
+    return [(name, _Run(block)) for name, block in zip(names, blocks)]
+
+
+_TRACE = "the trace: run both lists part by part, each on its own last output, and compare"
+DIFFERENCE_CASES = (  # the parts with a bug, and the side of the image
+    Case("a bug in layer2.0", ((1,), 16), _TRACE),
+    Case("a bug in layer3.0", ((3,), 16), _TRACE),
+    Case(
+        "bugs in layer2.0 and layer4.0",
+        ((1, 4), 16),
+        "the first difference: stop at the first part that differs",
+    ),
+    Case("a bug in the last part", ((4,), 12), _TRACE),
+    Case("no bug", ((), 16), "no bug: return None"),
+)
+
+
+def _on_networks(function: Callable, planted: tuple[int, ...], side: int) -> str | None:
+    return function(_network(*planted), _network(), _input(3, side))
+
+
+def _trace(parts: list, x: Tensor) -> list[Tensor]:
+    outputs = []
+    for _, part in parts:
+        x = part(x)
+        outputs.append(x)
+    return outputs
+
+
+def _name_of(choose: Callable[[list[bool]], int | None]) -> Callable:
+    """The exercise, where `choose` picks a part from the list of which ones differ."""
+
+    def function(ours: list, reference: list, image: Tensor) -> str | None:
+        pairs = zip(_trace(ours, image), _trace(reference, image))
+        differs = [not torch.allclose(one, other, rtol=1e-3, atol=1e-4) for one, other in pairs]
+        index = choose(differs)
+        return None if index is None else ours[index][0]
+
+    return function
+
+
+def _first(differs: list[bool]) -> int | None:
+    return differs.index(True) if any(differs) else None
+
+
+DIFFERENCE_SLIPS = (
+    Slip(
+        _name_of(lambda differs: len(differs) - 1 if any(differs) else None),
+        "the first difference: every later part differs too; stop at the first one",
+    ),
+    Slip(
+        _name_of(lambda differs: max(_first(differs) - 1, 0) if any(differs) else None),
+        "the name: return the part that differs, not the last one that agrees",
+    ),
+    Slip(
+        _name_of(lambda differs: _first(differs) or 0),
+        "no bug: return None when no part differs",
+    ),
+    Slip(lambda ours, reference, image: None, "numbers: shapes agree in spite of the bug"),
+    Slip(
+        lambda *args: (
+            None
+            if first_difference(*args) is None
+            else [name for name, _ in args[0]].index(first_difference(*args))
+        ),
+        "what you return: the name of the part, not its index",
+    ),
+)
+
+
+check_first_difference = Checker(first_difference, DIFFERENCE_CASES, DIFFERENCE_SLIPS, _on_networks)
+
 _TINY = [(3, 2, 1)] + 4 * [(3, 2, 1), (3, 1, 1)]
 _STEM = [(7, 2, 3), (3, 2, 1)]
-_BACK = "the way back: cell c sees c·s − p, ..., c·s − p + k − 1 of the map before; take the last layer first"
+_BACK = "the way back: location c depends on c·s − p, ..., c·s − p + k − 1 of the map before; start with the last layer"
 
 
 PIXELS_CASES = (
     Case(
-        "one 3 x 3 without padding", (4, [(3, 1, 0)]), "one layer: a kernel of 3 sees three pixels"
+        "one 3 x 3 without padding",
+        (4, [(3, 1, 0)]),
+        "one layer: a kernel of 3 covers three pixels",
     ),
     Case(
         "one 3 x 3 with padding 1",
         (4, [(3, 1, 1)]),
-        "the padding: it shifts the view by one to the left",
+        "the padding: it shifts the receptive field by one to the left",
     ),
     Case(
         "one layer of stride 2",
         (4, [(3, 2, 1)]),
-        "the stride: neighbouring cells are 2 pixels apart",
+        "the stride: neighboring locations are 2 pixels apart",
     ),
     Case("the stem of a ResNet", (5, _STEM), _BACK),
     Case(
-        "a cell at the border",
+        "a location at the border",
         (0, _STEM),
         "the border: first may be negative, those pixels are padding",
     ),
     Case("layers of which the order matters", (3, [(5, 1, 0), (2, 3, 0)]), _BACK),
     Case("C3 of the tiny network", (8, _TINY[:5]), _BACK),
     Case("C5 of the tiny network", (4, _TINY), _BACK),
-    Case("no layer at all", (7, []), "no layer: a pixel sees itself, so (7, 8)"),
+    Case("no layer", (7, []), "no layer: a pixel depends on itself alone, so (7, 8)"),
 )
 
 
@@ -86,29 +291,29 @@ PIXELS_SLIPS = (
     Slip(_pixels(order=1), "the order: go backwards, the last layer comes first (layers[::-1])"),
     Slip(
         _pixels(pad=False),
-        "the padding: cell 0 begins p pixels before the border, so take p off in each layer",
+        "the padding: location 0 begins p pixels before the border, so take p off in each layer",
     ),
     Slip(_pixels(end=0), "end: it is one past the last pixel, as in a Python range"),
     Slip(
         _pixels(more=0),
         "the kernel: from the first to the last pixel of the window are k − 1 steps, not k",
     ),
-    Slip(_pixels(stride=False), "the stride: cell c of a layer of stride s begins at c·s"),
+    Slip(_pixels(stride=False), "the stride: location c of a layer of stride s begins at c·s"),
     Slip(
         _pixels(clamp=True),
-        "the border: first may be negative there; asked is what the formula says, padding included",
+        "the border: first may be negative there, because padding counts",
     ),
     Slip(
         _half_open,
-        "end on its way: carry the last cell, last·s − p + k − 1, and add 1 only when all layers are done",
+        "end: carry the last location, last·s − p + k − 1, and add 1 only after all layers",
     ),
     Slip(
         _padding_both_ways,
-        "the padding: it shifts the whole view to the left, first and last alike",
+        "the padding: it shifts the whole field to the left, first and last alike",
     ),
     Slip(
         _centred,
-        "the middle: the view is not centred in the cell's square (section 4); go back layer by layer",
+        "the middle: the field is not centered on the location's square (section 7); go back layer by layer",
     ),
     Slip(
         lambda c, layers: pixels_of(c, layers)[::-1], "the order of what you return: (first, end)"
@@ -180,7 +385,7 @@ FOLD_SLIPS = (
     ),
     Slip(
         _fold(axis=3),
-        "the axis: without [:, None, None, None] they are multiplied along the kernel's columns",
+        "the axis: without [:, None, None, None] the factor multiplies the kernel's columns",
     ),
     Slip(_fold(lambda g, v, e: g / (v + e)), "the root: divide by √(σ² + ε), not by the variance"),
     Slip(_fold(lambda g, v, e: g / v.sqrt()), "ε: it is missing under the root"),
@@ -188,7 +393,7 @@ FOLD_SLIPS = (
         _fold(lambda g, v, e: g / (v.sqrt() + e)),
         "ε: it belongs under the root, added to the variance",
     ),
-    Slip(_fold(lambda g, v, e: g / (v + e**2).sqrt()), "ε: it is added as it is, not squared"),
+    Slip(_fold(lambda g, v, e: g / (v + e**2).sqrt()), "ε: add it as it is, not squared"),
     Slip(_fold(lambda g, v, e: 1 / (v + e).sqrt()), "γ: it is missing"),
     Slip(_fold(lambda g, v, e: g * (v + e).sqrt()), "the root: it divides"),
     Slip(_fold(bias=lambda b, m, f: b - m), "the bias: the mean is scaled too, β − μ·γ/√(σ² + ε)"),

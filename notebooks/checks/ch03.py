@@ -1,4 +1,4 @@
-"""Checkers of notebook 03: shapes of the levels, the place of a numbered cell, the cells inside a box."""
+"""Checkers of chapter 03: shapes of the levels, the location of a number, locations in a box."""
 
 from collections.abc import Callable
 from math import ceil, floor
@@ -160,8 +160,8 @@ check_where_is = Checker(where_is, WHERE_CASES, WHERE_SLIPS)
 
 
 _CROSS = (9.45, 118.43, 20.49, 124.75)
-_CENTRE = "the centre: (j + 0.5) · stride ≥ x is the same as j ≥ x / stride − 0.5, and the first such j is its ceil"
-_OFF = "the centre: it lies at (j + 0.5) · stride; you are half a cell off"
+_CENTRE = "the center: (j + 0.5) · stride ≥ x is the same as j ≥ x / stride − 0.5, and the first such j is its ceil"
+_OFF = "the center: it lies at (j + 0.5) · stride; you are half a cell off"
 
 
 def _range(function: Callable, *args) -> tuple[int, ...] | str:
@@ -181,13 +181,13 @@ INSIDE_CASES = (
     Case("the star at P5", (STAR, 32, 4, 4), _CENTRE),
     Case("a box with one cell in it", ((8.0, 8.0, 16.0, 16.0), 8, 16, 16), _CENTRE),
     Case(
-        "sides that lie on centres",
+        "sides that lie on centers",
         ((4.0, 12.0, 20.0, 28.0), 8, 16, 16),
-        "equal: a centre on a lower side is in, on an upper side out",
+        "equal: a center on a lower side is in, on an upper side out",
     ),
-    Case("the star at P6: no cell", (STAR, 64, 2, 2), "a box without a centre: end equal to first"),
+    Case("the star at P6: no cell", (STAR, 64, 2, 2), "a box without a center: end equal to first"),
     Case(
-        "the cross at P4: no cell", (_CROSS, 16, 8, 8), "a box without a centre: end equal to first"
+        "the cross at P4: no cell", (_CROSS, 16, 8, 8), "a box without a center: end equal to first"
     ),
     Case(
         "a box over the upper left border",
@@ -251,14 +251,14 @@ INSIDE_SLIPS = (
     ),
     Slip(
         _inside_variant(floor, ceil),
-        "which cells count: those whose centre lies in the box; yours are all that the box touches",
+        "which locations count: those whose center lies in the box; yours are all that the box touches",
     ),
     Slip(
         _inside_variant(ceil, floor),
-        "which cells count: those whose centre lies in the box; yours are only those wholly inside",
+        "which cells count: those whose center lies in the box; yours are only those wholly inside",
     ),
     Slip(_inside_variant(floor), f"{_OFF} (floor of side / stride)"),
-    Slip(_inside_variant(ceil), f"{_OFF} (the cell is taken to stand at j · stride)"),
+    Slip(_inside_variant(ceil), f"{_OFF} (you place the location at j · stride)"),
     Slip(
         _inside_variant(lambda u: ceil(u + 0.5)),
         "the sign of the half: j ≥ x / stride − 0.5; you added it",
@@ -269,19 +269,19 @@ INSIDE_SLIPS = (
     ),
     Slip(
         _inside_variant(lambda u: floor(u + 0.5)),
-        "equal: a centre on a lower side (x = x1) is in; floor(x / stride + 0.5) leaves it out",
+        "equal: a center on a lower side (x = x1) is in; floor(x / stride + 0.5) leaves it out",
     ),
     Slip(
         _inside_variant(lambda u: floor(u + 0.5), lambda u: ceil(u - 0.5)),
-        "equal: a centre on a lower side (x = x1) is in",
+        "equal: a center on a lower side (x = x1) is in",
     ),
     Slip(
         _inside_variant(round),
-        "the rounding: Python's round takes halves to the even number; a centre on a side needs ceil",
+        "the rounding: Python's round takes halves to the even number; a center on a side needs ceil",
     ),
     Slip(
         _inside_variant(high=lambda u: floor(u - 0.5) + 1),
-        "equal: a centre on an upper side (x = x2) is out",
+        "equal: a center on an upper side (x = x2) is out",
     ),
     Slip(
         _inside_variant(clamp=False), "the border: a level has rows × columns cells, the first is 0"

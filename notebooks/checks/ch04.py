@@ -1,4 +1,4 @@
-"""Checkers of notebook 04: the level by size, anchors matched by IoU."""
+"""Checkers of chapter 04: the level by size, anchors matched by IoU."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -150,7 +150,7 @@ def _match(
 
 
 MATCH_SLIPS = (
-    Slip(_match(rescue="none"), "section 4: the best anchors of each box are positive in any case"),
+    Slip(_match(rescue="none"), "section 5: the best anchors of each box are positive in any case"),
     Slip(
         _match(rescue="box"),
         "whose the kept anchor is: it learns the instance that it overlaps most itself",
@@ -165,7 +165,7 @@ MATCH_SLIPS = (
     ),
     Slip(_match(low=0.5), "the gap: IoU between 0.4 and 0.5 is left out (−2), not negative"),
     Slip(_match(low=0.0), "the gap: below 0.4 is negative (−1), only 0.4 to 0.5 is left out"),
-    Slip(_match(strict=True), "the borders: 0.5 itself is positive, 0.4 itself is left out"),
+    Slip(_match(strict=True), "the borders: exactly 0.5 is positive, exactly 0.4 is left out"),
     Slip(
         _match(between=-1, negative=-2),
         "the two codes: −1 is negative, −2 is left out; yours are swapped",

@@ -1,4 +1,4 @@
-"""Checkers of notebook 05: a box seen from a cell, back for a whole level, and the share of dead outputs."""
+"""Checkers of chapter 05: distances of a location, boxes of a level, the share of dead outputs."""
 
 from collections.abc import Callable
 
@@ -35,7 +35,7 @@ ENCODE_SLIPS = (
     ),
     Slip(
         lambda box, i, j, s, S, c: encode_cell(box, i, j, s, S, 0.0),
-        "half a cell: the cell stands at (j + c), not at j",
+        "half a cell: the location is at (j + c) · stride, not at j · stride",
     ),
     Slip(
         lambda box, i, j, s, S, c: encode_cell(box, i, j, s, S, 0.5),
@@ -52,7 +52,7 @@ ENCODE_SLIPS = (
     Slip(_each(lambda v, s, S: -v), "the signs: inside the box all four are positive"),
     Slip(
         _each(lambda v, s, S: max(v, 0.0)),
-        "a cell outside: its negative distances tell so, keep them",
+        "a location outside: keep its negative distances",
     ),
     Slip(_in_order(1, 0, 3, 2), "the order: l t r b, not t l b r"),
     Slip(_in_order(0, 2, 1, 3), "the order: l t r b, not l r t b"),
@@ -65,11 +65,11 @@ ENCODE_SLIPS = (
         lambda box, i, j, s, S, c: encode_cell(
             [*box[:2], box[0] + box[2], box[1] + box[3]], i, j, s, S, c
         ),
-        "the box: x1 y1 x2 y2, two corners; you take the last two for its sides",
+        "the box: x1 y1 x2 y2 are two corners; you read the last two as width and height",
     ),
     Slip(
         _each(lambda v, s, S: abs(v)),
-        "the signs: from a cell outside the box some distances are negative; keep that",
+        "the signs: from a location outside the box some distances are negative; keep them",
     ),
 )
 
@@ -120,10 +120,10 @@ def _with_sides(o: Tensor, s: int, S: float, c: float) -> Tensor:
 
 
 DECODE_SLIPS = (
-    Slip(_no_relu, "the ReLU: a distance below zero is none, it becomes 0"),
+    Slip(_no_relu, "the ReLU: a distance below zero becomes 0"),
     Slip(
         lambda o, s, S, c: decode_level(o, s, S, 0.0),
-        "half a cell: the cell stands at (j + c), not at j",
+        "half a cell: the location is at (j + c) · stride, not at j · stride",
     ),
     Slip(
         lambda o, s, S, c: decode_level(o, s, S, 0.5),
@@ -158,14 +158,14 @@ DECODE_SLIPS = (
         _reshaped,
         "the axes: reshape tears the four numbers of a cell apart; stack or permute moves them",
     ),
-    Slip(_both_sides, "the signs: left and top lie before the cell, so x − ... and y − ..."),
+    Slip(_both_sides, "the signs: left and top lie before the location, so x − ... and y − ..."),
     Slip(
         lambda o, s, S, c: decode_level(o, s, S, c).relu(),
         "the ReLU: it is for distances; a box may begin before the image",
     ),
     Slip(
         lambda o, s, S, c: decode_level(o.exp(), s, S, c),
-        "the ReLU: FSAF says max(z, 0), not e to the z",
+        "the ReLU: FSAF takes max(z, 0), not e to the z",
     ),
     Slip(
         lambda o, s, S, c: decode_level(o.sigmoid(), s, S, c),
@@ -182,7 +182,7 @@ DECODE_SLIPS = (
 check_decode_level = Checker(decode_level, DECODE_CASES, DECODE_SLIPS)
 
 
-_SHARE = "what is counted: outputs of positive cells that are 0 or less before the ReLU, over all outputs (four a cell) of these"
+_SHARE = "what is counted: outputs of positive locations that are 0 or less before the ReLU, over all four outputs of these locations"
 _SOME = torch.tensor(
     [[0.5, -0.2, 0.0, 0.1], [-1.0, -2.0, -0.5, -0.1], [0.3, 0.2, 0.1, 0.4], [-0.3, 0.7, 0.2, -0.4]]
 )
@@ -209,7 +209,7 @@ _DEAD = (
     (
         "no positive cell",
         (_SOME, _mask(0, 0, 0, 0)),
-        "no positive cell: the mean of nothing is nan; return 0.0",
+        "no positive location: the mean of nothing is nan; return 0.0",
     ),
 )
 DEAD_CASES = tuple(Case(name, args, look) for name, args, look in _DEAD)
@@ -244,20 +244,22 @@ DEAD_SLIPS = (
         "before the ReLU: a dead output is below zero here; it becomes 0 only behind it",
     ),
     Slip(_dead(lambda x: x > 0), "dead or alive: yours is the share that is alive"),
-    Slip(_dead(cells="all"), "which cells: only positive ones have a target; yours are all cells"),
-    Slip(_dead(cells="negative"), "which cells: the positive ones, yours are all others"),
+    Slip(_dead(cells="all"), "which locations: only positive ones have a target; you count all"),
+    Slip(_dead(cells="negative"), "which locations: the positive ones; you count all others"),
     Slip(
         _dead(count=lambda dead: dead.any(1).float().mean()),
-        "outputs, not cells: each of the four counts for itself",
+        "outputs, not locations: each of the four counts for itself",
     ),
     Slip(
         _dead(count=lambda dead: dead.all(1).float().mean()),
-        "outputs, not cells: each of the four counts for itself",
+        "outputs, not locations: each of the four counts for itself",
     ),
-    Slip(_dead(count=lambda dead: dead.sum() / len(dead)), "the divisor: a cell has four outputs"),
+    Slip(
+        _dead(count=lambda dead: dead.sum() / len(dead)), "the divisor: a location has four outputs"
+    ),
     Slip(
         _dead(count=lambda dead: dead.sum()),
-        "a share: divide by the number of the positive cells' outputs",
+        "a share: divide by the number of outputs of positive locations",
     ),
     Slip(
         _dead(count=lambda dead: 100 * dead.float().mean()),
@@ -265,10 +267,10 @@ DEAD_SLIPS = (
     ),
     Slip(
         lambda before, positive: float(((before <= 0) & positive[:, None]).float().mean()),
-        "the divisor: the outputs of positive cells, not of all cells",
+        "the divisor: the outputs of positive locations, not of all",
     ),
-    Slip(_dead(none=float("nan")), "no positive cell: the mean of nothing is nan; return 0.0"),
-    Slip(_dead(none=1.0), "no positive cell: nothing is dead, return 0.0"),
+    Slip(_dead(none=float("nan")), "no positive location: the mean of nothing is nan; return 0.0"),
+    Slip(_dead(none=1.0), "no positive location: nothing is dead, return 0.0"),
 )
 
 

@@ -1,156 +1,195 @@
-"""Checkers of notebook 08: the loss of a batch, and gradients clipped by their common norm."""
+"""Checkers of notebook 08: a training step, and the names of five faults."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import torch
-from solutions.ch08 import batch_loss, clip
-from torch import Tensor
+from solutions.ch08 import DIAGNOSIS, train_step
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from . import Case, Checker, Slip
 
-_ONE = "the normaliser: all positive cells of the batch together, not each image's own"
-LOSS_CASES = (
-    Case(
-        "one image",
-        ([6.0], [3]),
-        "the normaliser: divide by the number of positive cells",
-        expected=2.0,
-    ),
-    Case("two images of unequal counts", ([6.0, 10.0], [1, 9]), _ONE, expected=1.6),
-    Case("an image without objects beside another", ([0.5, 3.5], [0, 4]), _ONE, expected=1.0),
-    Case(
-        "no positive cell at all",
-        ([0.5, 0.25], [0, 0]),
-        "no positive cell: the normaliser is 1",
-        expected=0.75,
-    ),
-    Case(
-        "the same image twice",
-        ([6.0, 6.0], [3, 3]),
-        "the same image twice: the loss must be that of one",
-        expected=2.0,
-    ),
-)
-LOSS_SLIPS = (
-    Slip(
-        lambda sums, counts: sum(sums),
-        "the normaliser: this is the plain sum, and it grows with the number of objects",
-    ),
-    Slip(lambda sums, counts: sum(sums) / len(sums), "the normaliser: positive cells, not images"),
-    Slip(
-        lambda sums, counts: (
-            sum(one / max(count, 1) for one, count in zip(sums, counts)) / len(sums)
-        ),
-        "the normaliser: you take the mean of each image's own ratio; take one sum over one count",
-    ),
-    Slip(
-        lambda sums, counts: sum(one / max(count, 1) for one, count in zip(sums, counts)),
-        "the normaliser: you add each image's own ratio; take one sum over one count",
-    ),
-    Slip(
-        lambda sums, counts: sum(sums) / sum(max(count, 1) for count in counts),
-        "an image without positive cells: it adds 0 to the count, only the whole count is at least 1",
-    ),
-    Slip(
-        lambda sums, counts: sum(sums) / (sum(counts) + 1),
-        "no positive cell: take at least 1, do not add 1 always",
-    ),
-    Slip(
-        lambda sums, counts: sum(sums) / sum(counts) if sum(counts) else 0.0,
-        "no positive cell: the background still teaches; the normaliser is 1, the loss is not 0",
-    ),
-    Slip(
-        lambda sums, counts: (
-            sum(one for one, count in zip(sums, counts) if count) / max(sum(counts), 1)
-        ),
-        "an image without objects: its background counts too",
-    ),
-    Slip(lambda sums, counts: [batch_loss(sums, counts)], "the shape: one number, without an axis"),
-)
+
+class Toy(nn.Module):
+    """A detector of two weights that notes the order of its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([0.5, -1.0]))
+        self.calls: list[str] = []
+
+    def preprocess(self, images: list[Tensor]) -> SimpleNamespace:
+        """Return the images as one tensor, and their sizes."""
+        self.calls.append("preprocess")
+        return SimpleNamespace(tensor=torch.stack(images), sizes=[len(one) for one in images])
+
+    def head_outputs(self, tensor: Tensor) -> Tensor:
+        """Return the outputs (B, 2)."""
+        self.calls.append("head_outputs")
+        return tensor * self.weight
+
+    def assign(self, outputs: Tensor, targets: list[float], sizes: list[int]) -> str:
+        """Return an assignment, here a sentence."""
+        self.calls.append("assign")
+        assert outputs.shape == (len(sizes), 2)
+        return f"{len(targets)} targets"
+
+    def losses(self, outputs: Tensor, assignment: str, targets: list[float]) -> dict[str, Tensor]:
+        """Return two losses that depend on the two weights."""
+        self.calls.append("losses")
+        assert assignment == f"{len(targets)} targets"
+        apart = (outputs - torch.tensor(targets)[:, None]).square().mean(0)
+        return {"af_cls": apart[0], "af_box": apart[1]}
 
 
-check_batch_loss = Checker(batch_loss, LOSS_CASES, LOSS_SLIPS)
+def _two_steps(function: Callable, images: list[Tensor], targets: list[float], rates: list) -> Any:
+    """Return what two steps give and change; None where the function returns nothing."""
+    toy = Toy()
+    optimizer = torch.optim.SGD(toy.parameters(), lr=1000.0)
+    losses = []
+    for rate in rates:
+        given = function(toy, optimizer, images, targets, rate)
+        if given is None or given is ... or given is NotImplemented:
+            return None
+        loss, assignment = given
+        losses.append(loss)
+    return {
+        "calls": toy.calls,
+        "what it returns": [type(loss).__name__ for loss in losses] + [assignment],
+        "losses": losses,
+        "learning rate": optimizer.param_groups[0]["lr"],
+        "weights": toy.weight.detach(),
+    }
 
 
-_A, _B = torch.tensor([3.0, 0.0]), torch.tensor([[0.0, 4.0]])
-
-
-_NORM = "the norm: the root of the sum of all squares, over all tensors together"
-CLIP_CASES = (
-    Case("one tensor, too long", ([torch.tensor([3.0, 4.0])], 1.0), "the scale: most / norm"),
-    Case(
-        "one tensor, short enough",
-        ([torch.tensor([0.3, 0.4])], 1.0),
-        "a norm below the limit: nothing is changed",
-    ),
-    Case("two tensors of norm 5 together", ([_A, _B], 2.5), _NORM),
-    Case("each short, together too long", ([_A, _B], 4.5), _NORM),
-    Case("negative entries", ([-_A, _B], 1.0), _NORM),
-    Case("all zero", ([torch.zeros(3)], 1.0), "a norm of 0: do not divide by it"),
+_SMALL = [torch.tensor([1.0, 2.0]), torch.tensor([-1.0, 1.0])]
+_LARGE = [torch.tensor([10.0, 2.0]), torch.tensor([-8.0, 30.0])]
+STEP_CASES = (
+    Case("one step, small gradient", (_SMALL, [1.0, 0.0], [0.1]), "the order of the seven lines"),
+    Case("two steps", (_SMALL, [1.0, 0.0], [0.1, 0.05]), "what the second step does anew"),
+    Case("a gradient longer than 10", (_LARGE, [1.0, 0.0], [0.1]), "the clipping"),
+    Case("two steps, both clipped", (_LARGE, [1.0, 0.0], [0.1, 0.01]), "the clipping"),
 )
 
 
-def _each(grads: list[Tensor], most: float) -> list[Tensor]:
-    return [clip([grad], most)[0] for grad in grads]
+def _step(
+    zero: bool = True,
+    clip: str = "before",
+    rate: str = "before",
+    parts: tuple[str, ...] = ("af_cls", "af_box"),
+    backward: bool = True,
+    step: bool = True,
+    as_float: bool = True,
+    clip_at: float = 10.0,
+) -> Callable:
+    """Return a training step with some lines changed."""
+
+    def changed(detector, optimizer, images, targets, given_rate):
+        batch = detector.preprocess(images)
+        outputs = detector.head_outputs(batch.tensor)
+        assignment = detector.assign(outputs, targets, batch.sizes)
+        losses = detector.losses(outputs, assignment, targets)
+        total = sum(losses[part] for part in parts)
+        if zero:
+            optimizer.zero_grad()
+        if backward:
+            total.backward()
+        for moment in ("before", "after"):
+            if clip == moment:
+                clip_grad_norm_(detector.parameters(), clip_at)
+            if rate == moment:
+                optimizer.param_groups[0]["lr"] = given_rate
+            if step and moment == "before":
+                optimizer.step()
+        return (total.item() if as_float else total), assignment
+
+    return changed
 
 
-def _scaled_by(norm_of: Callable[[list[Tensor]], float], always: bool = False) -> Callable:
-    def scaled(grads: list[Tensor], most: float) -> list[Tensor]:
-        norm = norm_of(grads)
-        return [
-            grad * (most / norm) if norm and (always or norm > most) else grad for grad in grads
-        ]
-
-    return scaled
-
-
-def _length(grads: list[Tensor]) -> float:
-    return float(torch.cat([grad.flatten() for grad in grads]).norm())
-
-
-CLIP_SLIPS = (
+STEP_SLIPS = (
+    Slip(_step(zero=False), "the gradients: PyTorch adds to the old ones, so set them to zero"),
+    Slip(_step(clip="never"), "the clipping: a long gradient reaches the optimizer"),
     Slip(
-        _each,
-        "the norm: you clip each tensor by itself, which turns the direction of the whole step",
+        _step(clip="after"), "the clipping: it comes after the optimizer's step, which is too late"
     ),
-    Slip(
-        lambda grads, most: [g.clamp(-most, most) for g in grads],
-        "the scale: you clip each entry; scale all by one factor",
-    ),
-    Slip(
-        _scaled_by(_length, always=True),
-        "a norm below the limit: it stays, you lengthen short gradients",
-    ),
-    Slip(_scaled_by(lambda grads: _length(grads) ** 2), "the norm: you forgot the root"),
-    Slip(
-        _scaled_by(lambda grads: sum(float(g.norm()) for g in grads)),
-        "the norm: the norms of the tensors do not add up",
-    ),
-    Slip(
-        _scaled_by(lambda grads: max(float(g.norm()) for g in grads)),
-        "the norm: this is the longest tensor's alone",
-    ),
-    Slip(
-        _scaled_by(lambda grads: max(float(g.abs().max()) for g in grads)),
-        "the norm: this is the largest entry alone",
-    ),
-    Slip(
-        _scaled_by(lambda grads: sum(float(g.abs().sum()) for g in grads)),
-        "the norm: squares, not absolute values",
-    ),
-    Slip(
-        _scaled_by(lambda grads: sum(float(g.sum()) ** 2 for g in grads) ** 0.5),
-        "the norm: square first, then sum",
-    ),
-    Slip(
-        lambda grads, most: [g / _length(grads) for g in grads],
-        "the scale: most / norm, not 1 / norm, and only if too long",
-    ),
-    Slip(
-        lambda grads, most: torch.cat([g.flatten() for g in clip(grads, most)]),
-        "what you return: the list of tensors in their shapes, not one long vector",
-    ),
+    Slip(_step(clip_at=1.0), "the clipping: the limit is 10, not 1"),
+    Slip(_step(rate="never"), "the learning rate: the optimizer still has its own"),
+    Slip(_step(rate="after"), "the learning rate: it is set after the step, which is too late"),
+    Slip(_step(parts=("af_cls",)), "the total: the box loss is missing"),
+    Slip(_step(parts=("af_box",)), "the total: the focal loss is missing"),
+    Slip(_step(backward=False), "the gradients: backward is never called"),
+    Slip(_step(step=False), "the weights: the optimizer never steps"),
+    Slip(_step(as_float=False), "what you return: a float (.item()), or the graph stays in memory"),
 )
+check_train_step = Checker(train_step, STEP_CASES, STEP_SLIPS, run=_two_steps)
 
 
-check_clip = Checker(clip, CLIP_CASES, CLIP_SLIPS)
+FAULT_NAMES = {
+    1: "every level learns",
+    2: "sum for mean",
+    3: "no normalizer",
+    4: "no prior bias",
+    5: "no ignored region",
+    6: "larger wins",
+    7: "half a cell",
+    8: "double sigmoid",
+    9: "ignored entries counted",
+    10: "no P6 and P7",
+}
+SHOWS = {  # what a run with the fault would show
+    1: "more positive locations an image, and several boxes around an object",
+    2: "objects on coarse levels",
+    3: "losses and gradient norms many times too large, at all steps",
+    4: "a focal loss that is huge at the first step and normal soon after",
+    5: "slightly lower scores, and no other sign in a log",
+    6: "small objects that are missed inside large ones",
+    7: "boxes that are all shifted in the same direction, and an AP75 far below the AP50",
+    8: "hundreds of boxes whose scores are all at least 0.5",
+    9: "slightly lower scores, and no other sign in a log",
+    10: "two levels instead of four",
+}
+LOOKS = {  # where each run shows its fault
+    "A": "the middle column, and compare the levels with those of the sound run",
+    "B": "the scores: count the boxes, and read the lowest score",
+    "C": "the scale of the losses, and the gradient norm",
+    "D": "the boxes against the dotted truth, and AP75 against AP50",
+    "E": "the positive locations of an image, and compare them with the sound run",
+}
+
+
+def check_diagnosis(diagnosis: Mapping[str, object] | None) -> None:
+    """Print one line about the reader's names of the faults of runs A to E.
+
+    Args:
+        diagnosis: for each run a name or a number of `FAULT_NAMES`, or None.
+    """
+    print(_verdict(diagnosis))
+
+
+def _verdict(diagnosis: Mapping[str, object] | None) -> str:
+    if not isinstance(diagnosis, Mapping) or not any(diagnosis.values()):
+        return "to do: give each of the runs A to E the name of a fault"
+    for nth, (run, right) in enumerate(DIAGNOSIS.items(), 1):
+        where, given = f"case {nth} of {len(DIAGNOSIS)} (run {run})", diagnosis.get(run)
+        if given is None:
+            return f"{where}: you gave no name, look at {LOOKS[run]}"
+        number = _number(given)
+        if number is None:
+            return f"{where}: {given!r} is not in the table of faults, take one of its names"
+        if number != right:
+            return (
+                f"{where}: you gave {FAULT_NAMES[number]!r}; that fault shows {SHOWS[number]}. "
+                f"Look at {LOOKS[run]}"
+            )
+    return f"done: all {len(DIAGNOSIS)} faults have their names"
+
+
+def _number(given: object) -> int | None:
+    """Return the number of a fault, given by number or name."""
+    text = " ".join(str(given).lower().split())
+    for number, name in FAULT_NAMES.items():
+        if text in (str(number), name.lower(), f"{number} {name}".lower()):
+            return number
+    return None

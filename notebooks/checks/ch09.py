@@ -1,13 +1,101 @@
-"""Checkers of notebook 09: NMS within each class, and the exact area under a precision-recall curve."""
+"""Checkers of notebook 09: matching, average precision, NMS by class, and the exact area under a curve."""
 
 from collections.abc import Callable
 
 import torch
-from solutions.ch09 import area_under_curve, nms_by_class
+from solutions.ch09 import area_under_curve, average_precision, match, nms_by_class
 from torch import Tensor
 from torchvision.ops import nms
 
 from . import Case, Checker, Slip
+
+_TAKEN = "rule 1: an object that a better score has taken is no longer free"
+MATCH_CASES = (
+    Case("one detection on one object", ([[0.8]], 0.5), "the threshold", expected=[0]),
+    Case("a poor box", ([[0.3]], 0.5), "the threshold: below it, -1", expected=[-1]),
+    Case(
+        "an IoU of exactly the threshold", ([[0.5]], 0.5), "at least t: 0.5 is enough", expected=[0]
+    ),
+    Case("two detections on one object", ([[0.8], [0.9]], 0.5), _TAKEN, expected=[0, -1]),
+    Case(
+        "the best object is taken, another is free",
+        ([[0.8, 0.1], [0.7, 0.6]], 0.5),
+        "the best of the free objects, not the best of all",
+        expected=[0, 1],
+    ),
+    Case(
+        "the first object is good, the second is better",
+        ([[0.6, 0.9]], 0.5),
+        "the object with the largest IoU, not the first that is good enough",
+        expected=[1],
+    ),
+    Case(
+        "a poor box takes nothing",
+        ([[0.4, 0.1], [0.7, 0.2]], 0.5),
+        "what is taken: a false positive leaves its object free",
+        expected=[-1, 0],
+    ),
+    Case("an image without objects", ([[], []], 0.5), "rows without an entry", expected=[-1, -1]),
+    Case("no detection", ([], 0.5), "an empty list", expected=[]),
+)
+
+
+def _matching(pick: Callable, memory: bool = True, takes_poor: bool = False) -> Callable:
+    """Return a matching whose choice among the free objects, or whose memory, is another."""
+
+    def answer(overlap: list[list[float]], threshold: float) -> list[int]:
+        taken, objects = set(), []
+        for row in overlap:
+            free = [index for index in range(len(row)) if not memory or index not in taken]
+            best = pick(free, row, threshold)
+            good = best >= 0 and row[best] >= threshold
+            objects.append(best if good else -1)
+            taken |= {best} if good or takes_poor else set()
+        return objects
+
+    return answer
+
+
+def _largest(free: list[int], row: list[float], threshold: float) -> int:
+    return max(free, key=lambda index: row[index], default=-1)
+
+
+def _first(free: list[int], row: list[float], threshold: float) -> int:
+    return next((index for index in free if row[index] >= threshold), -1)
+
+
+def _best_or_nothing(overlap: list[list[float]], threshold: float) -> list[int]:
+    taken, objects = set(), []
+    for row in overlap:
+        best = _largest(list(range(len(row))), row, threshold)
+        good = best >= 0 and row[best] >= threshold and best not in taken
+        objects.append(best if good else -1)
+        taken |= {best} if good else set()
+    return objects
+
+
+MATCH_SLIPS = (
+    Slip(_matching(_largest, memory=False), "what is taken: an object can be taken only once"),
+    Slip(_matching(_first), "the object with the largest IoU, not the first that is good enough"),
+    Slip(_best_or_nothing, "the second choice: the best of the free objects, not the best of all"),
+    Slip(
+        _matching(_largest, takes_poor=True),
+        "what is taken: a box below the threshold leaves its object free",
+    ),
+    Slip(
+        lambda overlap, t: [index >= 0 for index in match(overlap, t)],
+        "what you return: the index of the object or -1, not True or False",
+    ),
+    Slip(
+        lambda overlap, t: match(overlap, t + 1e-9), "the threshold: an IoU of exactly t is enough"
+    ),
+    Slip(
+        lambda overlap, t: match(overlap, 0.0), "the threshold: below it a detection takes nothing"
+    ),
+)
+
+
+check_match = Checker(match, MATCH_CASES, MATCH_SLIPS)
 
 _STAR = [4.0, 37.0, 41.0, 85.0]
 _NEAR = [6.0, 38.0, 42.0, 86.0]
@@ -189,6 +277,16 @@ def _points(count: int) -> Callable[[list[bool], int], float]:
     return mean
 
 
+def _first_precision(hits: list[bool], objects: int) -> float:
+    curve = list(zip(*_curve(hits, objects)))
+    return sum(next((p for p, r in curve if r >= i / 100 - 1e-9), 0.0) for i in range(101)) / 101
+
+
+def _mean_at_hits(hits: list[bool], objects: int) -> float:
+    precision, _ = _curve(hits, objects)
+    return sum(p for p, hit in zip(precision, hits) if hit) / objects
+
+
 def _trapezia(hits: list[bool], objects: int) -> float:
     precision, recall = _curve(hits, objects)
     points = [(max(precision[place:]), recall[place]) for place, hit in enumerate(hits) if hit]
@@ -206,7 +304,7 @@ def _raw_trapezia(hits: list[bool], objects: int) -> float:
 
 _STEP = "the step line: at each recall the best precision that still comes, and 0 beyond the last"
 AREA_CASES = (
-    Case("every object found, no false alarm", ([True, True], 2), _STEP, expected=1.0),
+    Case("every object found, no false positive", ([True, True], 2), _STEP, expected=1.0),
     Case(
         "one of two objects found",
         ([True], 2),
@@ -214,20 +312,20 @@ AREA_CASES = (
         expected=0.5,
     ),
     Case(
-        "a false alarm first",
+        "a false positive first",
         ([False, True], 1),
         "precision: hits divided by entries so far",
         expected=0.5,
     ),
     Case(
-        "the sheet of the notebook",
+        "five entries, four objects",
         ([True, False, True, True, False], 4),
         _STEP,
         expected=0.25 + 0.5 * 0.75,
     ),
     Case("a precision that climbs again", ([False, True, True, True], 3), _STEP, expected=0.75),
     Case("no detection", ([], 3), "an empty list: nothing found, area 0", expected=0.0),
-    Case("only false alarms", ([False, False], 3), _STEP, expected=0.0),
+    Case("only false positives", ([False, False], 3), _STEP, expected=0.0),
 )
 AREA_SLIPS = (
     Slip(
@@ -268,4 +366,60 @@ AREA_SLIPS = (
 )
 
 
+_MEAN = "the mean of 101 points: recall 0, 0.01, ..., 1"
+_FIVE = [True, False, True, False, True]
+AP_CASES = (
+    Case("every object found, no false positive", ([True, True], 2), _MEAN, expected=1.0),
+    Case(
+        "one of two objects found",
+        ([True], 2),
+        "recall: 51 of 101 points are reached",
+        expected=51 / 101,
+    ),
+    Case(
+        "a false positive first",
+        ([False, True], 1),
+        "precision: true positives / entries so far",
+        expected=0.5,
+    ),
+    Case("the worked example", (_FIVE, 4), _MEAN, expected=(26 + 25 * 2 / 3 + 25 * 0.6) / 101),
+    Case(
+        "a precision that rises again",
+        ([False, True, True, True], 3),
+        "rule 3: the best precision that is still reachable",
+        expected=0.75,
+    ),
+    Case(
+        "three of four found",
+        ([True] * 3, 4),
+        "a recall of exactly 0.75 is reached",
+        expected=76 / 101,
+    ),
+    Case("no detection", ([], 3), "an empty list: AP is 0", expected=0.0),
+    Case("only false positives", ([False, False], 3), "no true positive: AP is 0", expected=0.0),
+)
+AP_SLIPS = (
+    Slip(area_under_curve, "the points: this is the exact area; COCO takes the mean of 101 points"),
+    Slip(_points(11), "the points: 101 of them, not 11"),
+    Slip(
+        lambda hits, objects: average_precision(hits, max(sum(hits), 1)),
+        "recall: divide by all objects, not by those that were found",
+    ),
+    Slip(
+        lambda hits, objects: 100 * average_precision(hits, objects),
+        "the unit: a number from 0 to 1, not percent",
+    ),
+    Slip(
+        _first_precision,
+        "rule 3: the best precision still reachable, not the first that reaches it",
+    ),
+    Slip(
+        lambda hits, objects: average_precision(hits, objects) * 101 / 100,
+        "the number of points: 0, 0.01, ..., 1 are 101 numbers",
+    ),
+    Slip(_mean_at_hits, "the mean: over the 101 recalls, not over the true positives"),
+)
+
+
+check_average_precision = Checker(average_precision, AP_CASES, AP_SLIPS)
 check_area_under_curve = Checker(area_under_curve, AREA_CASES, AREA_SLIPS)

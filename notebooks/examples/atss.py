@@ -19,18 +19,23 @@ TOPK = 9  # candidates of a box at each level
 MARGIN = 0.01  # a center lies inside the box by more than this, in pixels
 
 
-def square_anchors(locations: Locations) -> Tensor:
-    """Return one anchor (R, 4) a location, x1 y1 x2 y2 pixels."""
-    half = SIDE / 2 * locations.stride[:, None]
+def square_anchors(locations: Locations, side: float = SIDE) -> Tensor:
+    """Return one anchor (R, 4) a location, x1 y1 x2 y2 pixels, of `side` strides."""
+    half = side / 2 * locations.stride[:, None]
     return torch.cat([locations.centers - half, locations.centers + half], 1)
 
 
-def atss(locations: Locations, predictions: Predictions, ground_truth: GroundTruth) -> Assignment:
+def atss(
+    locations: Locations,
+    predictions: Predictions,
+    ground_truth: GroundTruth,
+    side: float = SIDE,
+) -> Assignment:
     """Assign labels by a threshold that each box's own candidates give."""
     boxes, batch = ground_truth.boxes, len(predictions.logits)
     if not len(boxes):  # they would have no standard deviation
         return Assignment(boxes.new_full((batch, len(locations.centers)), -1, dtype=torch.long))
-    iou = box_iou(boxes, square_anchors(locations))
+    iou = box_iou(boxes, square_anchors(locations, side))
     middle = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
     distance = (locations.centers - middle).pow(2).sum(2).sqrt().split(locations.sizes, 1)
     candidates = torch.cat(

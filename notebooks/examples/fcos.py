@@ -29,11 +29,16 @@ def best_instance(score: Tensor, ground_truth: GroundTruth, batch: int) -> Tenso
     return first.masked_fill(first == count, -1)
 
 
-def fcos(locations: Locations, predictions: Predictions, ground_truth: GroundTruth) -> Assignment:
+def fcos(
+    locations: Locations,
+    predictions: Predictions,
+    ground_truth: GroundTruth,
+    size_range: tuple[float, float] = RANGE,
+) -> Assignment:
     """Assign labels by center region and range of sizes."""
     boxes, stride, last = ground_truth.boxes, locations.stride, len(locations.strides) - 1
-    low = (RANGE[0] * stride).masked_fill(locations.level == 0, 0)
-    high = (RANGE[1] * stride).masked_fill(locations.level == last, torch.inf)
+    low = (size_range[0] * stride).masked_fill(locations.level == 0, 0)
+    high = (size_range[1] * stride).masked_fill(locations.level == last, torch.inf)
     middle = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
     near = (locations.centers - middle).abs().amax(2) < RADIUS * stride
     sides = box_sides(boxes, locations.centers)

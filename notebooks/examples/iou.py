@@ -12,12 +12,18 @@ from torchvision.ops import box_iou
 from fsaf_core.method.assignment import Assignment, GroundTruth, Predictions
 from fsaf_core.method.locations import Locations
 
-from .atss import square_anchors
+from .atss import SIDE, square_anchors
 
 
-def iou(locations: Locations, predictions: Predictions, ground_truth: GroundTruth) -> Assignment:
+def iou(
+    locations: Locations,
+    predictions: Predictions,
+    ground_truth: GroundTruth,
+    side: float = SIDE,
+) -> Assignment:
     """Assign labels by the IoU of anchors with boxes."""
-    anchors, matcher = square_anchors(locations), Matcher(0.5, 0.4, allow_low_quality_matches=True)
+    anchors = square_anchors(locations, side)
+    matcher = Matcher(0.5, 0.4, allow_low_quality_matches=True)
     matches, start = [], 0
     for boxes in ground_truth.boxes.split(ground_truth.counts):
         if len(boxes):

@@ -1,4 +1,4 @@
-"""Solutions of notebook 03."""
+"""Solutions of chapter 03."""
 
 from math import ceil
 
@@ -24,7 +24,7 @@ def where_is(r: int, shapes: list[tuple[int, int]]) -> tuple[int, int, int]:
 def cells_inside(
     box: tuple[float, float, float, float], stride: int, rows: int, columns: int
 ) -> tuple[int, int, int, int]:
-    """(first_row, end_row, first_column, end_column) of the cells with their centre in the box; lower sides are in."""
+    """(first_row, end_row, first_column, end_column) of the cells with their center in the box; lower sides are in."""
     x1, y1, x2, y2 = (
         ceil(side / stride - 0.5) for side in box
     )  # (j + 0.5) stride >= x  <=>  j >= x / stride - 0.5

@@ -1,4 +1,4 @@
-"""Solutions of notebook 04."""
+"""Solutions of chapter 04."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Solutions of notebook 05."""
+"""Solutions of chapter 05."""
 
 from collections.abc import Sequence
 

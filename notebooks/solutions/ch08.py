@@ -1,14 +1,23 @@
 """Solutions of notebook 08."""
 
-from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
 
-def batch_loss(loss_sums: list[float], positives: list[int]) -> float:
-    """The losses of all images together over their positive cells together, or over 1 where there is none."""
-    return sum(loss_sums) / max(sum(positives), 1)
+def train_step(detector, optimizer, images, targets, rate):
+    """Train one step and return its loss, a float, and the assignment behind it."""
+    batch = detector.preprocess(images)
+    outputs = detector.head_outputs(batch.tensor)
+    assignment = detector.assign(outputs, targets, batch.sizes)
+    losses = detector.losses(outputs, assignment, targets)
+    total = losses["af_cls"] + losses["af_box"]
+    optimizer.zero_grad()
+    total.backward()
+    clip_grad_norm_(detector.parameters(), 10.0)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    return total.item(), assignment
 
 
-def clip(grads: list[Tensor], most: float) -> list[Tensor]:
-    """The gradients, scaled alike so that their norm as one vector is at most `most`."""
-    norm = sum(float(grad.square().sum()) for grad in grads) ** 0.5
-    return [grad * (most / norm) if norm > most else grad.clone() for grad in grads]
+# The faults of the runs A to E in course/faults.json, by their numbers in the notebook's table.
+DIAGNOSIS = {"A": 2, "B": 8, "C": 3, "D": 7, "E": 1}

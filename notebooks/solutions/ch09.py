@@ -5,6 +5,27 @@ from torch import Tensor
 from torchvision.ops import nms
 
 
+def match(overlap: list[list[float]], threshold: float) -> list[int]:
+    """Return the object that each detection of an image takes, or -1; best score first."""
+    objects: list[int] = []
+    for row in overlap:
+        free = [index for index in range(len(row)) if index not in objects]
+        best = max(free, key=lambda index: row[index], default=-1)
+        objects.append(best if best >= 0 and row[best] >= threshold else -1)
+    return objects
+
+
+def average_precision(hits: list[bool], num_objects: int) -> float:
+    """Return the mean of the best precision still reachable at recall 0, 0.01, ..., 1."""
+    curve, right = [], 0
+    for entries, hit in enumerate(hits, 1):
+        right += hit
+        curve.append((right / num_objects, right / entries))
+    points = (i / 100 - 1e-9 for i in range(101))
+    best = [max((p for r, p in curve if r >= point), default=0.0) for point in points]
+    return sum(best) / 101
+
+
 def nms_by_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
     """Indices of the boxes kept by NMS within each class, best score first."""
     if not len(boxes):

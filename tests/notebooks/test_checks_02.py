@@ -1,19 +1,26 @@
-"""Notebook 02's exercises: other right ways pass, wrong answers put otherwise are told the fault."""
+"""Chapter 02's exercises: other right ways pass, and each listed wrong answer gets its hint."""
 
 import pytest
 import torch
-from checks.ch02 import check_fold, check_pixels_of
+from checks.ch02 import (
+    check_bottleneck,
+    check_first_difference,
+    check_fold,
+    check_pixels_of,
+    passed,
+)
 from solutions import ch02
 from torch import nn
+from torchvision.models.resnet import Bottleneck as Block
 
 
 def test_pixels_agree_with_the_gradient() -> None:
     layers = [(5, 2, 1), (3, 1, 0), (4, 3, 2)]
-    body = nn.Sequential(*(nn.Conv1d(1, 1, *layer) for layer in layers))
-    for conv in body:
+    convs = nn.Sequential(*(nn.Conv1d(1, 1, *layer) for layer in layers))
+    for conv in convs:
         nn.init.ones_(conv.weight)
     pixels = torch.ones(1, 1, 80, requires_grad=True)
-    body(pixels)[0, 0, 6].backward()
+    convs(pixels)[0, 0, 6].backward()
     seen = torch.nonzero(pixels.grad[0, 0]).flatten().tolist()
     assert ch02.pixels_of(6, layers) == (seen[0], seen[-1] + 1)
 
@@ -113,3 +120,88 @@ def rest(beta, mean, factor):
 )
 def test_wrong_folds_are_named(refused, wrong, hint) -> None:
     refused(check_fold, wrong, hint)
+
+
+def torchvisions(block: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """The same in another way: torchvision's own block with these layers."""
+    stride = block.conv2.stride[0]
+    own = Block(x.shape[1], block.conv3.out_channels // 4, stride, block.downsample)
+    for name in ("conv1", "conv2", "conv3", "bn1", "bn2", "bn3"):
+        setattr(own, name, getattr(block, name))
+    return own.eval()(x)
+
+
+def test_the_block_is_torchvisions(verdict) -> None:
+    assert verdict(check_bottleneck, torchvisions).startswith("done")
+
+
+def block_with(end):
+    def forward(block, x):
+        change = torch.relu(block.bn1(block.conv1(x)))
+        change = block.bn3(block.conv3(torch.relu(block.bn2(block.conv2(change)))))
+        return end(change, x, block)
+
+    return forward
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (block_with(lambda change, x, block: change + block.downsample(x)), "yours is missing"),
+        (block_with(lambda change, x, block: change.relu() + block.downsample(x)), "not before"),
+        (
+            block_with(lambda change, x, block: (change.relu() + block.downsample(x)).relu()),
+            "no ReLU stands between",
+        ),
+        (block_with(lambda change, x, block: change.relu()), "add block.downsample(x)"),
+        (block_with(lambda change, x, block: (change + x).relu()), "only where shapes agree"),
+        (
+            block_with(lambda change, x, block: (change + block.downsample(x).relu()).relu()),
+            "no ReLU of its own",
+        ),
+    ],
+)
+def test_wrong_blocks_are_named(refused, wrong, hint) -> None:
+    refused(check_bottleneck, wrong, hint)
+
+
+def with_names(choose):
+    def answer(ours, reference, image):
+        one = other = image
+        differing = []
+        for (name, part), (_, expected) in zip(ours, reference):
+            one, other = part(one), expected(other)
+            differing += [name] if (one - other).abs().max() > 1e-3 else []
+        return choose(differing, [name for name, _ in ours])
+
+    return answer
+
+
+def test_another_trace_passes(verdict) -> None:
+    answer = with_names(lambda differing, names: differing[0] if differing else None)
+    assert verdict(check_first_difference, answer).startswith("done")
+
+
+@pytest.mark.parametrize(
+    ("choose", "hint"),
+    [
+        (lambda differing, names: differing[-1] if differing else None, "stop at the first"),
+        (
+            lambda differing, names: (
+                names[max(names.index(differing[0]) - 1, 0)] if differing else None
+            ),
+            "not the last one that agrees",
+        ),
+        (lambda differing, names: differing[0] if differing else names[0], "return None"),
+        (lambda differing, names: names.index(differing[0]) if differing else None, "its index"),
+    ],
+)
+def test_wrong_traces_are_named(refused, choose, hint) -> None:
+    refused(check_first_difference, with_names(choose), hint)
+
+
+def test_an_answer_replaces_the_solution_once_it_is_right(capsys) -> None:
+    assert passed(check_fold, lambda *numbers: None) is check_fold.solution
+    assert "solution takes its place" in capsys.readouterr().out
+    assert passed(check_fold, ch02.fold) is ch02.fold
+    assert capsys.readouterr().out.startswith("done")

@@ -1,92 +1,122 @@
-"""Notebook 08's exercises: other right ways pass, wrong answers put otherwise are told the fault."""
+"""Notebook 08's exercises: other right ways pass, wrong answers put otherwise get the hint."""
 
 import pytest
 import torch
-from checks.ch08 import check_batch_loss, check_clip
-from torch import nn
+from checks.ch08 import FAULT_NAMES, LOOKS, check_diagnosis, check_train_step
+from course.faults import fault_runs
+from make_faults import RUNS
+from solutions.ch08 import DIAGNOSIS
+from torch.nn.utils import clip_grad_norm_
+
+
+def step(detector, optimizer, images, targets, rate):
+    """A training step in another order that gives the same."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=False)
+    batch = detector.preprocess(images)
+    outputs = detector.head_outputs(batch.tensor)
+    assignment = detector.assign(outputs, targets, batch.sizes)
+    loss = sum(detector.losses(outputs, assignment, targets).values())
+    loss.backward()
+    clip_grad_norm_(detector.parameters(), max_norm=10)
+    optimizer.step()
+    return loss.item(), assignment
+
+
+def each_parameter_clipped(detector, optimizer, images, targets, rate):
+    outputs = detector.head_outputs(detector.preprocess(images).tensor)
+    assignment = detector.assign(outputs, targets, [0] * len(images))
+    loss = sum(detector.losses(outputs, assignment, targets).values())
+    optimizer.zero_grad()
+    loss.backward()
+    for parameter in detector.parameters():
+        parameter.grad.clamp_(-10, 10)
+    optimizer.param_groups[0]["lr"] = rate
+    optimizer.step()
+    return loss.item(), assignment
+
+
+def in_a_row(detector, optimizer, images, targets, rate):
+    """Gradients are zeroed after the backward pass."""
+    outputs = detector.head_outputs(detector.preprocess(images).tensor)
+    assignment = detector.assign(outputs, targets, [0] * len(images))
+    loss = sum(detector.losses(outputs, assignment, targets).values())
+    loss.backward()
+    optimizer.zero_grad()
+    optimizer.param_groups[0]["lr"] = rate
+    optimizer.step()
+    return loss.item(), assignment
+
+
+def without_a_tuple(detector, optimizer, images, targets, rate):
+    return step(detector, optimizer, images, targets, rate)[0]
+
+
+def test_another_order_passes(verdict) -> None:
+    assert verdict(check_train_step, step).startswith("done")
 
 
 @pytest.mark.parametrize(
     ("wrong", "hint"),
     [
-        (lambda s, n: float(torch.tensor(s).sum()), "plain sum"),
-        (lambda s, n: float(torch.tensor(s).mean()), "not images"),
-        (
-            lambda s, n: float((torch.tensor(s) / torch.tensor(n).clamp(min=1)).mean()),
-            "mean of each image's own ratio",
-        ),
-        (
-            lambda s, n: float((torch.tensor(s) / torch.tensor(n).clamp(min=1)).sum()),
-            "add each image's own ratio",
-        ),
-        (lambda s, n: sum(s) / int(torch.tensor(n).clamp(min=1).sum()), "it adds 0 to the count"),
-        (lambda s, n: sum(s) / sum(n), "the normaliser is 1"),
-        (lambda s, n: sum(s) / sum(n) if any(n) else 0.0, "the loss is not 0"),
-        (lambda s, n: sum(s) / (1 + sum(n)), "do not add 1"),
+        (each_parameter_clipped, "the clipping"),
+        (in_a_row, "backward is never called"),
+        (without_a_tuple, "TypeError"),
     ],
 )
-def test_wrong_losses_are_named(refused, wrong, hint) -> None:
-    refused(check_batch_loss, wrong, hint)
+def test_wrong_steps_are_named(refused, wrong, hint) -> None:
+    refused(check_train_step, wrong, hint)
 
 
-def by_torch(grads, most, each=False):
-    parameters = [nn.Parameter(torch.zeros_like(grad)) for grad in grads]
-    for parameter, grad in zip(parameters, grads):
-        parameter.grad = grad.clone()
-    for group in [[one] for one in parameters] if each else [parameters]:
-        nn.utils.clip_grad_norm_(group, most)
-    return [parameter.grad for parameter in parameters]
+def test_the_stored_runs_have_the_faults_of_the_solution() -> None:
+    faults = {run: int(RUNS[run]["fault"].split()[0]) for run in DIAGNOSIS}
+    assert faults == DIAGNOSIS
+    assert {run for run in fault_runs() if len(run) == 1} == set(DIAGNOSIS) == set(LOOKS)
+    for arguments in RUNS.values():
+        number, _, name = arguments["fault"].partition(" ")
+        assert number == "sound" or FAULT_NAMES[int(number)] == name
 
 
-def in_place(grads, most):
-    norm = torch.cat([grad.flatten() for grad in grads]).norm()
-    for grad in grads:
-        if norm > most:
-            grad *= most / norm
-    return grads
+def test_the_right_names_and_numbers_pass(verdict) -> None:
+    assert verdict(check_diagnosis, DIAGNOSIS).startswith("done")
+    names = {run: FAULT_NAMES[number].upper() for run, number in DIAGNOSIS.items()}
+    assert verdict(check_diagnosis, names).startswith("done")
 
 
-def test_torch_passes(verdict) -> None:
-    assert verdict(check_clip, by_torch).startswith("done")
+@pytest.mark.parametrize("stub", [None, {}, dict.fromkeys("ABCDE"), lambda: None])
+def test_no_names_are_to_do(verdict, stub) -> None:
+    assert verdict(check_diagnosis, stub).startswith("to do")
+
+
+@pytest.mark.parametrize("run", DIAGNOSIS)
+@pytest.mark.parametrize("number", FAULT_NAMES)
+def test_each_wrong_name_gets_its_hint(verdict, run: str, number: int) -> None:
+    line = verdict(check_diagnosis, DIAGNOSIS | {run: number})
+    assert line.startswith("done" if number == DIAGNOSIS[run] else "case")
+    if number != DIAGNOSIS[run]:
+        assert f"(run {run})" in line and FAULT_NAMES[number] in line and LOOKS[run] in line
 
 
 @pytest.mark.parametrize(
-    ("wrong", "hint"),
-    [
-        (lambda g, m: by_torch(g, m, each=True), "each tensor by itself"),
-        (lambda g, m: [one.clip(-m, m) for one in g], "each entry"),
-        (
-            lambda g, m: [one * m / max(sum(x.norm() ** 2 for x in g) ** 0.5, 1e-9) for one in g],
-            "short gradients",
-        ),
-        (
-            lambda g, m: [one * min(1, m / max(sum((x**2).sum() for x in g), 1e-9)) for one in g],
-            "the root",
-        ),
-        (
-            lambda g, m: [one * min(1, m / max(sum(x.norm() for x in g), 1e-9)) for one in g],
-            "do not add up",
-        ),
-        (in_place, "changes its arguments"),
-    ],
+    ("given", "hint"),
+    [({"A": 2}, "run B): you gave no name"), ({"A": "bad luck"}, "not in the table")],
 )
-def test_wrong_clips_are_named(refused, wrong, hint) -> None:
-    refused(check_clip, wrong, hint)
+def test_missing_and_unknown_names_are_said(refused, given, hint) -> None:
+    refused(check_diagnosis, given, hint)
 
 
-def test_a_new_reader_s_wrong_answers_are_named(refused) -> None:
-    refused(
-        check_batch_loss,
-        lambda sums, n: torch.tensor([sum(sums) / max(1, sum(n))]),
-        "one number, without an axis",
-    )
-    refused(
-        check_clip,
-        lambda g, m: [x * min(1, m / max(1e-9, max(y.abs().max() for y in g))) for x in g],
-        "largest entry",
-    )
-    refused(
-        check_clip,
-        lambda g, m: torch.cat([x.flatten() for x in by_torch(g, m)]),
-        "not one long vector",
-    )
+def test_each_stored_run_shows_its_symptom() -> None:
+    """A reader can tell the five runs from the sound one by the column that the hint names."""
+    runs = fault_runs()
+    sound, end = runs["sound"], {name: run["log"][-1] for name, run in runs.items()}
+    coarse = {name: line["levels"]["P5"] + line["levels"]["P6"] for name, line in end.items()}
+    assert coarse["A"] >= 4 and all(coarse[name] <= 3 for name in ("sound", *"BCD"))
+    assert len(runs["B"]["detections"]) > 50
+    assert min(row[4] for row in runs["B"]["detections"]) >= 0.5
+    assert all(len(runs[name]["detections"]) < 50 for name in ("sound", *"ACDE"))
+    first = {name: run["log"][0]["loss"] for name, run in runs.items()}
+    assert first["C"] > 10 * first["sound"]
+    assert runs["D"]["AP75"] < 0.5 * runs["D"]["AP50"] and sound["AP75"] > 0.8 * sound["AP50"]
+    assert end["E"]["positives"] > 1.4 * end["sound"]["positives"]
+    torch.testing.assert_close(end["B"]["positives"], end["sound"]["positives"], atol=3, rtol=0)

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from checks.ch09 import check_area_under_curve, check_nms_by_class
+from checks.ch09 import (
+    check_area_under_curve,
+    check_average_precision,
+    check_match,
+    check_nms_by_class,
+)
+from solutions import ch09
 from torchvision.ops import batched_nms, nms
 
 
@@ -116,3 +122,71 @@ def test_a_new_reader_s_wrong_answers_are_named(refused) -> None:
     refused(check_nms_by_class, by_left_side, "all four sides")
     refused(check_nms_by_class, lambda b, s, k, t: nms(b + 500.0 * k, s, t), "labels[:, None]")
     refused(check_area_under_curve, along_the_zigzag, "slanted lines along the zigzag")
+
+
+def match_by_arrays(overlap, threshold):
+    if not overlap:
+        return []
+    table, objects = np.array(overlap, float).reshape(len(overlap), -1), []
+    for row in table:
+        best = int(row.argmax()) if row.size and row.max() >= threshold else -1
+        objects.append(best)
+        if best >= 0:
+            table[:, best] = -1
+    return objects
+
+
+def without_memory(overlap, threshold):
+    return [
+        max(range(len(row)), key=row.__getitem__) if row and max(row) >= threshold else -1
+        for row in overlap
+    ]
+
+
+def first_good(overlap, threshold):
+    taken = []
+    for row in overlap:
+        good = [i for i, value in enumerate(row) if value >= threshold and i not in taken]
+        taken.append(good[0] if good else -1)
+    return taken
+
+
+def test_solution_and_another_right_matching_pass(verdict) -> None:
+    assert verdict(check_match, ch09.match).startswith("done")
+    assert verdict(check_match, match_by_arrays).startswith("done")
+    assert verdict(check_match, lambda overlap, threshold: ...).startswith("to do")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (without_memory, "only once"),
+        (first_good, "not the first that is good enough"),
+        (lambda overlap, t: [one >= 0 for one in ch09.match(overlap, t)], "not True or False"),
+        (lambda overlap, t: ch09.match(overlap, t + 1e-6), "exactly t"),
+        (lambda overlap, t: ch09.match(overlap, 0), "below it a detection takes nothing"),
+    ],
+)
+def test_wrong_matchings_are_named(refused, wrong, hint) -> None:
+    refused(check_match, wrong, hint)
+
+
+def test_solution_and_another_right_ap_pass(verdict) -> None:
+    assert verdict(check_average_precision, ch09.average_precision).startswith("done")
+    assert verdict(check_average_precision, many_points).startswith("done")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (by_numpy, "the exact area"),
+        (
+            lambda hits, objects: many_points(hits, max(sum(hits), 1)),
+            "not by those that were found",
+        ),
+        (lambda hits, objects: 100 * many_points(hits, objects), "not percent"),
+        (lambda hits, objects: 1.01 * many_points(hits, objects), "101 numbers"),
+    ],
+)
+def test_wrong_aps_are_named(refused, wrong, hint) -> None:
+    refused(check_average_precision, wrong, hint)

@@ -16,7 +16,12 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from checks.ch08 import check_train_step
+from examples.atss import atss
+from examples.fcos import fcos
+from examples.iou import iou
 from PIL import Image
+from solutions import ch02 as backbone
 from solutions import ch11 as capstone
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -36,7 +41,7 @@ from fsaf_core.method.locations import box_area, box_iou_aligned, encode, pyrami
 from fsaf_core.model.anchor_branch import AnchorBased
 from fsaf_core.model.fpn import FeaturePyramid
 from fsaf_core.model.network import Network
-from fsaf_core.model.structures import HeadOutputs
+from fsaf_core.model.structures import HeadOutputs, pack_ground_truth
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 COMPARISONS: list[tuple[str, Callable[..., None]]] = []
@@ -150,7 +155,7 @@ def batches(own: SimpleNamespace) -> None:
     detector = fsaf.build_detector(fsaf.presets.get("tiny").model)
     for sizes in ([(40, 70)], [(33, 64), (64, 33), (1, 1)], [(96, 96), (96, 97)]):
         images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in sizes]
-        mine = own.pad_batch([own.normalise(image) for image in images])
+        mine = own.pad_batch([own.normalize(image) for image in images])
         assert torch.allclose(mine, detector.preprocess(images).tensor, atol=1e-5)
     for height, width in torch.randint(1, 3000, (200, 2)).tolist():
         assert own.fit(height, width) == resized_size(height, width, 800, 1333)
@@ -257,7 +262,7 @@ def pyramid_and_its_parts(own: SimpleNamespace) -> None:
 def cells_of_the_levels(own: SimpleNamespace) -> None:
     shapes, strides = ((5, 7), (3, 4), (1, 2)), (8, 16, 32)
     locations = pyramid_locations(shapes, strides, 0.5)
-    for build in (own.centres, own.centres_loop):
+    for build in (own.centers, own.centers_loop):
         assert torch.equal(
             torch.cat([build(*shape, stride) for shape, stride in zip(shapes, strides)]),
             locations.centers,
@@ -265,7 +270,7 @@ def cells_of_the_levels(own: SimpleNamespace) -> None:
     ones = torch.ones_like(locations.stride)
     for box in random_boxes(20, 60):
         inside = encode(box.expand(len(ones), 4), locations.centers, ones).amin(1) > 0
-        assert torch.equal(own.centre_inside(locations.centers, box), inside)
+        assert torch.equal(own.center_inside(locations.centers, box), inside)
 
 
 def assigned(
@@ -465,46 +470,73 @@ def learning_rates(own: SimpleNamespace) -> None:
             )
 
 
+@of("08_training")
+def training_steps(own: SimpleNamespace) -> None:
+    assert check_train_step.verdict(own.train_step).startswith("done")
+    assert check_train_step.verdict(own.my_train_step).startswith("to do")
+
+
+@of("12_after_fsaf")
+def four_assigners(own: SimpleNamespace) -> None:
+    detector, outputs, _, _ = assigned(1)
+    locations, predictions = detector.locations(outputs), detector.predictions(outputs)
+    own.assign_by_loss.__globals__.update(detector=detector, predictions=predictions)
+    for count in (1, 2, 6, 12):
+        boxes = random_boxes(count)
+        boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).amin(1) > 2]
+        target = {"boxes": boxes, "labels": torch.randint(0, 6, (len(boxes),))}
+        truth = pack_ground_truth([target], torch.device("cpu"), 6)
+        for mine, theirs, options in (
+            (own.assign_by_iou, iou, {"side": own.SIDE}),
+            (own.assign_by_center, fcos, {"size_range": own.SIZE_RANGE}),
+            (own.assign_by_statistics, atss, {"side": own.SIDE}),
+        ):
+            if len(boxes):
+                core = theirs(locations, predictions, truth, **options).assigned[0]
+                assert torch.equal(mine(boxes, locations), core), mine.__name__
+        found = own.assign_by_loss(boxes, target["labels"], locations)
+        assert torch.equal(found, detector.assign(outputs, [target]).assigned[0])
+
+
 @of("02_backbone")
-def layers_by_hand(own: SimpleNamespace) -> None:
-    image, norm = torch.randn(3, 11, 8), torch.nn.BatchNorm2d(3).eval()
+def sizes_of_convolutions(own: SimpleNamespace) -> None:
     for kernel, stride, padding in ((1, 1, 0), (3, 2, 0), (5, 3, 2), (7, 2, 3)):
-        weight = torch.randn(2, 3, kernel, kernel)
-        expected = torch.nn.functional.conv2d(image[None], weight, None, stride, padding)[0]
-        assert torch.allclose(own.conv_loop(image, weight, stride, padding), expected, atol=1e-4)
-        assert own.conv_size(11, kernel, stride, padding) == expected.shape[1]
-    torch.nn.init.normal_(norm.running_mean)
-    torch.nn.init.normal_(norm.weight)
-    assert torch.allclose(own.batch_norm(image, norm), norm(image[None])[0], atol=1e-5)
+        for n in range(7, 30):
+            made = torch.nn.Conv1d(1, 1, kernel, stride, padding)(torch.zeros(1, 1, n))
+            assert own.conv_size(n, kernel, stride, padding) == made.shape[2]
 
 
 @of("02_backbone")
 @torch.no_grad()
-def bodies(own: SimpleNamespace) -> None:
+def backbones(own: SimpleNamespace) -> None:
+    own.Bottleneck.forward = backbone.bottleneck_forward  # in the notebook it is an exercise
     image = torch.randn(1, 3, 45, 70)
     for name, block, depths in (
         ("resnet18", own.Basic, (2, 2, 2, 2)),
         ("resnet50", own.Bottleneck, (3, 4, 6, 3)),
     ):
         network = Network(replace(fsaf.presets.get("r50").model, backbone=name)).eval()
-        body = own.Body(block, depths).eval()
-        body.load_state_dict(network.backbone.state_dict())
-        for mine, core in zip(body(image), network.features(image), strict=True):
-            assert torch.allclose(mine, core, rtol=1e-3, atol=1e-4)
-    network, tiny = Network(fsaf.presets.get("tiny").model).eval(), own.Tiny().eval()
-    tiny.load_state_dict(network.backbone.state_dict())
-    for mine, core in zip(tiny(image), network.features(image), strict=True):
-        assert torch.allclose(mine, core, atol=1e-4)
+        mine = own.ResNet(block, depths).eval()
+        mine.load_state_dict(network.backbone.state_dict())
+        for one, core in zip(mine(image), network.features(image), strict=True):
+            assert torch.allclose(one, core, rtol=1e-3, atol=1e-4)
+    network = Network(fsaf.presets.get("tiny").model).eval()
+    core = network.backbone
+    widths = [core[f"layer{stage}"][0].conv1.out_channels for stage in (1, 2, 3, 4)]
+    tiny = own.Tiny(core.conv1.out_channels, widths).eval()
+    tiny.load_state_dict(core.state_dict())
+    for one, other in zip(tiny(image), network.features(image), strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
 
 
 @of("02_backbone")
 def receptive_fields(own: SimpleNamespace) -> None:
     with torch.enable_grad():
         for level, end in ((3, 4), (4, 6), (5, 8)):
-            cell, first, last = own.seen_pixels(own.Tiny((2, 2, 2, 2)), level, 256)
-            told = own.fields([(3, 2)] + 4 * [(3, 2), (3, 1)])
-            assert (last - first, 2**level) == told[end]
-            assert abs((first + last) / 2 - cell * 2**level) <= 0.5
+            column, first, last = own.pixels_with_gradient(own.Tiny(2, (2, 2, 2, 2)), level, 256)
+            expected = own.receptive_fields([(3, 2)] + 4 * [(3, 2), (3, 1)])
+            assert (last - first, 2**level) == expected[end]
+            assert (first + last) / 2 == column * 2**level + 0.5
 
 
 @of("11_capstone")

@@ -80,12 +80,12 @@ function dragging(surface, { start, move, end = () => {}, cancel = () => {} }) {
 }
 
 // ▶ calls `advance` until it returns false. Where motion is unwelcome, each click is one step.
-function player(advance) {
+function player(advance, { next = "next snapshot", all = "play the training" } = {}) {
   const play = button("▶", () => (isStill() ? advance() : timer ? stop() : start()), { class: "fx-play" });
   let timer = 0;
   const label = () => {
     play.textContent = timer ? "❚❚" : "▶";
-    set(play, { "aria-label": timer ? "stop" : isStill() ? "next snapshot" : "play the training",
+    set(play, { "aria-label": timer ? "stop" : isStill() ? next : all,
       "aria-pressed": `${timer !== 0}` });
   };
   const stop = () => { clearInterval(timer); timer = 0; label(); };
