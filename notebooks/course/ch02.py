@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -168,8 +167,9 @@ def neighbors(outputs: Mapping[str, Sequence[Tensor]], titles: Sequence[str]) ->
     axes = figure.subplots(len(outputs), len(titles), squeeze=False)
     for row, (name, channels) in zip(axes, outputs.items()):
         row[0].set_ylabel(name)
-        for ax, channel, title in zip(row, channels, titles):
-            ax.imshow(channel.detach(), cmap="gray", vmin=-2, vmax=2)
+        for ax, output, title in zip(row, channels, titles):
+            channel = output.detach()
+            ax.imshow(channel, cmap="gray", vmin=-2, vmax=2)
             ax.set(xticks=[], yticks=[])
-            ax.set_title(f"{title}\nmean {float(torch.mean(channel)):.2f}", fontsize=10)
+            ax.set_title(f"{title}\nmean {float(channel.mean()):.2f}", fontsize=10)
     return figure

@@ -28,8 +28,8 @@ def rounded(outputs: HeadOutputs) -> HeadOutputs:
 def worked_location() -> tuple[list[float], list[float], np.ndarray, list[float], float]:
     """Return offsets, targets, image, center and unit of the worked example's location.
 
-    Of the star's locations at its selected level, it is the first with two distances that are too
-    long and two that are too short, or the one that comes closest to that.
+    Of the star's locations at its selected level, with distances that are too long and others that
+    are too short, it is the one with the lowest logit of the star.
     """
     example, outputs = scene(), rounded(snapshots().outputs[-1])
     detector = fsaf.build_detector(fsaf.presets.get("tiny").model)
@@ -42,7 +42,10 @@ def worked_location() -> tuple[list[float], list[float], np.ndarray, list[float]
     targets = encode(star_boxes, locations.centers, unit)
     star_locations = own.nonzero()[:, 0]
     longer = (offsets > targets)[star_locations].sum(1)
-    chosen = int(star_locations[(longer - 2).abs().argmin()])
+    mixed = star_locations[(longer > 0) & (longer < 4)]
+    star_logits = torch.cat([one.flatten(2) for one in outputs.cls_logits], 2)
+    star_logits = star_logits[0, example.labels[example.star]]
+    chosen = int(mixed[star_logits[mixed].argmin()])
     sides = [round(value, 3) for value in offsets[chosen].tolist()], targets[chosen].tolist()
     return *sides, example.image, locations.centers[chosen].tolist(), float(unit[chosen])
 
@@ -169,7 +172,7 @@ def history_lines(steps: Sequence[int], history: Sequence[Sequence[float]]) -> F
     A star marks a snapshot at which another level has the least loss than at the one before.
 
     Args:
-        steps: training steps; 0 is drawn at 0.5, because the axis is logarithmic.
+        steps: training steps; 0 is drawn at 0.5, because both axes are logarithmic.
         history: (T, L) losses.
     """
     figure = Figure(figsize=(7, 3.4), layout="constrained")
@@ -182,7 +185,8 @@ def history_lines(steps: Sequence[int], history: Sequence[Sequence[float]]) -> F
         if now != before:
             axes.plot(place, losses[now], marker="*", markersize=13, color=LIGHT.level(3 + now))
     axes.set_xscale("log")
-    axes.set(xlabel="training step", ylabel="loss of the star", ylim=(0, None))
+    axes.set_yscale("log")
+    axes.set(xlabel="training step", ylabel="loss of the star")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     axes.grid(color=LIGHT.grid, linewidth=0.5)
     return figure

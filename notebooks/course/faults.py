@@ -48,7 +48,7 @@ def small_scenes(count: int = SCENES) -> tuple[list[Tensor], list[dict[str, Tens
 def recipe(warmup: int = WARMUP) -> fsaf.config.TrainConfig:
     """Return the recipe of the small trainings."""
     tiny = fsaf.presets.get("tiny").train
-    return replace(tiny, steps=STEPS, warmup_steps=warmup, batch_size=16)
+    return replace(tiny, steps=STEPS, warmup_steps=warmup, batch_size=16, lr=0.004)
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def test_a_source_and_paths_that_contradict_it_are_refused(parsed, capsys):
 def test_epochs_take_the_place_of_a_preset_s_steps_and_the_other_way_round(parsed, capsys):
     assert main(["train", "tiny", "--train.epochs", "3"]) == 0
     assert (parsed[0].config.train.epochs, parsed[0].config.train.steps) == (3, None)
-    assert "tiny counts steps (2400): --train.epochs takes their place" in capsys.readouterr().out
+    assert "tiny counts steps (5000): --train.epochs takes their place" in capsys.readouterr().out
     assert main(["train", "r50", "--train.steps", "100"]) == 0
     assert (parsed[1].config.train.epochs, parsed[1].config.train.steps) == (None, 100)
     assert main(["train", "tiny", "--train.steps", "9", "--train.epochs", "3"]) == 2

@@ -275,7 +275,7 @@ def test_a_run_starts_from_the_weights_of_a_file(root, tmp_path, finished, capsy
 def test_the_summary_names_the_changed_fields_and_the_folders(root, tmp_path, capsys):
     train.train(tiny_config(root, steps=1, lr=0.5, validate_every=100), tmp_path / "run", "cpu")
     printed = capsys.readouterr().out
-    assert "train.lr: 0.004 -> 0.5" in printed
+    assert "train.lr: 0.01 -> 0.5" in printed
     assert str(tmp_path / "run") in printed and str(root) in printed
     assert "M parameters" in printed and "cpu" in printed
 
@@ -330,7 +330,7 @@ def test_a_run_of_another_configuration_names_the_fields(root, tmp_path):
     }
     with pytest.raises(
         fsaf.FSAFError,
-        match=r"\(model.channels: 16 -> 24; train.lr: 0.004 -> 1.0\).*--resume.*--out",
+        match=r"\(model.channels: 16 -> 24; train.lr: 0.01 -> 1.0\).*--resume.*--out",
     ):
         validate_run_dir(tmp_path, other, False)
 

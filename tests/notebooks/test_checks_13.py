@@ -65,7 +65,7 @@ def test_wrong_fits_are_named(refused, wrong, hint) -> None:
         ),
         (lambda losses, n: sum(losses) / max(1, sum(n)), "divided already"),
         (lambda losses, n: sum(a * max(b, 1) for a, b in zip(losses, n)) / len(n), "not processes"),
-        (lambda losses, n: sum(a * max(b, 1) for a, b in zip(losses, n)), "not divided yet"),
+        (lambda losses, n: sum(a * max(b, 1) for a, b in zip(losses, n)), "before the division"),
     ],
 )
 def test_wrong_losses_are_named(refused, wrong, hint) -> None:

@@ -54,7 +54,7 @@ def test_the_largest_micro_batch_that_fits_is_named_with_its_accumulation(
     monkeypatch.setattr(
         "fsaf_core.tools.memory_plan.step_memory", lambda config, batch: batch * GIB
     )
-    assert TINY.train.batch_size == 16
+    config = dataclasses.replace(TINY, train=dataclasses.replace(TINY.train, batch_size=16))
     assert f"on a GPU of {memory:g} GiB: {advice} for the recipe's batch of 16" in plan(
-        TINY, memory
+        config, memory
     )

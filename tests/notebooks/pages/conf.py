@@ -34,8 +34,9 @@ suppress_warnings = ["mystnb.unknown_mime_type", "myst.xref_missing"]
 html_math_renderer = (
     "mathml"  # which browsers show by themselves: MathJax would come from elsewhere
 )
+html_theme_options: dict = {"use_download_button": False}  # of a source that is not copied
 if FACTS["address"]:  # buttons that open a page's notebook in Colab or Binder
-    html_theme_options = {
+    html_theme_options |= {
         "repository_url": f"https://github.com/{FACTS['address']}",
         "path_to_docs": ".",
         "repository_branch": "main",
