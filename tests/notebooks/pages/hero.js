@@ -1,10 +1,12 @@
-// The figure of the front page plays once, unless motion is unwelcome or the reader was quicker.
+// The figure of the front page plays for a while, unless motion is unwelcome or the reader was quicker.
 (() => {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
   let touched = false;
   for (const event of ["pointerdown", "keydown"]) addEventListener(event, () => { touched = true; }, { once: true, capture: true });
-  setTimeout(() => {
+  const press = (pressed) => {
     const play = document.querySelector(".fx-play");
-    if (!touched && play?.getAttribute("aria-pressed") === "false") play.click();
-  }, 1500);
+    if (!touched && play?.getAttribute("aria-pressed") === pressed) play.click();
+  };
+  setTimeout(press, 1500, "false");
+  setTimeout(press, 16000, "true");
 })();
