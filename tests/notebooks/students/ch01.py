@@ -98,7 +98,7 @@ def labels_of_unique(used, category_ids):
 @wrong(
     "labels_of",
     fault="sorts the labels, so they no longer belong to their objects",
-    true="order of (used|the objects)|same order|belongs? to|do not sort|order",
+    true="order of (used|the objects)|same order|belongs? to|do not sort|not sort(ed)? the labels",
     false="sort the ids",
 )
 def labels_of_sorted_result(used, category_ids):
@@ -199,14 +199,16 @@ def flip_boxes_minmax(boxes, width):
 @wrong(
     "flip_boxes",
     fault="left and right are not exchanged",
-    true="negative|exchang|swap|new left|right side becomes|inside out|x1'?",
+    true="negative|exchang|swap|new left|becomes the|inside out|x1'",
     false="copy|off by one",
 )
 def flip_boxes_no_swap(boxes, width):
     return torch.stack([width - boxes[:, 0], boxes[:, 1], width - boxes[:, 2], boxes[:, 3]], 1)
 
 
-@wrong("flip_boxes", fault="width minus 1", true="[-−] ?1|one pixel|off by", false="negative|copy")
+@wrong(
+    "flip_boxes", fault="width minus 1", true="one pixel|off by|no .?[-−] ?1", false="negative|copy"
+)
 def flip_boxes_minus_one(boxes, width):
     result = boxes.clone()
     result[:, 0], result[:, 2] = width - 1 - boxes[:, 2], width - 1 - boxes[:, 0]
@@ -216,7 +218,7 @@ def flip_boxes_minus_one(boxes, width):
 @wrong(
     "flip_boxes",
     fault="mirrors y",
-    true="left to right|vertical|rows|top|y|upside",
+    true=r"left to right|vertical|\brows\b|\btop\b|\by\b|upside",
     false="off by one",
 )
 def flip_boxes_upside_down(boxes, width):
@@ -227,7 +229,7 @@ def flip_boxes_upside_down(boxes, width):
 @wrong(
     "flip_boxes",
     fault="mirrors both x and y, a turn by 180 degrees",
-    true="left to right|y (stays|does|must|is|keep)|top|only x|vertical|rows",
+    true=r"left to right|\by\b|\btop\b|only x|vertical|\brows\b",
 )
 def flip_boxes_turn(boxes, width):
     return (width - boxes)[:, [2, 3, 0, 1]]
@@ -248,7 +250,7 @@ def flip_boxes_in_place(boxes, width):
 @wrong(
     "flip_boxes",
     fault="reads the left side after overwriting it",
-    true="overwr|new left|old|before|x2|right side|no width|copy",
+    true=r"overwr|new left|\bold\b|right side|no width|copy",
     false="off by one|[-−] ?1 ",
 )
 def flip_boxes_overwritten(boxes, width):
@@ -259,7 +261,10 @@ def flip_boxes_overwritten(boxes, width):
 
 
 @wrong(
-    "flip_boxes", fault="takes x2 for a width", true="x2|corner|format|w h|side", false="off by one"
+    "flip_boxes",
+    fault="takes x2 for a width",
+    true=r"\bx_?2\b|corner|format|w h\b",
+    false="off by one",
 )
 def flip_boxes_xywh(boxes, width):
     x, y, w, h = boxes.T
@@ -295,7 +300,7 @@ def flip_boxes_whole(boxes, width):
 @wrong(
     "flip_boxes",
     fault="the order of the boxes is mirrored too",
-    true="order|first box|rows?",
+    true=r"order of the boxes|first box|\border\b|\brows\b",
     false="neg",
 )
 def flip_boxes_order(boxes, width):
@@ -317,7 +322,7 @@ def flip_boxes_rightmost(boxes, width):
     return torch.stack([edge - boxes[:, 2], boxes[:, 1], edge - boxes[:, 0], boxes[:, 3]], 1)
 
 
-@breaks("flip_boxes", how="raises IndexError: indexes the first axis, with a box of four columns")
+@breaks("flip_boxes", how="raises IndexError: counts the four columns from 1")
 def flip_boxes_index_error(boxes, width):
     result = boxes.clone()
     result[:, 1], result[:, 4] = width - boxes[:, 4], width - boxes[:, 1]
@@ -418,7 +423,7 @@ def boxes_in_window_window_area(boxes, window, min_visible):
     return clipped[keep] - _corner(boxes, window)
 
 
-# a box that lies to the upper left of the window: two negative sides
+# box 1 1 4 3 and window 20 20 50 33: two negative sides
 @wrong(
     "boxes_in_window",
     fault="two negative sides give an area",
@@ -475,7 +480,7 @@ def boxes_in_window_xywh(boxes, window, min_visible):
 @wrong(
     "boxes_in_window",
     fault="clips y at the window's width too",
-    true="height|y|square|bottom|rows",
+    true=r"height|\by\b|square|bottom|\brows\b",
     false="own area|subtract",
 )
 def boxes_in_window_square(boxes, window, min_visible):
@@ -550,7 +555,7 @@ def boxes_in_window_any(boxes, window, min_visible):
 @wrong(
     "boxes_in_window",
     fault="clips at the window's size before it moves the boxes",
-    true="subtract|order of|first|before|border|wrong place|clip",
+    true="subtract|order of|clip.* before|before.* clip|move|border|wrong place",
     false="own area",
 )
 def boxes_in_window_clip_first(boxes, window, min_visible):
@@ -560,7 +565,7 @@ def boxes_in_window_clip_first(boxes, window, min_visible):
     return (clipped - _corner(boxes, window)).clamp(min=0)[keep]
 
 
-@breaks("boxes_in_window", how="raises RuntimeError: a tensor of several values as a condition")
+@breaks("boxes_in_window", how="raises RuntimeError: several values as a condition, unless N is 1")
 def boxes_in_window_ambiguous(boxes, window, min_visible):
     clipped = _clipped(boxes, window)
     if box_area(clipped) >= min_visible * box_area(boxes):

@@ -72,7 +72,7 @@ def bottleneck_forward_adds_x(block, x):
 @wrong(
     "bottleneck_forward",
     fault="no ReLU after the sum",
-    true="last|after the sum|negative|end",
+    true="last operation|after the sum|negative|ends? with",
     false="between bn3|shortcut",
 )
 def bottleneck_forward_no_last_relu(block, x):
@@ -93,7 +93,7 @@ def bottleneck_forward_early_relu(block, x):
 @wrong(
     "bottleneck_forward",
     fault="the ReLU before the sum instead of after it",
-    true="after the sum|last|bn3|before the sum|negative",
+    true="after the sum|last operation|bn3|before the sum|negative",
     false="stride",
 )
 def bottleneck_forward_relu_moved(block, x):
@@ -103,7 +103,7 @@ def bottleneck_forward_relu_moved(block, x):
 @wrong(
     "bottleneck_forward",
     fault="no shortcut at all",
-    true="shortcut|downsample|sum|skip|add",
+    true=r"shortcut|downsample|\bsum\b|skip|\badd\b",
     false="negative|bn3 and",
 )
 def bottleneck_forward_no_shortcut(block, x):
@@ -113,7 +113,7 @@ def bottleneck_forward_no_shortcut(block, x):
 @wrong(
     "bottleneck_forward",
     fault="no ReLU after the second norm",
-    true="second|bn2|two norms|first two|conv2",
+    true="second (norm|relu)|bn2|two norms|first two|conv2",
     false="after the sum|downsample",
 )
 def bottleneck_forward_no_second_relu(block, x):
@@ -124,7 +124,7 @@ def bottleneck_forward_no_second_relu(block, x):
 @wrong(
     "bottleneck_forward",
     fault="no ReLU after the first norm",
-    true="first|bn1|two norms|conv1",
+    true="first (two|norm|relu)|bn1|two norms|conv1",
     false="after the sum|downsample",
 )
 def bottleneck_forward_no_first_relu(block, x):
@@ -135,7 +135,7 @@ def bottleneck_forward_no_first_relu(block, x):
 @wrong(
     "bottleneck_forward",
     fault="bn1 twice and never bn2",
-    true="bn2|norm|each of",
+    true=r"bn2|norms?\b|each of",
     false="shortcut|after the sum",
 )
 def bottleneck_forward_bn1_twice(block, x):
@@ -170,7 +170,7 @@ def bottleneck_forward_overwritten(block, x):
 @wrong(
     "bottleneck_forward",
     fault="relu before the norm instead of after it",
-    true="norm|order|follows|after",
+    true=r"\bnorm|\border\b|follows|after each|after the norm",
     false="downsample",
 )
 def bottleneck_forward_relu_first(block, x):
@@ -182,7 +182,7 @@ def bottleneck_forward_relu_first(block, x):
 @wrong(
     "bottleneck_forward",
     fault="the shortcut gets a ReLU of its own",
-    true="shortcut|downsample|sum|only|negative",
+    true=r"shortcut|downsample|\bsum\b|negative",
     false="bn2|bn1",
 )
 def bottleneck_forward_relu_shortcut(block, x):
@@ -256,7 +256,7 @@ def _pairs(ours, reference, image):
 @wrong(
     "first_difference",
     fault="returns the last difference",
-    true="first|inside the loop|last|return",
+    true="first (difference|part that)|inside the loop|the last|return from|earl",
     false="shapes",
 )
 def first_difference_last(ours, reference, image):
@@ -296,7 +296,7 @@ def first_difference_image(ours, reference, image):
 @wrong(
     "first_difference",
     fault="returns the index",
-    true="name|index|position",
+    true=r"\bname\b|index|position",
     false="shapes|first part",
 )
 def first_difference_index(ours, reference, image):
@@ -378,7 +378,7 @@ def first_difference_means(ours, reference, image):
 @wrong(
     "first_difference",
     fault="gives up after the first part",
-    true="inside the loop|all parts|first part|after the loop|None|early",
+    true="inside the loop|all parts|after the loop|None|too early|gives? up",
     false="shapes",
 )
 def first_difference_gives_up(ours, reference, image):
@@ -392,7 +392,7 @@ def first_difference_gives_up(ours, reference, image):
 @wrong(
     "first_difference",
     fault="the name of the part before",
-    true="off by one|before|one (part )?too|next|itself|that differs|whose output",
+    true="off by one|part before|one (part )?too|next part|itself|that differs|whose output",
     false="shapes|always",
 )
 def first_difference_one_before(ours, reference, image):
@@ -408,7 +408,7 @@ def first_difference_one_before(ours, reference, image):
 @wrong(
     "first_difference",
     fault="compares the weights, not the outputs",
-    true="outputs?|weights|stride|run|compare",
+    true=r"outputs?|weights|stride|\brun\b",
     false="inside the loop",
 )
 def first_difference_weights(ours, reference, image):
@@ -431,7 +431,7 @@ def first_difference_constant(ours, reference, image):
 @wrong(
     "first_difference",
     fault="all parts that differ, as a list",
-    true="first|list|only|one name",
+    true="first (difference|part)|a list|only the|one name",
     false="shapes|channels",
 )
 def first_difference_all(ours, reference, image):
@@ -511,7 +511,7 @@ def _factor(gamma, var, eps):
 @wrong(
     "fold",
     fault="the factor on the input channels",
-    true="output channel|first axis|axis|factor\\[",
+    true=r"output channel|first axis|axis|factor\[",
     false="root|mean too",
 )
 def fold_input_axis(weight, gamma, beta, mean, var, eps):
@@ -541,7 +541,7 @@ def fold_plus_mean(weight, gamma, beta, mean, var, eps):
 
 
 # eps 0.5
-@wrong("fold", fault="eps outside the root", true="eps|root|\\\\epsilon|ϵ|ε", false="axis|mean too")
+@wrong("fold", fault="eps outside the root", true=r"eps|root|\\epsilon|ϵ|ε", false="axis|mean too")
 def fold_eps_outside(weight, gamma, beta, mean, var, eps):
     factor = gamma / (var.sqrt() + eps)
     return weight * factor[:, None, None, None], beta - mean * factor
@@ -582,7 +582,11 @@ def fold_scaled_beta(weight, gamma, beta, mean, var, eps):
     return weight * factor[:, None, None, None], (beta - mean) * factor
 
 
-@wrong("fold", fault="bias first", true="order|new_weight, ?new_bias|first|swap|exchang|pair|shape")
+@wrong(
+    "fold",
+    fault="bias first",
+    true=r"\border\b|new_weight, ?new_bias|weight first|swap|exchang|pair",
+)
 def fold_swapped(weight, gamma, beta, mean, var, eps):
     factor = _factor(gamma, var, eps)
     return beta - mean * factor, weight * factor[:, None, None, None]
@@ -612,7 +616,10 @@ def fold_bias_shape(weight, gamma, beta, mean, var, eps):
     return weight * factor, beta[:, None, None, None] - mean[:, None, None, None] * factor
 
 
-@breaks("fold", how="raises RuntimeError: the factor has no axes for the kernel")
+@breaks(
+    "fold",
+    how="raises RuntimeError: two axes are missing in the factor; only k = 1 and k = cout pass",
+)
 def fold_shapes(weight, gamma, beta, mean, var, eps):
     factor = _factor(gamma, var, eps)
     return weight * factor[:, None], beta - mean * factor
@@ -661,7 +668,7 @@ def pixels_of_sets(cell, layers):
 @wrong(
     "pixels_of",
     fault="walks from the first layer to the last",
-    true="backward|last layer|revers|wrong for two|order",
+    true="backward|last layer|revers|wrong for two",
     false="one pixel too wide|padding shifts",
 )
 def pixels_of_first_layer_first(cell, layers):
@@ -687,7 +694,7 @@ def pixels_of_too_wide(cell, layers):
 @wrong(
     "pixels_of",
     fault="scales the end like a first value",
-    true="too wide|last|k *[-−] *1|end|steps",
+    true=r"too wide|last value|\bk *[-−] *1|kernel *[-−] *1|steps|one past",
     false="backward|alike",
 )
 def pixels_of_end_scaled(cell, layers):
@@ -721,7 +728,7 @@ def pixels_of_plus_padding(cell, layers):
 @wrong(
     "pixels_of",
     fault="the padding shifts only the first pixel",
-    true="alike|padding|both|last",
+    true=r"alike|padding|\bboth\b",
     false="backward|position is not",
 )
 def pixels_of_half_padding(cell, layers):
@@ -734,7 +741,7 @@ def pixels_of_half_padding(cell, layers):
 @wrong(
     "pixels_of",
     fault="the last pixel instead of the end",
-    true="end|one past|last|[-−] ?1|off by one",
+    true=r"\bend\b|one past|last pixel|end ?[-−] ?1|off by one",
     false="backward|padding",
 )
 def pixels_of_inclusive(cell, layers):
@@ -760,7 +767,7 @@ def pixels_of_clamped(cell, layers):
 @wrong(
     "pixels_of",
     fault="the window of the first cell only: the field does not grow",
-    true="last|grow|two|both ends|field|from the first to the last",
+    true="last (value|location|pixel)|grow|for two|both ends|from the first to the last",
     false="padding shifts",
 )
 def pixels_of_one_window(cell, layers):
@@ -774,7 +781,7 @@ def pixels_of_one_window(cell, layers):
 @wrong(
     "pixels_of",
     fault="exchanges stride and padding",
-    true="stride|padding|kernel, ?stride|order",
+    true="stride|padding|kernel, ?stride",
     false="too wide",
 )
 def pixels_of_exchanged(cell, layers):
@@ -801,7 +808,7 @@ def pixels_of_centered(cell, layers):
 @wrong(
     "pixels_of",
     fault="only the last layer",
-    true="all layers|each layer|two|backward|walk",
+    true="all layers|each layer|every layer|for two|backward|walk",
     false="too wide",
 )
 def pixels_of_last_layer(cell, layers):

@@ -52,7 +52,7 @@ def level_shapes_ceil(height, width, last_level):
 @wrong(
     "level_shapes",
     fault="rounds down at P6 and P7",
-    true="round|odd|up|ceil",
+    true=r"round|\bodd\b|rounded up|ceil",
     false="columns to the width|too long",
 )
 def level_shapes_floor(height, width, last_level):
@@ -62,7 +62,7 @@ def level_shapes_floor(height, width, last_level):
 @wrong(
     "level_shapes",
     fault="columns first",
-    true="rows|width|square|order|exchang|swap",
+    true=r"\brows\b|width|square|exchang|swap",
     false="round|too long",
 )
 def level_shapes_columns_first(height, width, last_level):
@@ -89,7 +89,7 @@ def level_shapes_short(height, width, last_level):
 @wrong(
     "level_shapes",
     fault="begins with P2",
-    true="P3|too long|begin|entries|first",
+    true=r"\bP3\b|too long|begin|entries",
     false="round|rows",
 )
 def level_shapes_from_p2(height, width, last_level):
@@ -99,7 +99,7 @@ def level_shapes_from_p2(height, width, last_level):
 @wrong(
     "level_shapes",
     fault="one level off: the stride of P3 is taken for 4",
-    true="stride|P3|8|2\\^|half|twice|too large",
+    true="stride|half|twice|too large",
     false="columns to the width",
 )
 def level_shapes_stride_four(height, width, last_level):
@@ -110,7 +110,7 @@ def level_shapes_stride_four(height, width, last_level):
 @wrong(
     "level_shapes",
     fault="fractions of rows at P6 and P7",
-    true="round|whole|integer|odd|//|up",
+    true=r"round|whole|integer|\bodd\b|//",
     false="columns to the width",
 )
 def level_shapes_fractions(height, width, last_level):
@@ -121,7 +121,7 @@ def level_shapes_fractions(height, width, last_level):
 @wrong(
     "level_shapes",
     fault="rounds to the nearest, halves to even",
-    true="round|up|odd|ceil",
+    true=r"round(ed)? up|rounds?\b|\bodd\b|ceil",
     false="too long|columns to",
 )
 def level_shapes_round(height, width, last_level):
@@ -132,7 +132,7 @@ def level_shapes_round(height, width, last_level):
 @wrong(
     "level_shapes",
     fault="one more at P6 and P7, always",
-    true="round|even|odd|only|one too many|half",
+    true=r"round|even|\bodd\b|one too many|half",
     false="columns to",
 )
 def level_shapes_plus_one(height, width, last_level):
@@ -154,7 +154,7 @@ def level_shapes_square(height, width, last_level):
 @wrong(
     "level_shapes",
     fault="coarsest level first",
-    true="order|P3 (up|first)|revers|first",
+    true=r"\border\b|P3 (up|first)|revers|begins? with",
     false="round",
 )
 def level_shapes_coarse_first(height, width, last_level):
@@ -165,7 +165,7 @@ def level_shapes_coarse_first(height, width, last_level):
 @wrong(
     "level_shapes",
     fault="P7 rounds down",
-    true="P7|round|up|odd",
+    true=r"\bP7\b|rounded up|round|\bodd\b",
     false="too long|columns to",
 )
 def level_shapes_p7_floor(height, width, last_level):
@@ -178,7 +178,7 @@ def level_shapes_p7_floor(height, width, last_level):
 @wrong(
     "level_shapes",
     fault="the convolution to P6 without its padding",
-    true="padding|half|round|P6",
+    true=r"padding|half|round|\bP6\b",
     false="columns to|too long",
 )
 def level_shapes_no_padding(height, width, last_level):
@@ -245,7 +245,7 @@ def where_is_numpy(r, shapes):
 @wrong(
     "where_is",
     fault="the first location of a level comes out in the level before",
-    true="<=|first location|0 to|numbers|before",
+    true="<=|first location|0 to|one before|level before",
     false="columns|subtract",
 )
 def where_is_less_equal(r, shapes):
@@ -275,7 +275,7 @@ def where_is_no_subtraction(r, shapes):
 @wrong(
     "where_is",
     fault="subtracts only the level just before",
-    true="all finer|subtract|sum|every",
+    true=r"all finer|subtract|\bsum\b|every finer",
     false="<=|wide",
 )
 def where_is_one_subtraction(r, shapes):
@@ -306,7 +306,7 @@ def where_is_by_rows(r, shapes):
 @wrong(
     "where_is",
     fault="numbers the locations column by column",
-    true="row by row|columns|wide|length of a row|order",
+    true="row by row|columns|wide|length of a row",
     false="subtract|<=",
 )
 def where_is_column_by_column(r, shapes):
@@ -334,7 +334,7 @@ def where_is_index(r, shapes):
 @wrong(
     "where_is",
     fault="column before row",
-    true="order|row, ?column|exchang|swap|row",
+    true=r"\border\b|row, ?column|exchang|swap|row (first|before)",
     false="<=|subtract",
 )
 def where_is_column_first(r, shapes):
@@ -348,7 +348,7 @@ def where_is_column_first(r, shapes):
 @wrong(
     "where_is",
     fault="rows and columns from 1",
-    true="from 0|off by one|start|one too|\\+ ?1",
+    true=r"from 0|off by one|one too|\+ ?1",
     false="subtract",
 )
 def where_is_from_one(r, shapes):
@@ -376,7 +376,7 @@ def where_is_first_columns(r, shapes):
 @wrong(
     "where_is",
     fault="the shapes of the course's scene written in",
-    true="shapes|argument|256|written|fixed|other",
+    true="shapes|argument|written|fixed",
     false="<=",
 )
 def where_is_scene(r, shapes):
@@ -391,7 +391,7 @@ def where_is_scene(r, shapes):
 @wrong(
     "where_is",
     fault="takes each level for a quarter of the one before",
-    true="quarter|shapes|odd|each level|round|own",
+    true=r"quarter|shapes|\bodd\b|each level|round|its own",
     false="<=",
 )
 def where_is_quarter(r, shapes):
@@ -490,6 +490,7 @@ def cells_inside_counts(box, stride, rows, columns):
     return tuple(int(count.sum()) for count in counts)
 
 
+# the text asks only that end be equal to first where there is no location
 @right("cells_inside", unusual="searches all centers, (0, 0, 0, 0) if there is none")
 def cells_inside_search(box, stride, rows, columns):
     x1, y1, x2, y2 = (float(side) for side in box)
@@ -515,7 +516,7 @@ def cells_inside_numpy(box, stride, rows, columns):
 @wrong(
     "cells_inside",
     fault="all cells that the box touches",
-    true="center|½|0\\.5|frac|half",
+    true=r"center|½|\b0\.5\b|\\frac|half",
     false="clamp|beyond",
 )
 def cells_inside_touched(box, stride, rows, columns):
@@ -575,7 +576,7 @@ def cells_inside_half_clamp(box, stride, rows, columns):
 @wrong(
     "cells_inside",
     fault="clamps the ends to the last cell",
-    true="one past|end|clamp|rows with|columns with|last",
+    true="one past|clamp|rows with|columns with|last (row|column|cell)",
     false="on centers",
 )
 def cells_inside_minus_one(box, stride, rows, columns):
@@ -598,7 +599,7 @@ def cells_inside_clamp_exchanged(box, stride, rows, columns):
 @wrong(
     "cells_inside",
     fault="columns before rows",
-    true="order|first_row|rows first|x.*column|y.*row|exchang|swap",
+    true=r"\border\b|first_row|rows first|\bx\b.*column|\by\b.*row|exchang|swap",
     false="on centers|clamp",
 )
 def cells_inside_columns_first(box, stride, rows, columns):
@@ -609,7 +610,7 @@ def cells_inside_columns_first(box, stride, rows, columns):
 @wrong(
     "cells_inside",
     fault="the last row and column instead of one past them",
-    true="one past|end|last|off by one",
+    true=r"one past|\bend\b|last (row|column|cell)|off by one",
     false="clamp|negative",
 )
 def cells_inside_last(box, stride, rows, columns):
@@ -643,7 +644,7 @@ def cells_inside_round(box, stride, rows, columns):
 @wrong(
     "cells_inside",
     fault="the corner of a cell for its center",
-    true="center|½|0\\.5|half|frac|corner",
+    true=r"center|½|\b0\.5\b|\\frac|half|corner",
     false="clamp",
 )
 def cells_inside_corners(box, stride, rows, columns):
@@ -653,7 +654,7 @@ def cells_inside_corners(box, stride, rows, columns):
 @wrong(
     "cells_inside",
     fault="adds the half instead of taking it off",
-    true="½|0\\.5|half|frac|off by one|sign|solve",
+    true=r"½|\b0\.5\b|\\frac|half|off by one|sign|solve",
     false="clamp",
 )
 def cells_inside_plus_half(box, stride, rows, columns):

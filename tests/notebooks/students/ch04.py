@@ -52,7 +52,7 @@ def heuristic_level_torch(box, l0, s0, first, last):
 @wrong(
     "heuristic_level",
     fault="the longer side for the size",
-    true="wh|longer|w.*h|area|root|size is",
+    true=r"\bwh\b|w h\b|longer|area|root|size is",
     false="floor|number of the level",
 )
 def heuristic_level_longer(box, l0, s0, first, last):
@@ -63,7 +63,7 @@ def heuristic_level_longer(box, l0, s0, first, last):
 @wrong(
     "heuristic_level",
     fault="the mean of the sides for the size",
-    true="wh|mean|area|root|size is",
+    true=r"\bwh\b|w h\b|\bmean\b|area|root|size is",
     false="floor|number of the level",
 )
 def heuristic_level_mean(box, l0, s0, first, last):
@@ -93,7 +93,7 @@ def heuristic_level_ceil(box, l0, s0, first, last):
 @wrong(
     "heuristic_level",
     fault="cuts the logarithm towards zero",
-    true="floor|just under|int\\(|negative|trunc|toward",
+    true=r"floor|just under|int\(|negative|trunc|toward",
     false="wh|index",
 )
 def heuristic_level_truncated(box, l0, s0, first, last):
@@ -101,7 +101,7 @@ def heuristic_level_truncated(box, l0, s0, first, last):
     return min(max(l0 + int(math.log2(math.sqrt(w * h) / s0)), first), last)
 
 
-@wrong("heuristic_level", fault="no clamp", true="clamp|first|last|beyond|range", false="wh|floor")
+@wrong("heuristic_level", fault="no clamp", true="clamp|beyond|range|first.*last", false="wh|floor")
 def heuristic_level_no_clamp(box, l0, s0, first, last):
     w, h = _w_h(box)
     return math.floor(l0 + math.log2(math.sqrt(w * h) / s0))
@@ -110,7 +110,7 @@ def heuristic_level_no_clamp(box, l0, s0, first, last):
 @wrong(
     "heuristic_level",
     fault="clamps above only",
-    true="clamp|first|below|small",
+    true=r"clamp|`?first`?\b|below|small",
     false="wh|floor takes",
 )
 def heuristic_level_half_clamp(box, l0, s0, first, last):
@@ -131,7 +131,10 @@ def heuristic_level_index(box, l0, s0, first, last):
 
 
 @wrong(
-    "heuristic_level", fault="the area for the size", true="root|sqrt|wh|size", false="floor|index"
+    "heuristic_level",
+    fault="the area for the size",
+    true=r"root|sqrt|\bwh\b|size is",
+    false="floor|index",
 )
 def heuristic_level_area(box, l0, s0, first, last):
     w, h = _w_h(box)
@@ -152,7 +155,7 @@ def heuristic_level_natural(box, l0, s0, first, last):
 @wrong(
     "heuristic_level",
     fault="4 and 32 written in",
-    true="l0|s0|argument|constant|written|fixed",
+    true=r"\bl0\b|\bs0\b|argument|constant|written|fixed",
     false="wh|index",
 )
 def heuristic_level_constants(box, l0, s0, first, last):
@@ -163,7 +166,7 @@ def heuristic_level_constants(box, l0, s0, first, last):
 @wrong(
     "heuristic_level",
     fault="takes x2 and y2 for the sides",
-    true="x_?2|corner|format|sides|w is|side",
+    true=r"\bx_?2\b|corner|format|\bsides?\b",
     false="floor|index",
 )
 def heuristic_level_xywh(box, l0, s0, first, last):
@@ -174,7 +177,7 @@ def heuristic_level_xywh(box, l0, s0, first, last):
 @wrong(
     "heuristic_level",
     fault="s0 over the size: large objects get fine levels",
-    true="s0|invert|upside|divide|large|sign|turned|fraction",
+    true=r"\bs0\b|invert|upside|divide|large|sign|turned|fraction",
     false="wh|index",
 )
 def heuristic_level_inverted(box, l0, s0, first, last):
@@ -185,7 +188,7 @@ def heuristic_level_inverted(box, l0, s0, first, last):
 @wrong(
     "heuristic_level",
     fault="3 and 6 written in as ends",
-    true="first|last|clamp|argument",
+    true=r"\bfirst\b.*\blast\b|clamp|argument",
     false="wh|floor",
 )
 def heuristic_level_fixed_ends(box, l0, s0, first, last):
@@ -361,7 +364,7 @@ def match_anchors_no_empty(iou):
 @wrong(
     "match_anchors",
     fault="the thresholds are taken strictly the other way",
-    true="0\\.5|0\\.4|exactly|>=|≥|thresh|<",
+    true="exactly|>=|≥|thresh|<",
     false="N = 0|several|wrong box",
 )
 def match_anchors_strict(iou):
@@ -379,7 +382,7 @@ def match_anchors_strict(iou):
 @wrong(
     "match_anchors",
     fault="nothing is left out: below 0.5 is negative",
-    true="0\\.4|left out|between|[-−]2",
+    true=r"\b0\.4\b|left out|between",
     false="N = 0|several",
 )
 def match_anchors_no_between(iou):
@@ -394,7 +397,7 @@ def match_anchors_no_between(iou):
 @wrong(
     "match_anchors",
     fault="-1 and -2 exchanged",
-    true="[-−]1|[-−]2|exchang|swap|negative|left out",
+    true="exchang|swap|negative|left out",
     false="N = 0|several",
 )
 def match_anchors_codes(iou):
@@ -411,7 +414,7 @@ def match_anchors_codes(iou):
 @wrong(
     "match_anchors",
     fault="the thresholds overwrite the rescued anchors",
-    true="order|last|after|overwr|best anchor|rescue|each box",
+    true=r"\border\b|overwr|best anchor|rescue|each box|in any case",
     false="N = 0",
 )
 def match_anchors_rescue_first(iou):
@@ -431,7 +434,7 @@ def match_anchors_rescue_first(iou):
 @wrong(
     "match_anchors",
     fault="rescues only anchors that were left out, not negative ones",
-    true="however low|negative|below 0\\.4|any case|each box|too few|every box|best",
+    true=r"however low|negative|below 0\.4|any case|each box|too few|every box",
     false="N = 0|wrong box",
 )
 def match_anchors_between_only(iou):
@@ -447,7 +450,7 @@ def match_anchors_between_only(iou):
 @wrong(
     "match_anchors",
     fault="the highest IoU of all, not that of each box",
-    true="each box|every box|row|max\\(1|per box|too few|its highest",
+    true="each box|every box|per box|too few|its highest",
     false="N = 0|wrong box",
 )
 def match_anchors_global(iou):
@@ -462,7 +465,7 @@ def match_anchors_global(iou):
 @wrong(
     "match_anchors",
     fault="the maximum over the wrong axis: one number for each box",
-    true="axis|each anchor|shape|\\(A|instances",
+    true=r"axis|each anchor|shape|\(A|instances",
     false="several|IoU 0",
 )
 def match_anchors_axis(iou):
@@ -488,7 +491,7 @@ def match_anchors_empty_result(iou):
 @wrong(
     "match_anchors",
     fault="rescues anchors that are nearly the best, too",
-    true="only|highest|exact|too many|==|reach",
+    true="only the|highest|exact|too many|==|reach",
     false="N = 0|too few",
 )
 def match_anchors_nearly(iou):

@@ -74,7 +74,7 @@ def width_range_one_edge(center, first, end, stride, scale):
 @wrong(
     "width_range",
     fault="the edge that is further off decides",
-    true="nearer|min|two edges|both edges|upper end|smaller",
+    true="nearer|two edges|both edges|upper end|smaller of",
     false="scale|negative|times too small",
 )
 def width_range_further_edge(center, first, end, stride, scale):
@@ -87,7 +87,7 @@ def width_range_further_edge(center, first, end, stride, scale):
 @wrong(
     "width_range",
     fault="the lower end asks only one edge",
-    true="lower end|both|low edge|left|max|two edges",
+    true=r"lower end|\bboth\b|low edge|two edges|larger of",
     false="scale|negative|upper end",
 )
 def width_range_lower_one_edge(center, first, end, stride, scale):
@@ -134,7 +134,7 @@ def width_range_times_scale(center, first, end, stride, scale):
 @wrong(
     "width_range",
     fault="half widths",
-    true="half|twice|two times|factor (of )?2|both sides|2 ·",
+    true=r"\bhalf|twice|two times|factor (of )?2|both sides|2 ·",
     false="negative|nearer",
 )
 def width_range_half(center, first, end, stride, scale):
@@ -170,7 +170,7 @@ def width_range_equal_ends(center, first, end, stride, scale):
 @wrong(
     "width_range",
     fault="0.2 instead of scale",
-    true="scale|argument|0\\.2",
+    true=r"scale|argument|0\.2",
     false="negative|nearer",
 )
 def width_range_fixed_scale(center, first, end, stride, scale):
@@ -181,7 +181,7 @@ def width_range_fixed_scale(center, first, end, stride, scale):
 @wrong(
     "width_range",
     fault="takes end for the last column",
-    true="end *[-−] *1|end - 1|last column|one past|one column|too large",
+    true="end *[-−] *1|last column|one past|one column",
     false="scale|negative",
 )
 def width_range_inclusive(center, first, end, stride, scale):
@@ -192,7 +192,7 @@ def width_range_inclusive(center, first, end, stride, scale):
 @wrong(
     "width_range",
     fault="in cells",
-    true="pixels?|stride|px|times too small",
+    true=r"pixels?|stride|\bpx\b|times too small",
     false="negative|nearer",
 )
 def width_range_cells(center, first, end, stride, scale):
@@ -215,7 +215,7 @@ def width_range_count(center, first, end, stride, scale):
 @wrong(
     "width_range",
     fault="larger number first",
-    true="order|first|above|exchang|swap|greater",
+    true=r"\border\b|above|exchang|swap|smaller (number )?first",
     false="scale",
 )
 def width_range_order(center, first, end, stride, scale):
@@ -317,7 +317,7 @@ def reference_map_points(box, stride, rows, columns, scale):
 @wrong(
     "reference_map",
     fault="the grid point is not tested",
-    true="grid point|condition 1|alone|both|inside the whole|too many",
+    true=r"grid point|condition 1|alone|\bboth\b|inside the whole|too many",
     false="half a cell|clamp",
 )
 def reference_map_area_only(box, stride, rows, columns, scale):
@@ -327,7 +327,7 @@ def reference_map_area_only(box, stride, rows, columns, scale):
 @wrong(
     "reference_map",
     fault="the area is not tested",
-    true="0\\.01|both|condition 1|area|covers?|scaled",
+    true=r"0\.01|\bboth\b|condition 1|area|covers?|scaled",
     false="half a cell|strict",
 )
 def reference_map_points_only(box, stride, rows, columns, scale):
@@ -339,7 +339,7 @@ def reference_map_points_only(box, stride, rows, columns, scale):
     "reference_map",
     fault="a grid point on a side counts as inside",
     true="strict|<=|on (a|the) (side|border|edge)|< and",
-    false="half a cell|clamp|0\\.01",
+    false=r"half a cell|clamp|0\.01",
 )
 def reference_map_closed(box, stride, rows, columns, scale):
     x1, y1, x2, y2 = (float(side) for side in box)
@@ -378,8 +378,8 @@ def reference_map_shifted(box, stride, rows, columns, scale):
 @wrong(
     "reference_map",
     fault="the grid points at the centers of the paper's cells",
-    true="half a (cell|stride)|grid point|j *· *stride|shift|corner|0\\.5|center",
-    false="strict|clamp|0\\.01",
+    true="half a (cell|stride)|grid point|j *· *stride|shift|corner",
+    false=r"strict|clamp|0\.01",
 )
 def reference_map_centers(box, stride, rows, columns, scale):
     x1, y1, x2, y2 = (float(side) for side in box)
@@ -407,7 +407,7 @@ def reference_map_box_area(box, stride, rows, columns, scale):
 @wrong(
     "reference_map",
     fault="0.01 square pixels",
-    true="0\\.01|square|stride|area|share|fraction",
+    true=r"0\.01|square|stride|area|share|fraction",
     false="strict|half a cell",
 )
 def reference_map_absolute(box, stride, rows, columns, scale):
@@ -418,7 +418,7 @@ def reference_map_absolute(box, stride, rows, columns, scale):
 @wrong(
     "reference_map",
     fault="either condition is enough",
-    true="both|and|&|condition",
+    true=r"\bboth\b|&|either|two conditions",
     false="half a cell|clamp",
 )
 def reference_map_either(box, stride, rows, columns, scale):
@@ -441,7 +441,7 @@ def reference_map_scaled_points(box, stride, rows, columns, scale):
 @wrong(
     "reference_map",
     fault="rows and columns exchanged",
-    true="rows|columns|shape|transpos|exchang|swap",
+    true=r"\brows\b|columns|shape|transpos|exchang|swap",
     false="strict|clamp|half a cell",
 )
 def reference_map_transposed(box, stride, rows, columns, scale):
@@ -477,7 +477,7 @@ def reference_map_scaled_area(box, stride, rows, columns, scale):
 @wrong(
     "reference_map",
     fault="never empty: the best square stays",
-    true="all false|empty|may be|no location|none",
+    true="all false|empty|may be|no location",
     false="half a cell|strict",
 )
 def reference_map_never_empty(box, stride, rows, columns, scale):
@@ -582,7 +582,7 @@ def class_targets_numpy(effective, ignoring, area, labels, selected, level, num_
 @wrong(
     "class_targets",
     fault="resolves shared locations only among the instances of this level",
-    true="no matter|all instances|first|chosen levels|before|which levels",
+    true="no matter|all instances|chosen levels|which levels|resolve",
     false="-1 exclude|largest",
 )
 def class_targets_level_first(effective, ignoring, area, labels, selected, level, num_classes):
@@ -605,7 +605,7 @@ def class_targets_largest(effective, ignoring, area, labels, selected, level, nu
 @wrong(
     "class_targets",
     fault="an instance without a level is ignored at level 0",
-    true="[-−]1|without a level|level 0|exclude|no level|none",
+    true="without a level|level 0|exclude|no level",
     false="smallest|two classes",
 )
 def class_targets_unselected(effective, ignoring, area, labels, selected, level, num_classes):
@@ -623,7 +623,7 @@ def class_targets_unselected(effective, ignoring, area, labels, selected, level,
 @wrong(
     "class_targets",
     fault="ignored regions are written over positives",
-    true="last|first|except where|priority|positive location comes|overwr|order",
+    true=r"positives last|regions? .*first|except where|priority|positive location|overwr|\border\b",
     false="smallest|level 0",
 )
 def class_targets_ignored_last(effective, ignoring, area, labels, selected, level, num_classes):
@@ -640,7 +640,7 @@ def class_targets_ignored_last(effective, ignoring, area, labels, selected, leve
 @wrong(
     "class_targets",
     fault="one instance after the other: a later ignored region covers an earlier positive",
-    true="all instances first|last|priority|except where|positive location comes|overwr|order|first",
+    true=r"positives last|all instances|regions? .*first|except where|priority|positive location|overwr|\border\b",
     false="level 0|smallest",
 )
 def class_targets_one_by_one(effective, ignoring, area, labels, selected, level, num_classes):
@@ -669,7 +669,7 @@ def class_targets_own_level_only(effective, ignoring, area, labels, selected, le
 @wrong(
     "class_targets",
     fault="ignored at every level",
-    true="adjacent|two levels|far|other levels|all others|too many|every level|negative",
+    true=r"adjacent|two levels|\bfar\b|other levels|all others|too many|every level",
     false="smallest|last",
 )
 def class_targets_everywhere(effective, ignoring, area, labels, selected, level, num_classes):
@@ -680,7 +680,7 @@ def class_targets_everywhere(effective, ignoring, area, labels, selected, level,
 @wrong(
     "class_targets",
     fault="only the finer adjacent level is ignored",
-    true="adjacent|both|two|coarser|abs|other side|neighbo",
+    true=r"adjacent|\bboth\b|coarser|\babs|other side|neighbo",
     false="smallest|last",
 )
 def class_targets_one_side(effective, ignoring, area, labels, selected, level, num_classes):
@@ -734,7 +734,7 @@ def class_targets_all_classes(effective, ignoring, area, labels, selected, level
 @wrong(
     "class_targets",
     fault="locations without an instance belong to instance 0",
-    true="no instance|none|nobody|argmin|without|everywhere|no effective|elsewhere|everything else",
+    true="no instance|nobody|argmin|without an|no effective|elsewhere|everything else",
     false="adjacent|level 0",
 )
 def class_targets_argmin(effective, ignoring, area, labels, selected, level, num_classes):
@@ -748,7 +748,7 @@ def class_targets_argmin(effective, ignoring, area, labels, selected, level, num
 @wrong(
     "class_targets",
     fault="the effective region is taken out of the ignored one",
-    true="contains|adjacent|effective|middle|whole|except where",
+    true="contains|adjacent|effective|whole|except where",
     false="level 0|smallest",
 )
 def class_targets_ring(effective, ignoring, area, labels, selected, level, num_classes):
@@ -759,7 +759,7 @@ def class_targets_ring(effective, ignoring, area, labels, selected, level, num_c
 @wrong(
     "class_targets",
     fault="positive at the adjacent levels, too",
-    true="chose|this level|adjacent|only",
+    true=r"\bchose\b|this level|adjacent",
     false="smallest|level 0",
 )
 def class_targets_positive_near(effective, ignoring, area, labels, selected, level, num_classes):
@@ -789,7 +789,7 @@ def class_targets_no_labels(effective, ignoring, area, labels, selected, level, 
 @wrong(
     "class_targets",
     fault="lost locations are negatives instead of ignored",
-    true="ignoring region|lost|contains|except where|still|no gradient",
+    true=r"ignoring region|\blost\b|contains|except where|no gradient",
     false="level 0|adjacent",
 )
 def class_targets_lost(effective, ignoring, area, labels, selected, level, num_classes):
