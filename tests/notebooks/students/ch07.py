@@ -635,9 +635,7 @@ def loss_loops(logits, offsets, targets, labels, positive, ignored, weight):
 @right("anchor_free_loss", unusual="cross entropy from the library, times a power")
 def loss_cross_entropy(logits, offsets, targets, labels, positive, ignored, weight):
     wanted = _class_targets(logits, labels, positive)
-    entropy = torch.nn.functional.binary_cross_entropy_with_logits(
-        logits, wanted, reduction="none"
-    )
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     p = torch.sigmoid(logits)
     p_t = p * wanted + (1 - p) * (1 - wanted)
     alpha_t = 0.25 * wanted + 0.75 * (1 - wanted)

@@ -276,9 +276,7 @@ def ap_no_best(hits, num_objects):
     precisions, counts = _curve(hits)
     total = 0.0
     for point in range(101):
-        reach = [
-            p for p, c in zip(precisions, counts) if c * 100 >= point * num_objects - 1e-9
-        ]
+        reach = [p for p, c in zip(precisions, counts) if c * 100 >= point * num_objects - 1e-9]
         total += reach[0] if reach else 0
     return total / 101
 
@@ -305,9 +303,7 @@ def ap_hundred(hits, num_objects):
     precisions, counts = _curve(hits)
     total = 0.0
     for point in range(1, 101):
-        reach = [
-            p for p, c in zip(precisions, counts) if c * 100 >= point * num_objects - 1e-9
-        ]
+        reach = [p for p, c in zip(precisions, counts) if c * 100 >= point * num_objects - 1e-9]
         total += max(reach, default=0)
     return total / 100
 
@@ -348,9 +344,7 @@ def ap_reached_only(hits, num_objects):
     precisions, counts = _curve(hits)
     values = []
     for point in range(101):
-        reach = [
-            p for p, c in zip(precisions, counts) if c * 100 >= point * num_objects - 1e-9
-        ]
+        reach = [p for p, c in zip(precisions, counts) if c * 100 >= point * num_objects - 1e-9]
         if reach:
             values.append(max(reach))
     return sum(values) / len(values) if values else 0.0
@@ -445,7 +439,9 @@ def ap_empty_max(hits, num_objects):
     return total / 101
 
 
-@breaks("average_precision", how="endless loop: the recall never reaches 1 when an object is missed")
+@breaks(
+    "average_precision", how="endless loop: the recall never reaches 1 when an object is missed"
+)
 def ap_endless(hits, num_objects):
     precisions, counts = _curve(hits)
     point, values = 0, []
@@ -712,7 +708,9 @@ def area_trapezoids(hits, num_objects):
     return sum((x[k + 1] - x[k]) * (y[k + 1] + y[k]) / 2 for k in range(len(precisions)))
 
 
-@right("area_under_curve", unusual="trapezoids: both ends of each step have the same best precision")
+@right(
+    "area_under_curve", unusual="trapezoids: both ends of each step have the same best precision"
+)
 def area_equal_trapezoids(hits, num_objects):
     precisions, counts = _curve(hits)
     best = [max(precisions[index:]) for index in range(len(precisions))]
@@ -789,10 +787,13 @@ def area_sentinels(hits, num_objects):
 @right("area_under_curve", unusual="for each count of found objects, the best precision")
 def area_by_count(hits, num_objects):
     precisions, counts = _curve(hits)
-    return sum(
-        max((p for p, c in zip(precisions, counts) if c >= wanted), default=0.0)
-        for wanted in range(1, num_objects + 1)
-    ) / num_objects
+    return (
+        sum(
+            max((p for p, c in zip(precisions, counts) if c >= wanted), default=0.0)
+            for wanted in range(1, num_objects + 1)
+        )
+        / num_objects
+    )
 
 
 @breaks("area_under_curve", how="raises IndexError on an empty list")
