@@ -92,7 +92,7 @@ def step_no_rate(detector, optimizer, images, targets, rate):
     total.backward()
     clip_grad_norm_(detector.parameters(), 10)
     optimizer.step()
-    return float(total), assignment
+    return total.item(), assignment
 
 
 # wrong for an optimizer with two groups
@@ -334,7 +334,7 @@ def step_own_clipping(detector, optimizer, images, targets, rate):
         weight.grad = None if grad is None else grad * factor
     _rate(optimizer, rate)
     optimizer.step()
-    return float(total), assignment
+    return total.item(), assignment
 
 
 @right("my_train_step", unusual="rate first, zero_grad twice, extra asserts and a print")

@@ -184,7 +184,12 @@ def merge_mean(coarse, lateral):
     return (lateral + interpolate(coarse, size=lateral.shape[-2:], mode="nearest")) / 2
 
 
-@wrong("merge", fault="changes lateral in place", true="in place|argument|change|gradient", false="nearest")
+@wrong(
+    "merge",
+    fault="changes lateral in place",
+    true="in place|argument|change|gradient",
+    false="nearest",
+)
 def merge_in_place(coarse, lateral):
     lateral.data += interpolate(coarse, size=lateral.shape[-2:], mode="nearest").data
     return lateral
