@@ -278,7 +278,7 @@ REFERENCE_SLIPS = (
     ),
     Slip(
         _reference(square=0.5),
-        "the square: it is centerd at the grid point; yours begins there (half a cell off)",
+        "the square: it is centered at the grid point; yours begins there (half a cell off)",
     ),
     Slip(
         _reference(point=0.5),
