@@ -110,17 +110,19 @@ def _step(
 
 STEP_SLIPS = (
     Slip(_step(zero=False), "the gradients: PyTorch adds to the old ones, so set them to zero"),
-    Slip(_step(clip="never"), "the clipping: a long gradient reaches the optimizer"),
     Slip(
-        _step(clip="after"), "the clipping: it comes after the optimizer's step, which is too late"
+        _step(clip="never"),
+        "the clipping: a long gradient reaches the optimizer; clip after backward and before the optimizer's step",
     ),
     Slip(_step(clip_at=1.0), "the clipping: the limit is 10, not 1"),
     Slip(_step(rate="never"), "the learning rate: the optimizer still has its own"),
     Slip(_step(rate="after"), "the learning rate: it is set after the step, which is too late"),
     Slip(_step(parts=("af_cls",)), "the total: the box loss is missing"),
     Slip(_step(parts=("af_box",)), "the total: the focal loss is missing"),
-    Slip(_step(backward=False), "the gradients: backward is never called"),
-    Slip(_step(step=False), "the weights: the optimizer never steps"),
+    Slip(
+        _step(step=False),
+        "the weights: they never change; backward is never called, or the optimizer's step is missing",
+    ),
     Slip(_step(as_float=False), "what you return: a float (.item()), or the graph stays in memory"),
 )
 check_train_step = Checker(train_step, STEP_CASES, STEP_SLIPS, run=_two_steps)
