@@ -19,6 +19,8 @@ _LEVEL_ARGS = (
     ("a square of 80 px", ([0.0, 0.0, 80.0, 80.0], 4, 32.0, 3, 6)),
     ("tiny: below the first level", ([0.0, 0.0, 4.0, 4.0], 4, 32.0, 3, 6)),
     ("large: above the last level", ([0.0, 0.0, 500.0, 500.0], 4, 32.0, 3, 6)),
+    ("tiny, with a level 2", ([0.0, 0.0, 4.0, 4.0], 4, 32.0, 2, 6)),
+    ("large, with a level 7", ([0.0, 0.0, 500.0, 500.0], 4, 32.0, 3, 7)),
     ("the paper's constants, a box of 300 x 200", ([50.0, 50.0, 350.0, 250.0], 5, 224.0, 3, 7)),
 )
 LEVEL_CASES = tuple(Case(name, args, _FORMULA) for name, args in _LEVEL_ARGS)
@@ -50,6 +52,10 @@ def _outside(box: Sequence[float], l0: int, s0: float, first: int, last: int) ->
 
 LEVEL_SLIPS = (
     Slip(
+        lambda box, l0, s0, first, last: heuristic_level(box, 4, 32.0, first, last),
+        "the constants: l0 and s0 are arguments, not always 4 and 32",
+    ),
+    Slip(
         _level(size=lambda w, h: w * h),
         "the root: the size is sqrt(w h); you put the area w h in its place",
     ),
@@ -71,6 +77,18 @@ LEVEL_SLIPS = (
         "the logarithm: to base 2, an octave is one level; yours is to base 10",
     ),
     Slip(_level(clamp=False), "the ends: there are only the levels first..last, clamp to them"),
+    Slip(
+        lambda box, l0, s0, first, last: heuristic_level(box, l0, s0, 3, 6),
+        "the ends: first and last are arguments, not always 3 and 6",
+    ),
+    Slip(
+        lambda box, l0, s0, first, last: last,
+        "the clamp: min and max are exchanged; yours always gives the last level",
+    ),
+    Slip(
+        lambda box, l0, s0, first, last: first,
+        "the clamp: min and max are exchanged; yours always gives the first level",
+    ),
     Slip(
         _level(index=True), "what you return: the level's number (3 for P3), not its index from 0"
     ),
@@ -99,25 +117,35 @@ _POOR = torch.tensor(
 )  # instance 1 has only a bad anchor, the last
 _STOLEN = torch.tensor(
     [[0.60, 0.55, 0.10], [0.05, 0.12, 0.02]]
-)  # the best anchor of instance 1 belongs to instance 0
+)  # the best anchor of instance 1 overlaps instance 0 more
 _THIEF = torch.tensor(
     [[0.60, 0.30, 0.10], [0.05, 0.20, 0.02]]
 )  # the same, below 0.4: rescued, but for instance 0
 _TIES = torch.tensor([[0.3, 0.3, 0.2, 0.3], [0.0, 0.0, 0.6, 0.0]])
 _FAR = torch.tensor([[0.7, 0.2, 0.0], [0.0, 0.0, 0.0]])
+_HALF = torch.tensor([[0.5, 0.6, 0.1], [0.1, 0.0, 0.9]])
+_SECOND = torch.tensor([[0.30, 0.29, 0.1]])
+_BOTH = torch.tensor([[0.3, 0.0, 0.0], [0.42, 0.0, 0.45]])
 _RULE = (
     "the rule: >= 0.5 positive, < 0.4 negative, between left out; then the best anchors of each box"
 )
 _MATCH = (
     ("every box has a good anchor", _IOU),
     ("a box whose best anchor has IoU 0.27", _POOR),
-    ("the best anchor of a box belongs to another box", _STOLEN),
+    ("the best anchor of a box overlaps another box more", _STOLEN),
     ("the same, and the anchor is bad for both", _THIEF),
     ("several anchors share the best IoU", _TIES),
     ("a box that no anchor touches", _FAR),
-    ("no box", torch.zeros(0, 3)),
+    ("an anchor of exactly 0.5 that is not its box's best", _HALF),
+    ("an anchor just below the best", _SECOND),
+    ("the best anchor of a box that has a good one already", _BOTH),
 )
-MATCH_CASES = tuple(Case(name, (iou,), _RULE) for name, iou in _MATCH)
+MATCH_CASES = (
+    *(Case(name, (iou,), _RULE) for name, iou in _MATCH),
+    Case(
+        "no box", (torch.zeros(0, 3),), "an image without boxes (N = 0): every anchor is negative"
+    ),
+)
 
 
 def _match(
@@ -149,11 +177,20 @@ def _match(
     return function
 
 
+def _nearly(iou: Tensor) -> Tensor:
+    result = match_anchors(iou)
+    if len(iou):
+        best = iou.max(1, keepdim=True).values
+        kept = ((iou >= 0.9 * best) & (best > 0)).any(0)
+        result[kept] = iou.argmax(0)[kept]
+    return result
+
+
 MATCH_SLIPS = (
     Slip(_match(rescue="none"), "section 5: the best anchors of each box are positive in any case"),
     Slip(
         _match(rescue="box"),
-        "whose the kept anchor is: it learns the instance that it overlaps most itself",
+        "the kept anchor's instance: the one that this anchor overlaps most",
     ),
     Slip(
         _match(rescue="first"),
@@ -161,7 +198,11 @@ MATCH_SLIPS = (
     ),
     Slip(
         _match(far=False),
-        "boxes that nothing overlaps: their highest IoU is 0, and every anchor far away reaches it",
+        "a box with IoU 0 everywhere: its highest IoU is 0, and every anchor far away reaches it; rescue only where it is > 0",
+    ),
+    Slip(
+        _nearly,
+        "the rescue: only anchors that reach the box's highest IoU exactly; yours keeps anchors near it",
     ),
     Slip(_match(low=0.5), "the gap: IoU between 0.4 and 0.5 is left out (−2), not negative"),
     Slip(_match(low=0.0), "the gap: below 0.4 is negative (−1), only 0.4 to 0.5 is left out"),

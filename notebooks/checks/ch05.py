@@ -1,5 +1,6 @@
 """Checkers of chapter 05: distances of a location, boxes of a level, the share of dead outputs."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -49,6 +50,14 @@ ENCODE_SLIPS = (
     Slip(_each(lambda v, s, S: v * s), "the stride: divide by it, distances are in cells"),
     Slip(_each(lambda v, s, S: v * s * S), "the units: these are pixels, divide by S * stride"),
     Slip(_each(lambda v, s, S: v * S * S), "S: divide by it, you multiply"),
+    Slip(
+        _each(lambda v, s, S: float(math.floor(v))),
+        "the division: // cuts the fraction off; use /",
+    ),
+    Slip(
+        _each(lambda v, s, S: v * s * s),
+        "the brackets: `/ S * stride` divides by S and multiplies by stride; write / (S * stride)",
+    ),
     Slip(_each(lambda v, s, S: -v), "the signs: inside the box all four are positive"),
     Slip(
         _each(lambda v, s, S: max(v, 0.0)),
@@ -158,6 +167,10 @@ DECODE_SLIPS = (
         _reshaped,
         "the axes: reshape tears the four numbers of a cell apart; stack or permute moves them",
     ),
+    Slip(
+        lambda o, s, S, c: decode_level(o.reshape(*o.shape[1:], 4).permute(2, 0, 1), s, S, c),
+        "the axes: reshape mixes the four outputs of different locations; use permute(1, 2, 0)",
+    ),
     Slip(_both_sides, "the signs: left and top lie before the location, so x − ... and y − ..."),
     Slip(
         lambda o, s, S, c: decode_level(o, s, S, c).relu(),
@@ -204,6 +217,11 @@ _DEAD = (
         (_SOME, _mask(1, 0, 0, 0)),
         "exactly 0: the slope of PyTorch's ReLU is 0 there too",
     ),
+    (
+        "outputs just above 0",
+        (torch.tensor([[0.005, 0.0005, -0.2, 0.3]]), _mask(1)),
+        "exactly 0 or less: an output just above 0 still has a gradient",
+    ),
     ("all alive", (_SOME, _mask(0, 0, 1, 0)), _SHARE),
     ("all positive", (_SOME, _mask(1, 1, 1, 1)), _SHARE),
     (
@@ -236,6 +254,10 @@ DEAD_SLIPS = (
         "exactly 0: the slope of PyTorch's ReLU is 0 there too, so <= and not <",
     ),
     Slip(
+        _dead(lambda x: x < 0.01),
+        "small outputs: a small positive output has a gradient and is not dead; compare with 0",
+    ),
+    Slip(
         _dead(lambda x: x.relu() < 0),
         "below zero: behind the ReLU nothing is; ask for 0 or less before it",
     ),
@@ -263,7 +285,7 @@ DEAD_SLIPS = (
     ),
     Slip(
         _dead(count=lambda dead: 100 * dead.float().mean()),
-        "a share: between 0 and 1, not per cent",
+        "a share: between 0 and 1, not percent",
     ),
     Slip(
         lambda before, positive: float(((before <= 0) & positive[:, None]).float().mean()),

@@ -151,7 +151,10 @@ EFFECTIVE_SLIPS = (
         "which cells count: those that the scaled box touches; you ask whether a cell's center lies in it (half a cell off)",
     ),
     Slip(_cells(clamp=False), _CLAMP),
-    Slip(_cells(least=0), f"{_NEVER}; yours has no cell"),
+    Slip(
+        _cells(least=0),
+        "a region outside the map: clamp it so that at least one row and one column remain; yours is empty",
+    ),
     Slip(_cells(least=2), "the least number of cells: one each way is enough here; you take two"),
     Slip(
         lambda box, stride, rows, columns, scale: _cells()(
@@ -271,7 +274,28 @@ REFERENCE_CASES = (
         "rows and columns: y belongs to rows",
     ),
 )
+
+
+def _best_remains(box: tuple, stride: int, rows: int, columns: int, scale: float) -> Tensor:
+    result = reference_map(box, stride, rows, columns, scale)
+    if not result.any():
+        inside = torch.stack(
+            [
+                _reference(inside="", least=lambda cell, box, share=share: share * cell)(
+                    box, stride, rows, columns, scale
+                ).flatten()
+                for share in (i / 100 for i in range(100))
+            ]
+        )
+        result.view(-1)[inside.sum(0).argmax()] = True
+    return result
+
+
 REFERENCE_SLIPS = (
+    Slip(
+        _best_remains,
+        "an empty result: this rule may give no location at all; yours keeps the best square",
+    ),
     Slip(
         _reference(square=0.5, point=0.5),
         "where a location is: in MMDetection at (column·stride, row·stride), without half a cell",
@@ -344,7 +368,6 @@ def _targets(
     ),
     learns: Callable[[int, int], bool] = lambda selected, level: selected == level,
     larger: bool = False,
-    belt_wins: bool = False,
     all_classes: bool = False,
     settle: str = "all",
     by: str = "area",
@@ -380,12 +403,7 @@ def _targets(
         for n in order:
             if learns(chosen[n], level):
                 mine = effective[n] if settle == "none" else owner == n
-                keep = mine & (result[labels[n]] != -1) if belt_wins else mine
-                result[labels[n]][keep] = 1
-        if belt_wins:
-            for n in order:
-                if near(chosen[n], level):
-                    result[labels[n]][ignoring[n] & ~effective[n]] = -1
+                result[labels[n]][mine] = 1
         return result
 
     return function
@@ -400,11 +418,64 @@ def _nobody(
     level: int,
     num_classes: int,
 ) -> Tensor:
-    """Return the targets as if cells without an instance belonged to the last one."""
+    """Return the targets as if cells without an instance were assigned to the last one."""
     result = class_targets(effective, ignoring, area, labels, selected, level, num_classes)
     if len(labels) and selected[-1] == level:
         result[labels[-1], ~effective.any(0)] = 1
     return result
+
+
+def _ignored_last(
+    effective: Tensor,
+    ignoring: Tensor,
+    area: Tensor,
+    labels: Tensor,
+    selected: Tensor,
+    level: int,
+    num_classes: int,
+) -> Tensor:
+    """Return the targets with the ignored regions written over the positives."""
+    result = class_targets(effective, ignoring, area, labels, selected, level, num_classes)
+    for n, chosen in enumerate(selected.tolist()):
+        if chosen >= 0 and abs(chosen - level) <= 1:
+            result[labels[n]][ignoring[n]] = -1
+    return result
+
+
+def _one_by_one(
+    effective: Tensor,
+    ignoring: Tensor,
+    area: Tensor,
+    labels: Tensor,
+    selected: Tensor,
+    level: int,
+    num_classes: int,
+) -> Tensor:
+    """Return the targets with each instance's region and positives written before the next one's."""
+    final = class_targets(effective, ignoring, area, labels, selected, level, num_classes)
+    result = torch.zeros_like(final)
+    for n, chosen in enumerate(selected.tolist()):
+        if chosen >= 0 and abs(chosen - level) <= 1:
+            result[labels[n]][ignoring[n]] = -1
+        if chosen == level:
+            smaller = [effective[m] for m in range(len(area)) if area[m] < area[n]]
+            lost = torch.stack(smaller).any(0) if smaller else torch.zeros_like(effective[n])
+            result[labels[n]][effective[n] & ~lost] = 1
+    return result
+
+
+def _by_number(
+    effective: Tensor,
+    ignoring: Tensor,
+    area: Tensor,
+    labels: Tensor,
+    selected: Tensor,
+    level: int,
+    num_classes: int,
+) -> Tensor:
+    """Return the targets as if instance n were of class n."""
+    numbers = torch.arange(len(labels)) % num_classes
+    return class_targets(effective, ignoring, area, numbers, selected, level, num_classes)
 
 
 def _maps(size: int, *boxes: tuple[int, int, int, int]) -> Tensor:
@@ -457,9 +528,9 @@ NEAR_SLIPS = (  # which levels count besides the selected one: whole numbers, or
     Slip(lambda selected, at: abs(at - selected) <= 2, "yours reaches two levels far"),
 )
 _NEAR = (
-    "where the ignoring box counts: at the selected level and at the two beside it, nowhere else"
+    "where the ignoring box counts: at the selected level and the two adjacent levels, nowhere else"
 )
-_SETTLE = "the shared cell: it belongs to the smaller instance"
+_SETTLE = "the shared cell: it is assigned to the smaller instance"
 TARGETS_CASES = (
     _targets_case(
         "one instance at its own level",
@@ -478,7 +549,7 @@ TARGETS_CASES = (
     _targets_case("three levels away", f"{_NEAR}; here all is 0", _ONE, [4], 1),
     _targets_case(
         "an instance without a level",
-        "selected = −1: no level, so it has no neighbours either",
+        "selected = −1: no level, so it has no adjacent levels either",
         _ONE,
         [-1],
         0,
@@ -533,7 +604,7 @@ TARGETS_SLIPS = (
     ),
     Slip(
         _targets(near=lambda s, at: abs(s - at) <= 1),
-        "selected = −1: no level, but |0 − (−1)| = 1 makes it a neighbour of level 0",
+        "selected = −1: no level, but |0 − (−1)| = 1 makes it a neighbor of level 0",
     ),
     Slip(
         _targets(near=lambda s, at: False),
@@ -545,7 +616,7 @@ TARGETS_SLIPS = (
     ),
     Slip(
         _targets(learns=lambda s, at: s >= 0 and abs(s - at) <= 1),
-        "which levels learn: the ones beside it are ignored, not positive",
+        "which levels learn: positives are at the selected level only; the adjacent levels are ignored",
     ),
     Slip(
         _targets(all_classes=True),
@@ -553,12 +624,17 @@ TARGETS_SLIPS = (
     ),
     Slip(
         _targets(belt_only=True),
-        "what is ignored: the whole ignoring box, effective cells included, where they are not positive",
+        "what is ignored: the whole ignoring region, effective cells included; a cell lost to a smaller instance is ignored too",
     ),
     Slip(
-        _targets(belt_wins=True),
-        "a cell that is effective for one and ignored for another of the same class: effective wins",
+        _ignored_last,
+        "the order of writing: first all ignored regions, positives last; yours writes −1 over positive cells",
     ),
+    Slip(
+        _one_by_one,
+        "the order of writing: first the ignored regions of all instances, positives last; yours lets a later region overwrite an earlier positive",
+    ),
+    Slip(_by_number, "the class: labels[n]; you take the number n of the instance"),
 )
 
 
@@ -612,6 +688,11 @@ WIDTH_CASES = (
     Case("another scale", (33.0, 2, 6, 8, 0.5), "the scale: it is an argument"),
     Case("a center outside the columns", (100.0, 2, 4, 8, 0.2), "None: no width fits"),
     Case("a center too far to one side", (16.8, 0, 3, 8, 0.2), "None: no width fits"),
+    Case(
+        "a lower end equal to the upper end",
+        (24.0, 2, 5, 8, 0.5),
+        "None: the lower end is not included, so equal ends leave no width",
+    ),
 )
 WIDTH_SLIPS = (
     Slip(
@@ -643,6 +724,10 @@ WIDTH_SLIPS = (
     Slip(_widths(last=1), "the columns: `end` is one past the last, not the last one"),
     Slip(_widths(half=0.5), "column j reaches from j to j + 1; yours is half a cell off"),
     Slip(_widths(empty=lambda above, up_to: (above, up_to)), "None: no width fits"),
+    Slip(
+        _widths(empty=lambda above, up_to: (above, up_to) if above == up_to else None),
+        "None: the lower end is not included, so equal ends leave no width",
+    ),
     Slip(_widths(empty=lambda above, up_to: (0.0, 0.0)), "None: no width fits; (0, 0) is a range"),
     Slip(
         lambda *args: (found := width_range(*args)) and found[::-1],

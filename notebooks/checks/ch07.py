@@ -31,7 +31,12 @@ def means(
                     "all": len(level),
                 }.get(share, len(mine))
                 if len(mine):
-                    worst = {"sum": mine.sum(), "min": mine.min(), "max": mine.max()}
+                    worst = {
+                        "sum": mine.sum(),
+                        "min": mine.min(),
+                        "max": mine.max(),
+                        "last": mine[-1],
+                    }
                     result[n, at] = worst.get(kind, mine.sum() / count)
         return result
 
@@ -41,7 +46,7 @@ def means(
 def background_last(
     cell_loss: Tensor, assigned: Tensor, level: Tensor, num_instances: int, num_levels: int
 ) -> Tensor:
-    """Return the means as if cells without an instance belonged to the last one."""
+    """Return the means as if cells without an instance were assigned to the last one."""
     instance = assigned.where(assigned >= 0, num_instances - 1)
     return level_means(cell_loss, instance, level, num_instances, num_levels)
 
@@ -104,6 +109,10 @@ MEANS_SLIPS = (
     Slip(means(share="all"), "the divisor: the instance's own cells at the level, not all R"),
     Slip(means("min"), "the mean: you take its best cell"),
     Slip(means("max"), "the mean: you take its worst cell"),
+    Slip(
+        means("last"),
+        "the mean: each location overwrites the one before; yours is the last one's loss",
+    ),
     Slip(means(none=0.0), f"{NONE}; yours is 0, the least of all"),
     Slip(means(none=float("nan")), f"{NONE}; yours is nan, the mean of nothing"),
     Slip(means(none=-1.0), f"{NONE}; yours is −1, which is less than any loss"),
@@ -220,6 +229,15 @@ CELL_SLIPS = (
 )
 
 
+def _as_corners(offsets: Tensor, targets: Tensor) -> Tensor:
+    """As if the sides were the corners x1 y1 x2 y2."""
+    low = torch.maximum(offsets[..., :2], targets[..., :2])
+    high = torch.minimum(offsets[..., 2:], targets[..., 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    areas = [(one[..., 2:] - one[..., :2]).prod(-1) for one in (offsets, targets)]
+    return -(shared / (areas[0] + areas[1] - shared)).clamp(min=1e-6).log()
+
+
 def _crossed(offsets: Tensor, targets: Tensor) -> Tensor:
     """As if the order were l r t b."""
     return iou_loss(offsets[..., [0, 2, 1, 3]], targets[..., [0, 2, 1, 3]])
@@ -301,6 +319,12 @@ _MISSED = [  # a cell before its object, a cell with a dead output, a good one
     (_TIED[0][:1], torch.zeros(1, 4), _TIED[2][:1]),
     tuple(part[:1] for part in _TIED),
 ]
+_SATURATED = "large logits: the sigmoid rounds to 0 or 1 and its logarithm is −inf; use logsigmoid(x) for ln p and logsigmoid(−x) for ln(1 − p)"
+_SURE = [
+    (torch.tensor([[200.0, -200.0, 0.5]]), *_TIED[1:]),
+    (torch.tensor([[-200.0, 200.0, 0.5]]), *_TIED[1:]),
+]
+_SURE = [tuple(part[:1] for part in level) for level in _SURE]
 CHOICE_CASES = (
     Case("one cell at each of two levels", (_levels(0, 1, 1), 1), _PART),
     Case("four cells at P3, one at P4", (_levels(1, 4, 1, better=0), 1), _PART),
@@ -318,6 +342,7 @@ CHOICE_CASES = (
         (_MISSED, 1),
         "no overlap: the IoU is 0, taken as at least 1e-6, and its loss 13.816",
     ),
+    Case("logits of 200 and −200", (_SURE, 1), _SATURATED),
 )
 
 
@@ -353,7 +378,7 @@ _BACK = "what comes back: the pair (losses, level)"
 CHOICE_SLIPS = (
     Slip(
         _choose(detached=False),
-        "gradient: choosing must not teach; compute it under torch.no_grad() or detach the losses",
+        "the gradient: the selection must not train the network; compute it under torch.no_grad() or detach the losses",
     ),
     Slip(
         _choose(cells="sum"),
@@ -368,6 +393,11 @@ CHOICE_SLIPS = (
         _choose(cell_loss(box=_crossed)),
         "the order of the sides: l t r b, so a width is l + r, the first and the third",
     ),
+    Slip(
+        _choose(cell_loss(box=_as_corners)),
+        "the boxes: they are distances l t r b, so a width is l + r; you read them as corners x1 y1 x2 y2",
+    ),
+    Slip(_choose(cell_loss(other_focal(naive=True))), _SATURATED),
     Slip(
         _choose(cell_loss(box=lambda a, b: (a - b).abs().sum(-1))),
         "the box part: −ln IoU, not a distance of the offsets",
@@ -485,41 +515,45 @@ TRAINING_CASES = (
         0.0,
     ),
 )
+_CONFIDENT = training_case("logits of 200 and −200", _SATURATED, 5, 4, 2, 0.0)
+_CONFIDENT.args[0][:, 0], _CONFIDENT.args[0][:, 1] = 200.0, -200.0
+TRAINING_CASES = (*TRAINING_CASES, _CONFIDENT)
 TRAINING_SLIPS = (
+    Slip(training_loss(other_focal(naive=True)), _SATURATED),
     Slip(lambda *args: training_loss()(*args).detach(), DETACHED),
     Slip(lambda *args: training_loss()(*args).item(), DETACHED),
     Slip(
         training_loss(divisor="one"),
-        "the normaliser: both sums are divided by the number of positive cells",
+        "the normalizer: both sums are divided by the number of positive cells",
     ),
     Slip(
         training_loss(divisor="cells"),
-        "the normaliser: the number of positive cells, not of all cells",
+        "the normalizer: the number of positive cells, not of all cells",
     ),
     Slip(
         training_loss(divisor="entries", box_divisor="positive"),
-        "the normaliser: positive locations; in a mean over all entries they hardly count",
+        "the normalizer: positive locations; in a mean over all entries they hardly count",
     ),
     Slip(
         training_loss(divisor="kept", box_divisor="positive"),
-        "the normaliser: positive cells, not the entries that count",
+        "the normalizer: positive cells, not the entries that count",
     ),
     Slip(
         training_loss(divisor="cells", box_divisor="positive"),
-        "the normaliser: the focal sum too is divided by positive cells, not by all",
+        "the normalizer: the focal sum too is divided by positive cells, not by all",
     ),
     Slip(
         training_loss(divisor="one", box_divisor="positive"),
-        "the normaliser: the focal sum is divided by it too",
+        "the normalizer: the focal sum is divided by it too",
     ),
-    Slip(training_loss(box_divisor="one"), "the normaliser: the IoU sum is divided by it too"),
+    Slip(training_loss(box_divisor="one"), "the normalizer: the IoU sum is divided by it too"),
     Slip(
         training_loss(divisor="bare"),
         "an image without objects: the divisor is at least 1, else everything becomes nan",
     ),
     Slip(
         training_loss(divisor="more"),
-        "the normaliser: the number of positive cells, at least 1; you add 1 always",
+        "the normalizer: the number of positive cells, at least 1; you add 1 always",
     ),
     Slip(training_loss(counted="all"), "ignored entries: yours count as negatives"),
     Slip(
@@ -555,6 +589,12 @@ TRAINING_SLIPS = (
     *within(training_loss, (*FOCAL_SLIPS, FROZEN)),
     *within(lambda box: training_loss(box=box), IOU_SLIPS),
 )
+_DEAD = Case(
+    "a negative location with a dead ReLU",
+    (*training_case("", "", 4, 7, 3, 0.0).args, 1.0),
+    "locations that are not positive: leave them out before the IoU loss is taken; masked afterwards, 0 · nan is nan",
+)
+_DEAD.args[1][-1], _DEAD.args[2][-1] = 0.0, 0.0
 LOSS_CASES = (
     *(Case(one.name, (*one.args, 1.0), one.look) for one in TRAINING_CASES),
     Case(
@@ -562,9 +602,11 @@ LOSS_CASES = (
         (*training_case("", "", 3, 6, 2, 0.2).args, 0.5),
         "weight: it multiplies both parts",
     ),
+    _DEAD,
 )
 LOSS_SLIPS = (
     *TRAINING_SLIPS,
+    Slip(training_loss(boxes="masked"), _DEAD.look),
     Slip(training_loss(weigh=(False, True)), "weight: it multiplies the focal part too"),
     Slip(training_loss(weigh=(True, False)), "weight: it multiplies the IoU part too"),
     Slip(training_loss(weigh=(False, False)), "weight: it is missing"),

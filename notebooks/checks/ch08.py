@@ -17,7 +17,8 @@ class Toy(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.tensor([0.5, -1.0]))
+        self.first = nn.Parameter(torch.tensor([0.5]))
+        self.second = nn.Parameter(torch.tensor([-1.0]))
         self.calls: list[str] = []
 
     def preprocess(self, images: list[Tensor]) -> SimpleNamespace:
@@ -28,7 +29,7 @@ class Toy(nn.Module):
     def head_outputs(self, tensor: Tensor) -> Tensor:
         """Return the outputs (B, 2)."""
         self.calls.append("head_outputs")
-        return tensor * self.weight
+        return tensor * torch.cat([self.first, self.second])
 
     def assign(self, outputs: Tensor, targets: list[float], sizes: list[int]) -> str:
         """Return an assignment, here a sentence."""
@@ -47,20 +48,31 @@ class Toy(nn.Module):
 def _two_steps(function: Callable, images: list[Tensor], targets: list[float], rates: list) -> Any:
     """Return what two steps give and change; None where the function returns nothing."""
     toy = Toy()
-    optimizer = torch.optim.SGD(toy.parameters(), lr=1000.0)
+    groups = [{"params": [toy.first]}, {"params": [toy.second]}]
+    optimizer = torch.optim.SGD(groups, lr=1000.0)
+    for parameter in toy.parameters():  # a gradient that an earlier backward pass has left
+        parameter.grad = torch.full_like(parameter, 0.25)
     losses = []
     for rate in rates:
         given = function(toy, optimizer, images, targets, rate)
         if given is None or given is ... or given is NotImplemented:
             return None
+        if not isinstance(given, (tuple, list)) or len(given) != 2:
+            return {
+                "what it returns": type(given).__name__,
+                "calls": [],
+                "losses": given,
+                "learning rate": None,
+                "weights": None,
+            }
         loss, assignment = given
         losses.append(loss)
     return {
         "calls": toy.calls,
         "what it returns": [type(loss).__name__ for loss in losses] + [assignment],
         "losses": losses,
-        "learning rate": optimizer.param_groups[0]["lr"],
-        "weights": toy.weight.detach(),
+        "learning rate": [group["lr"] for group in optimizer.param_groups],
+        "weights": torch.cat([toy.first, toy.second]).detach(),
     }
 
 
@@ -83,6 +95,9 @@ def _step(
     step: bool = True,
     as_float: bool = True,
     clip_at: float = 10.0,
+    scale: float = 1.0,
+    returns: str = "both",
+    zero_last: bool = False,
 ) -> Callable:
     """Return a training step with some lines changed."""
 
@@ -91,7 +106,7 @@ def _step(
         outputs = detector.head_outputs(batch.tensor)
         assignment = detector.assign(outputs, targets, batch.sizes)
         losses = detector.losses(outputs, assignment, targets)
-        total = sum(losses[part] for part in parts)
+        total = scale * sum(losses[part] for part in parts)
         if zero:
             optimizer.zero_grad()
         if backward:
@@ -99,20 +114,59 @@ def _step(
         for moment in ("before", "after"):
             if clip == moment:
                 clip_grad_norm_(detector.parameters(), clip_at)
-            if rate == moment:
-                optimizer.param_groups[0]["lr"] = given_rate
+            if clip == "each" and moment == "before":
+                for parameter in detector.parameters():
+                    clip_grad_norm_([parameter], clip_at)
+            if clip == "always" and moment == "before":
+                grads = [one.grad for one in detector.parameters() if one.grad is not None]
+                norm = torch.cat([grad.flatten() for grad in grads]).norm()
+                for grad in grads:
+                    grad.mul_(clip_at / norm)
+            for place, group in enumerate(optimizer.param_groups):
+                if rate == moment or (rate == "first" and place == 0 and moment == "before"):
+                    group["lr"] = given_rate
+                if rate == "times" and moment == "before":
+                    group["lr"] *= given_rate
             if step and moment == "before":
                 optimizer.step()
+        if zero_last:
+            optimizer.zero_grad()
+        if returns == "loss":
+            return total.item()
         return (total.item() if as_float else total), assignment
 
     return changed
 
 
 STEP_SLIPS = (
+    Slip(
+        _step(zero=False, zero_last=True),
+        "the gradients: zero_grad before backward; at the end it is too late for gradients from before the call",
+    ),
+    Slip(
+        _step(rate="first"),
+        "the learning rate: set it in every group of param_groups, not only in the first",
+    ),
+    Slip(
+        _step(rate="times"), "the learning rate: set lr to the rate; you multiply the old one by it"
+    ),
+    Slip(
+        _step(clip="each"),
+        "the clipping: one norm over all parameters; you clip each one by itself",
+    ),
+    Slip(
+        _step(clip="always"),
+        "the clipping: a gradient shorter than the limit stays as it is; you scale every one",
+    ),
+    Slip(_step(scale=0.5), "the total: the sum of the two losses, not half of it (their mean)"),
+    Slip(
+        _step(returns="loss"),
+        "what you return: two things, the loss and the assignment; yours is the loss alone (return total.item(), assignment)",
+    ),
     Slip(_step(zero=False), "the gradients: PyTorch adds to the old ones, so set them to zero"),
     Slip(
         _step(clip="never"),
-        "the clipping: a long gradient reaches the optimizer; clip after backward and before the optimizer's step",
+        "the clipping: a long gradient reaches the optimizer; clip between backward and the step",
     ),
     Slip(_step(clip_at=1.0), "the clipping: the limit is 10, not 1"),
     Slip(_step(rate="never"), "the learning rate: the optimizer still has its own"),
@@ -120,8 +174,8 @@ STEP_SLIPS = (
     Slip(_step(parts=("af_cls",)), "the total: the box loss is missing"),
     Slip(_step(parts=("af_box",)), "the total: the focal loss is missing"),
     Slip(
-        _step(step=False),
-        "the weights: they never change; backward is never called, or the optimizer's step is missing",
+        _step(backward=False),
+        "the weights: they do not move; backward is never called, or the optimizer never steps",
     ),
     Slip(_step(as_float=False), "what you return: a float (.item()), or the graph stays in memory"),
 )

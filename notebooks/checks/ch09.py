@@ -35,6 +35,12 @@ MATCH_CASES = (
         "what is taken: a false positive leaves its object free",
         expected=[-1, 0],
     ),
+    Case(
+        "a threshold of 0.75",
+        ([[0.6], [0.8]], 0.75),
+        "the threshold: it is an argument, not always 0.5",
+        expected=[-1, 0],
+    ),
     Case("an image without objects", ([[], []], 0.5), "rows without an entry", expected=[-1, -1]),
     Case("no detection", ([], 0.5), "an empty list", expected=[]),
 )
@@ -88,6 +94,10 @@ MATCH_SLIPS = (
     ),
     Slip(
         lambda overlap, t: match(overlap, t + 1e-9), "the threshold: an IoU of exactly t is enough"
+    ),
+    Slip(
+        lambda overlap, t: match(overlap, 0.5),
+        "the threshold: it is an argument, not always 0.5",
     ),
     Slip(
         lambda overlap, t: match(overlap, 0.0), "the threshold: below it a detection takes nothing"
@@ -162,6 +172,22 @@ NMS_CASES = (
         "how far you move each class: further than the boxes reach",
     ),
     _asked(
+        "side by side, of two classes",
+        [[0.0, 0, 100, 100], [100.0, 100, 200, 200]],
+        [0.9, 0.8],
+        [1, 0],
+        0.5,
+        "how far you move each class: further than from the smallest to the largest coordinate",
+    ),
+    _asked(
+        "a box that begins before the image",
+        [[50.0, 0, 150, 100], [-100.0, -150, 0, -50]],
+        [0.9, 0.8],
+        [0, 1],
+        0.5,
+        "how far you move each class: boxes may begin below 0, so add the smallest coordinate's distance",
+    ),
+    _asked(
         "another threshold",
         [_STAR, _NEAR],
         [0.9, 0.8],
@@ -204,7 +230,25 @@ def _stretched(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) 
     return nms(boxes + 1000 * labels[:, None] * torch.tensor([1, 0, 0, 0]), scores, threshold)
 
 
+def _by_largest(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    far = boxes.max() if len(boxes) else 0
+    return nms(boxes + labels[:, None] * far, scores, threshold)
+
+
+def _by_width(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    far = (boxes[:, 2] - boxes[:, 0]).mean() if len(boxes) else 0
+    return nms(boxes + labels[:, None] * far, scores, threshold)
+
+
 NMS_SLIPS = (
+    Slip(
+        _by_largest,
+        "how far you move each class: the largest coordinate is too short when a box begins below 0; take max − min + 1",
+    ),
+    Slip(
+        _by_width,
+        "how far you move each class: a width is too short for boxes that lie apart; take max − min + 1 of the coordinates",
+    ),
     Slip(lambda b, s, k, t: nms(b, s, t), "the classes: this is one NMS for all of them"),
     Slip(
         _class_after_class,
@@ -302,19 +346,47 @@ def _raw_trapezia(hits: list[bool], objects: int) -> float:
     return sum((p + before) / 2 * (right - left) for p, before, right, left in pairs)
 
 
+def _every_entry(hits: list[bool], objects: int) -> float:
+    precision, _ = _curve(hits, objects)
+    return sum(max(precision[at:]) for at in range(len(precision))) / objects
+
+
+def _point_means(
+    height: Callable[[list[bool], int, float], float],
+) -> Callable[[list[bool], int], float]:
+    """The mean over 101 recalls of a height that is taken otherwise."""
+    return lambda hits, objects: sum(height(hits, objects, i / 100) for i in range(101)) / 101
+
+
+def _more_than(hits: list[bool], objects: int, point: float) -> float:
+    curve = zip(*_curve(hits, objects))
+    return max((p for p, r in curve if r > point + 1e-9), default=0.0)
+
+
+def _of_whole_list(hits: list[bool], objects: int, point: float) -> float:
+    curve = zip(*_curve(hits, objects))
+    return max((r * objects / len(hits) for p, r in curve if r >= point - 1e-9), default=0.0)
+
+
+def _carried_on(hits: list[bool], objects: int, point: float) -> float:
+    precision, recall = _curve(hits, objects)
+    last = precision[-1] if precision else 0.0
+    return max((p for p, r in zip(precision, recall) if r >= point - 1e-9), default=last)
+
+
 _STEP = "the step line: at each recall the best precision that still comes, and 0 beyond the last"
 AREA_CASES = (
     Case("every object found, no false positive", ([True, True], 2), _STEP, expected=1.0),
     Case(
         "one of two objects found",
         ([True], 2),
-        "recall: hits divided by all objects, found or not",
+        "recall: true positives divided by all objects, found or not",
         expected=0.5,
     ),
     Case(
         "a false positive first",
         ([False, True], 1),
-        "precision: hits divided by entries so far",
+        "precision: true positives divided by the entries so far",
         expected=0.5,
     ),
     Case(
@@ -328,6 +400,14 @@ AREA_CASES = (
     Case("only false positives", ([False, False], 3), _STEP, expected=0.0),
 )
 AREA_SLIPS = (
+    Slip(
+        _every_entry,
+        "the width of a step: only a true positive moves recall on; your false positives widen the area too",
+    ),
+    Slip(
+        lambda hits, objects: area_under_curve(hits, objects) // 1 if objects == 1 else 0,
+        "the division: // cuts the width of a step to a whole number; use /",
+    ),
     Slip(
         _steps(lambda precision, at: precision[at]),
         "the best precision that still comes: you take the precision at the entry itself",
@@ -349,11 +429,11 @@ AREA_SLIPS = (
     ),
     Slip(
         lambda hits, objects: 100 * area_under_curve(hits, objects),
-        "the unit: a share from 0 to 1, not per cent",
+        "the unit: a share from 0 to 1, not percent",
     ),
     Slip(
         lambda hits, objects: area_under_curve(hits, max(sum(hits), 1)),
-        "recall: hits divided by all objects, not by those that were found",
+        "recall: true positives divided by all objects, not by those that were found",
     ),
     Slip(
         lambda hits, objects: sum(hits) / len(hits) if hits else 0.0,
@@ -399,6 +479,22 @@ AP_CASES = (
     Case("only false positives", ([False, False], 3), "no true positive: AP is 0", expected=0.0),
 )
 AP_SLIPS = (
+    Slip(
+        _point_means(_more_than),
+        "the comparison: a recall of at least the point reaches it (>=); yours asks for more",
+    ),
+    Slip(
+        _point_means(_of_whole_list),
+        "precision: divide by the entries so far, not by the length of the whole list",
+    ),
+    Slip(
+        _point_means(_carried_on),
+        "recalls that are never reached: the precision there is 0; yours carries the last one on",
+    ),
+    Slip(
+        lambda hits, objects: average_precision(hits, 4),
+        "recall: divide by num_objects, the argument; yours has the 4 of the worked example",
+    ),
     Slip(area_under_curve, "the points: this is the exact area; COCO takes the mean of 101 points"),
     Slip(_points(11), "the points: 101 of them, not 11"),
     Slip(

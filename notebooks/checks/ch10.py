@@ -81,6 +81,16 @@ CAUSE_SLIPS = (
     Slip(_in_order(_NMS, _LIMITS, _OTHER, _LOW), "the order: undo the limits before NMS"),
     Slip(_in_order(_LIMITS, _NMS, _LOW, _OTHER), "the order: wrong class before the score"),
     Slip(
+        lambda facts: name_cause(
+            {**facts, **{name: not facts[name] for name in ("has_locations", "keeps_locations")}}
+        ),
+        "the first two facts: the cause holds where has_locations or keeps_locations is False; the `not` is missing",
+    ),
+    Slip(
+        lambda facts: name_cause(facts).lower(),
+        "the spelling: return the cause exactly as printed, capital letters included",
+    ),
+    Slip(
         lambda facts: name_cause({**facts, "has_locations": True}),
         "has_locations: without any location the cause is another",
     ),
@@ -98,6 +108,11 @@ INTERVAL_CASES = (
     Case("three seeds", ([1.0, 2.0, 4.0], [0.0, 0.0, 0.0], 4.303), "the number of seeds, n"),
     Case("equal differences", ([2.0, 5.0], [1.0, 4.0], 12.706), "s is 0", expected=(1.0, 1.0)),
     Case("the second row is better", (_B, _A, 2.776), "the sign: first minus second"),
+    Case(
+        "pairs in another order",
+        ([5.0, 1.0, 3.0], [1.0, 2.0, 3.0], 4.303),
+        "the pairs: the numbers of one seed belong together; do not sort",
+    ),
 )
 
 
@@ -120,6 +135,14 @@ def _pairs(first: list[float], second: list[float]) -> list[float]:
 
 
 INTERVAL_SLIPS = (
+    Slip(
+        lambda a, b, quantile: paired_interval(sorted(a), sorted(b), quantile),
+        "the pairs: the numbers of one seed belong together; you sort the rows, which tears them apart",
+    ),
+    Slip(
+        lambda a, b, quantile: paired_interval(a, b, quantile)[::-1],
+        "the order: the low end first; yours are swapped",
+    ),
     Slip(
         _interval(lambda a, b: sqrt((_variance(a) + _variance(b)) / len(a))),
         "the pairs: subtract seed by seed first; this is the interval of two unpaired rows",

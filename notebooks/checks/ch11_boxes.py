@@ -135,6 +135,11 @@ def _add_in_place(coarse: Tensor, lateral: Tensor) -> Tensor:
     return lateral
 
 
+def _add_to_data(coarse: Tensor, lateral: Tensor) -> Tensor:
+    lateral.data += _up(coarse, lateral).data
+    return lateral
+
+
 def _maps(
     seed: int, small: tuple[int, int], large: tuple[int, int], batch: int = 1, channels: int = 2
 ) -> tuple[Tensor, Tensor]:
@@ -172,7 +177,7 @@ MERGE_SLIPS = (
     Slip(lambda c, f: f.clone(), "the sum: the coarse map is missing"),
     Slip(
         lambda c, f: f + _up(c, f, "bilinear"),
-        "the enlarging: nearest neighbour, blocks of equal values; yours is bilinear",
+        "the enlarging: nearest neighbor, blocks of equal values; yours is bilinear",
     ),
     Slip(lambda c, f: f + _twice(c, f), f"{_SIZE}; you take twice"),
     Slip(
@@ -185,7 +190,7 @@ MERGE_SLIPS = (
     ),
     Slip(
         lambda c, f: f + _tile(c, f),
-        "the enlarging: each coarse value becomes a block; you lay copies of the map side by side",
+        "the enlarging: each coarse value is repeated as a block; you tile copies of the whole map side by side",
     ),
     Slip(
         lambda c, f: f + _spread(c, f),
@@ -203,6 +208,10 @@ MERGE_SLIPS = (
     Slip(lambda c, f: f + _up(c, f).detach(), "the gradient: it must flow into the coarse map too"),
     Slip(lambda c, f: own.merge(c, f).detach(), DETACHED),
     Slip(_add_in_place, "the sum: += writes into the lateral map itself; make a new tensor"),
+    Slip(
+        _add_to_data,
+        "the argument: you change the lateral map in place, past the gradient; return a new tensor",
+    ),
 )
 MERGE = Step(own.merge, MERGE_CASES, MERGE_SLIPS, with_slopes(0, 1))
 
@@ -218,6 +227,12 @@ def _decoded(
         return centers.repeat(1, 2) + distances * torch.tensor(signs)
 
     return function
+
+
+def _scaled_in_place(offsets: Tensor, centers: Tensor, stride: Tensor, S: float) -> Tensor:
+    with torch.no_grad():
+        offsets *= (S * stride)[:, None]
+    return torch.cat([centers - offsets[:, :2], centers + offsets[:, 2:]], 1)
 
 
 def _seen(seed: int, *strides: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -318,6 +333,18 @@ DECODE_SLIPS = (
     ),
     Slip(lambda o, c, s, S: own.decode(o, c, s, S).round(), "whole pixels: boxes are not rounded"),
     Slip(lambda o, c, s, S: own.decode(o, c, s, S).T, "the shape: a row for each location, (R, 4)"),
+    Slip(
+        _scaled_in_place,
+        "the arguments: you change offsets in place, past the gradient; make a new tensor",
+    ),
+    Slip(
+        lambda o, c, s, S: own.decode(o.exp(), c, s, S),
+        "the exponential: the offsets are distances already; FCOS takes their exp, FSAF does not",
+    ),
+    Slip(
+        lambda o, c, s, S: own.decode(o.sigmoid(), c, s, S),
+        "the sigmoid: it belongs to the class outputs; the offsets are distances already",
+    ),
     Slip(lambda o, c, s, S: own.decode(o, c, s, S).detach(), DETACHED),
 )
 DECODE = Step(own.decode, DECODE_CASES, DECODE_SLIPS, with_slopes(0))
@@ -357,11 +384,16 @@ _PAIRS = (
     torch.tensor([[10.0, 20.0, 50.0, 60.0], [0.0, 0.0, 30.0, 20.0], [5.0, 5.0, 9.0, 9.0]]),
     torch.tensor([[20.0, 30.0, 70.0, 90.0], [8.0, 4.0, 22.0, 15.0], [1.0, 2.0, 33.0, 44.0]]),
 )
-_NO_OVERLAP = "boxes that do not meet: no side of the overlap may be below 0 (minus times minus is plus), and the IoU is at least 1e-6"
+_NO_OVERLAP = "boxes that do not meet: clamp both sides of the overlap at 0 (two negative factors would give a positive overlap), and the IoU is at least 1e-6"
 _IOU = "−ln (overlap / union), union = area + area − overlap"
 IOU_LOSS_CASES = (
     Case("a box of half the star", (torch.tensor([[6.0, 39.0, 23.0, 89.0]]), _STAR), _IOU),
     Case("three pairs", _PAIRS, _IOU),
+    Case(
+        "a small box inside a large one, IoU 0.0001",
+        (torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([[0.0, 0.0, 100.0, 100.0]])),
+        "the floor: only an IoU below 1e-6 is raised to 1e-6; every other keeps its value",
+    ),
     Case("side by side", (torch.tensor([[50.0, 41.0, 80.0, 88.0]]), _STAR), _NO_OVERLAP),
     Case("apart on both axes", (torch.tensor([[70.0, 100.0, 90.0, 120.0]]), _STAR), _NO_OVERLAP),
     Case(
@@ -375,16 +407,20 @@ IOU_LOSS_SLIPS = (
     *within(in_pixels, ch07.IOU_SLIPS),
     Slip(
         _iou(clamp=False),
-        "boxes apart on both axes: minus times minus is plus; clamp each side of the overlap at 0",
+        "boxes apart on both axes: two negative factors give a positive overlap; clamp each side of the overlap at 0",
     ),
     Slip(
         _iou(clamp=False, floor=0.0),
-        "boxes apart on both axes: minus times minus is plus; clamp each side of the overlap at 0",
+        "boxes apart on both axes: two negative factors give a positive overlap; clamp each side of the overlap at 0",
     ),
     Slip(_iou(floor=0.0), "the floor: −ln 0 is infinite; the IoU is taken as at least 1e-6"),
     Slip(_iou(floor=1e-7), "the floor: 1e-6, so that the loss ends at 13.816"),
     Slip(_iou(floor=1e-8), "the floor: 1e-6, so that the loss ends at 13.816"),
     Slip(_iou(floor=1e-3), "the floor: 1e-6, so that the loss ends at 13.816"),
+    Slip(
+        lambda a, b: -((-own.iou_loss(a, b)).exp() + 1e-6).log(),
+        "the floor: clamp the IoU at 1e-6; you add 1e-6 to every IoU",
+    ),
     Slip(_iou(union="target"), "the divisor: the union of both, not the target's area"),
     Slip(_iou(union="box"), "the divisor: the union of both, not the box's own area"),
     Slip(_iou(union="smaller"), "the divisor: the union of both, not the smaller area"),

@@ -165,14 +165,55 @@ TABLE_CASES = (
         _scene(3, [0, 0, 1, 2, 2, -1, 0, 1, 2, 1], [0, 0, 0, 0, 0, 0, 1, 1, 1, 2], 3, 3, 4),
         ch07.NONE,
     ),
-    Case("an instance that owns nothing", _scene(4, [0, 0, 2, -1], [0, 1, 1, 1], 3, 2), ch07.NONE),
+    Case(
+        "an instance without an assigned location",
+        _scene(4, [0, 0, 2, -1], [0, 1, 1, 1], 3, 2),
+        ch07.NONE,
+    ),
+    Case(
+        "a coarsest level without an assigned location",
+        _scene(6, [0, 0, 1, -1], [0, 1, 1, 2], 2, 3),
+        "the columns: num_levels of them, even if nothing is assigned at a level",
+    ),
     Case(
         "no instance",
         _scene(5, [-1, -1, -1], [0, 0, 1], 0, 2),
         "an image without objects: a table of 0 rows, (0, L)",
     ),
 )
+
+
+def _detached_in_place(logits: Tensor, boxes: Tensor, *rest: Any) -> Tensor:
+    return own.level_losses(logits.detach_(), boxes.detach_(), *rest)
+
+
+def _seen_levels(*args: Any) -> Tensor:
+    """The table as if its columns were the levels with an assigned location."""
+    assigned, level = args[4:6]
+    return own.level_losses(*args)[:, : int(level[assigned >= 0].max()) + 1]
+
+
 TABLE_SLIPS = (
+    Slip(
+        _seen_levels,
+        "the columns: num_levels of them; you count the levels that have an assigned location",
+    ),
+    Slip(
+        _detached_in_place,
+        "the arguments: detach_() changes the caller's tensors; use detach() or torch.no_grad()",
+    ),
+    Slip(
+        _table(label=lambda n, labels: labels[n] - 1),
+        "the class: column gt_labels[n]; yours is one off",
+    ),
+    Slip(
+        _table(label=lambda n, labels: labels[0]),
+        "the class: gt_labels[n]; yours is the first instance's for all",
+    ),
+    Slip(
+        lambda *args: own.level_losses(*args[:2], args[2][:1].expand_as(args[2]), *args[3:]),
+        "the box: gt_boxes[n]; yours is the first instance's for all",
+    ),
     Slip(
         _table(detached=False),
         "the gradient: the selection must not train the network; work under torch.no_grad() or detach the table",
@@ -295,7 +336,7 @@ def _assign_case(
     )
 
 
-_WHERE = "ignored: the ignoring region at the selected level and at the two beside it, for the instance's own class"
+_WHERE = "ignored: the ignoring region at the selected level and the two adjacent levels, for the instance's own class"
 ASSIGN_CASES = (
     _assign_case(
         "one instance, two levels",
@@ -361,7 +402,7 @@ ASSIGN_SLIPS = (
     Slip(_assigned(near=lambda s, level: level < -1), "ignored: it is never True in yours"),
     Slip(
         _assigned(ghosts=True),
-        "selected = −1: no level at all, but |0 − (−1)| = 1 makes it a neighbour of level 0",
+        "selected = −1: no level at all, but |0 − (−1)| = 1 makes it a neighbor of level 0",
     ),
     Slip(
         _assigned(positive="owned"),
@@ -369,7 +410,7 @@ ASSIGN_SLIPS = (
     ),
     Slip(
         _assigned(positive="near"),
-        "positive: the selected level only; the ones beside it are ignored",
+        "positive: the selected level only; the adjacent ones are ignored",
     ),
     Slip(_assigned(positive="other"), "positive: at the selected level; yours at all others"),
     Slip(_assigned(positive="nobody too"), "positive: background locations are never positive"),
@@ -439,7 +480,7 @@ _CELLS = _in_scene(ch07.training_case("", "", 4, 7, 3, 0.0))
 _CELLS[1][-2:], _CELLS[2][-2:] = (
     torch.tensor([30.0, 40.0, 30.0, 40.0]),
     0.0,
-)  # a point each, said and wanted: IoU 0 / 0
+)  # predicted and target boxes are points: IoU 0 / 0
 LOSS_CASES = (
     *(Case(one.name, _in_scene(one), one.look) for one in ch07.TRAINING_CASES),
     Case("boxes without area among the negatives", _CELLS, _DEAD),

@@ -80,6 +80,10 @@ def _variance(overlaps: list[Tensor], distances: list[Tensor], k: int) -> float:
 
 
 THRESHOLD_SLIPS = (
+    Slip(
+        lambda overlaps, distances, k: atss_threshold(overlaps, distances, 9),
+        "k: it is an argument, not always 9",
+    ),
     Slip(_variant(sign=0.0), "the standard deviation: this is the mean alone"),
     Slip(_variant(sign=-1.0), "the sign: mean plus, not minus, the standard deviation"),
     Slip(
@@ -91,7 +95,8 @@ THRESHOLD_SLIPS = (
     Slip(_variant(by_overlap=True), "the candidates: distance chooses them, not the IoU"),
     Slip(_variant(per_level=False), "the candidates: k of each level, not k of all levels"),
     Slip(
-        _variant(levels="each"), "the statistics: one mean and deviation of all levels' candidates"
+        _variant(levels="each"),
+        "the statistics: join the candidates of all levels before the mean; yours is the mean of the levels' thresholds",
     ),
     Slip(_all, "the candidates: these are all locations"),
 )

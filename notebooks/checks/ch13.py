@@ -72,7 +72,20 @@ def _halved(largest: int, batch: int) -> int:
     return batch
 
 
+def _sixteen(fixed: float, per_image: float, memory: float, batch: int) -> tuple[int, int]:
+    fitting = (n for n in (16, 8, 4, 2, 1) if fixed + n * per_image <= 0.8 * memory)
+    return next(((n, 16 // n) for n in fitting), (0, 0))
+
+
 FIT_SLIPS = (
+    Slip(_sixteen, "batch: it is an argument, not always 16"),
+    Slip(
+        lambda f, p, m, b: next(
+            ((n, b // n) for n in range(b - 1, 0, -1) if b % n == 0 and f + n * p <= 0.8 * m),
+            (0, 0),
+        ),
+        "where the search begins: the whole batch is a micro-batch too; range(batch, 0, -1) starts with it",
+    ),
     Slip(
         _fit(lambda largest, batch: largest),
         "the divisor: the micro-batches must make the batch exactly; the largest that fits need not divide it",
@@ -165,6 +178,20 @@ def _ones_below(losses: list[float], positives: list[int]) -> float:
 
 JOIN_SLIPS = (
     Slip(
+        lambda losses, positives: joined_loss(losses, positives) / len(losses),
+        "the divisor: positive locations only; you divide by the number of processes too",
+    ),
+    Slip(
+        lambda losses, positives: (
+            sum(loss / max(n, 1) for loss, n in zip(losses, positives)) / len(losses)
+        ),
+        "the sums: multiply each loss by its own divisor; you divide by it once more",
+    ),
+    Slip(
+        lambda losses, positives: joined_loss(losses, positives) // 1,
+        "the division: // gives whole numbers; use /",
+    ),
+    Slip(
         lambda losses, positives: sum(losses) / len(losses),
         "the weights: this is the plain mean, but a process with 9 locations has a larger share",
     ),
@@ -179,7 +206,7 @@ JOIN_SLIPS = (
     ),
     Slip(
         lambda losses, positives: sum(losses) / max(sum(positives), 1),
-        "the sums: these losses have been divided already; undo each division first",
+        "the sums: these losses have been divided already; multiply each by its own divisor first",
     ),
     Slip(
         lambda losses, positives: joined_loss(losses, positives) * max(sum(positives), 1),

@@ -100,6 +100,10 @@ def without_slopes(*places: int) -> Callable[..., Any]:
             "result": value.detach() if flows else value,
             "kind": kind(value),
             "gradient flows": flows,
+            "arguments unchanged": all(
+                passed[place].requires_grad and torch.equal(passed[place], args[place])
+                for place in places
+            ),
         }
 
     return run

@@ -51,7 +51,7 @@ def test_the_rule_as_nested_lists_passes(verdict) -> None:
         (by_loop(grow=1), "half a side"),
         (by_loop(grow=0.5 * 5**0.5), "rea"),  # 5 ** 0.5 * 0.2 is the root of 0.2
         (by_loop(swap=True), "swapped"),
-        (by_loop(empty=True), "keeps the cell"),
+        (by_loop(empty=True), "yours is empty"),
         (
             lambda box, stride, rows, columns, scale: by_loop()(box, 8, rows, columns, scale),
             "floor of its low edge",

@@ -97,7 +97,7 @@ def test_other_right_ways_pass(verdict) -> None:
         (
             checks.check_anchor_free_loss,
             lambda *args: trained(*args, over=lambda p, x: 1),
-            "the normaliser",
+            "the normalizer",
         ),
         (
             checks.check_anchor_free_loss,

@@ -270,7 +270,7 @@ def stacked(*args):
         ("assign", lambda *args: [*assign_by_cells(*args)[:2], ~assign_by_cells(*args)[2]], "ignored"),
         ("assign", lambda t, *rest: assign_by_cells(t.nan_to_num(posinf=99.0), *rest), "without a location"),
         ("assign", lambda *args: torch.stack(assign_by_cells(*args)[1:2]), "three tensors"),
-        ("anchor_free_loss", lambda *args: loss_by_library(*args, over=lambda p: 1), "the normaliser"),
+        ("anchor_free_loss", lambda *args: loss_by_library(*args, over=lambda p: 1), "the normalizer"),
         ("anchor_free_loss", lambda *args: loss_by_library(*args, over=len), "not of all"),
         ("anchor_free_loss", lambda *args: loss_by_library(*args, over=lambda p: p.sum()), "at least 1"),
         ("anchor_free_loss", lambda *args: loss_by_library(*args, keep=lambda a, i: ~i), "positive wins"),
