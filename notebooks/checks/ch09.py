@@ -180,14 +180,6 @@ NMS_CASES = (
         "how far you move each class: further than from the smallest to the largest coordinate",
     ),
     _asked(
-        "a box that begins before the image",
-        [[50.0, 0, 150, 100], [-100.0, -150, 0, -50]],
-        [0.9, 0.8],
-        [0, 1],
-        0.5,
-        "how far you move each class: boxes may begin below 0, so add the smallest coordinate's distance",
-    ),
-    _asked(
         "another threshold",
         [_STAR, _NEAR],
         [0.9, 0.8],
@@ -230,21 +222,12 @@ def _stretched(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) 
     return nms(boxes + 1000 * labels[:, None] * torch.tensor([1, 0, 0, 0]), scores, threshold)
 
 
-def _by_largest(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    far = boxes.max() if len(boxes) else 0
-    return nms(boxes + labels[:, None] * far, scores, threshold)
-
-
 def _by_width(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
     far = (boxes[:, 2] - boxes[:, 0]).mean() if len(boxes) else 0
     return nms(boxes + labels[:, None] * far, scores, threshold)
 
 
 NMS_SLIPS = (
-    Slip(
-        _by_largest,
-        "how far you move each class: the largest coordinate is too short when a box begins below 0; take max − min + 1",
-    ),
     Slip(
         _by_width,
         "how far you move each class: a width is too short for boxes that lie apart; take max − min + 1 of the coordinates",
