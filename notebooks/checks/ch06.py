@@ -261,6 +261,11 @@ REFERENCE_CASES = (
     ),
     Case("a grid point on the box's own edge", ((16.0, 16.0, 18.0, 18.0), 16, 8, 8, 1.0), _POINT),
     Case(
+        "grid points on the box's right and lower edges",
+        ((4.0, 4.0, 16.0, 16.0), 8, 4, 4, 0.9),
+        _POINT,
+    ),
+    Case(
         "a square of which less than 1 % is covered",
         ((20.0, 10.0, 44.0, 22.0), 16, 8, 8, 0.05),
         _SQUARE,

@@ -9,7 +9,13 @@ STEPS = (CENTRES, MERGE, DECODE, IOU_LOSS, REGION, OVERLAPS, FOCAL, TABLE, ASSIG
 
 
 def step(number: int, answer: Callable | None) -> Callable:
-    """Print the verdict on step `number`, 1..10; return the reader's function if it is right, else the solution."""
+    """Print the verdict on step `number`, 1..10; return the reader's function if it is right, else the solution.
+
+    Raises:
+        ValueError: "There is no step 11: the steps are 1 to 10."
+    """
+    if number not in range(1, len(STEPS) + 1):
+        raise ValueError(f"There is no step {number}: the steps are 1 to {len(STEPS)}.")
     line = STEPS[number - 1].verdict(answer)
     print(line)
     if line.startswith("done"):

@@ -227,3 +227,14 @@ def test_the_range_of_widths_is_what_a_search_finds() -> None:
 )
 def test_wrong_ranges_are_refused(refused, wrong, hint) -> None:
     refused(checks.check_width_range, wrong, hint)
+
+
+def test_a_point_on_the_far_edges_is_not_inside() -> None:
+    def far_edges_inside(box, stride, rows, columns, scale):
+        x1, y1, x2, y2 = box
+        ys, xs = torch.arange(rows)[:, None] * stride, torch.arange(columns)[None] * stride
+        inside = (x1 < xs) & (xs <= x2) & (y1 < ys) & (ys <= y2)
+        wide = (x1, y1, x2 + 0.001, y2 + 0.001)  # strict for this box, so both edges are inside
+        return checks.check_reference_map.solution(wide, stride, rows, columns, scale) & inside
+
+    assert "edges" in checks.check_reference_map.verdict(far_edges_inside)

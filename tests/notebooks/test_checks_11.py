@@ -444,3 +444,9 @@ def test_a_new_reader_s_wrong_answers_are_named(name, wrong, hint) -> None:
 
 def test_a_loop_over_no_cells_needs_no_gradient() -> None:
     assert STEPS["decode"].verdict(stacked_rows).startswith("done")
+
+
+@pytest.mark.parametrize("number", [0, 11, -1])
+def test_a_step_that_does_not_exist_is_said(number) -> None:
+    with pytest.raises(ValueError, match=f"There is no step {number}: the steps are 1 to 10."):
+        checks.step(number, print)
