@@ -1,10 +1,15 @@
-"""Checkers of the exercises: a table of cases in, one line of a tutor out, never an exception.
+"""Checkers of the exercises: a table of cases in, what a tutor would say out, never an exception.
 
-A notebook says `from checks.ch03 import check_cell_centres` and then `check_cell_centres(cell_centres)`, which prints one of
+A notebook says `from checks.ch01 import check_labels_of` and then `check_labels_of(labels_of)`, which prints one of
 
-    to do: cell_centres returns nothing yet
-    case 3 of 7 (a level of one cell): you gave [[16, 0]], expected [[64, 64]], look at the centre of a cell: ...
-    done: cell_centres is right in all 7 cases
+    to do: labels_of returns nothing yet
+
+    case 2 of 5 (ids with gaps, as COCO has): labels_of([90, 1, 13], [1, 13, 90])
+    given: [89, 0, 12]
+    expected: [2, 0, 1]
+    look at ids with gaps: COCO's 80 ids run to 90, so id − 1 is no label
+
+    done: labels_of is right in all 5 cases
 
 How a chapter's module is written (`checks/chNN.py`):
 
@@ -12,17 +17,38 @@ How a chapter's module is written (`checks/chNN.py`):
     SLIPS = (Slip(_x_and_y_swapped, "x and y: they are swapped"), ...)          # wrong answers that students really give
     check_iou = Checker(iou, CASES, SLIPS)
 
-A slip is recognised by what comes out: it is run on the same cases, and where its output equals the reader's wrong one, its text
-is what the reader is told to look at. So a slip is written once, as a function, and its test is that it is recognised.
+A slip is recognized by its results: it is run on the same cases, and if it gives the same in all of them, its text is what the
+reader is told to look at. If it gives the same in the first wrong case and only in some of the others, the text begins with "perhaps".
+So a slip is written once, as a function, and its test is that it is recognized.
+
+Cases are asked in order, up to the first wrong one. The reader's function gets copies of the arguments, and what it returns is copied;
+the default dtype, the gradient mode and the random state are restored after each call. A call that takes longer than PATIENCE seconds
+is stopped where the system allows it.
 Numbers, bools, strings, tensors, arrays, and lists, tuples and dicts of them are compared by value (int 1 = float 1.0 = True);
 numbers within 1e-4.
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import linecache
+import random
+import signal
+import threading
+import time
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterator,
+    KeysView,
+    Mapping,
+    Sequence,
+    Set,
+    ValuesView,
+)
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from numbers import Number
+from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -32,6 +58,17 @@ from torch import Tensor
 STAR = (6.46, 38.64, 40.25, 89.75)  # the box of the course's running instance
 TOLERANCE = 1e-4  # absolute, and relative to the expected number
 SHORT = 8  # this many numbers are shown in full; of more only the first that differs
+IN_CALL = 24  # this many numbers of an argument are shown in full
+PATIENCE = 10.0  # seconds for one call of the reader's function
+MORE = 3.0  # seconds for further cases after the first wrong one: they tell how certain a hint is
+SAID = {  # entries that a checker adds to a result, in words
+    ("gradient flows", False): "a result without a gradient",
+    ("gradient flows", True): "a result through which the gradient flows",
+    ("arguments unchanged", False): "an argument that your function changed",
+    ("arguments unchanged", True): "arguments that stay as they are",
+    ("three tensors", False): "something else than three tensors",
+    ("three tensors", True): "three tensors",
+}
 
 
 @dataclass(frozen=True, eq=False)  # two are equal if they are one: so they can be keys
@@ -63,14 +100,34 @@ def within(
 
 @dataclass(frozen=True)
 class _Raised:
-    """What a function gives when it raises."""
+    """What a function gives when it raises; equal if the texts are, wherever it happened."""
 
     text: str
+    where: str = field(default="", compare=False)  # the line of the reader's function
+    look: str = field(default="", compare=False)  # goes on after "look at", whatever the exercise
+    final: bool = field(default=False, compare=False)  # asking other cases would not help
+
+
+class _Endless(BaseException):
+    """Raised in the reader's function by the timer; no Exception, so that `except Exception` does not stop it."""
+
+
+class _NoList(Exception):
+    """The function returned a generator or a set where values are compared in order."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What came of one case."""
+
+    value: Any
+    changed: bool  # whether the arguments are no longer what they were
+    call: tuple[tuple, dict] | None = None  # what the function was called with
 
 
 @dataclass(frozen=True, eq=False)
 class Checker:
-    """An exercise. Called with the reader's function it prints one line: to do, the first wrong case, or done."""
+    """An exercise. Called with the reader's function it prints: to do, the first wrong case, or done."""
 
     solution: Callable
     cases: Sequence[Case]  # asked in this order: the simplest first
@@ -88,53 +145,89 @@ class Checker:
     def expected(self) -> list[Any]:
         """What each case should give."""
         return [
-            _ask(self.run, self.solution, one)[0] if one.expected is ... else one.expected
+            _ask(self.run, self.solution, one).value if one.expected is ... else one.expected
             for one in self.cases
         ]
 
     def verdict(self, answer: Callable | None) -> str:
-        """The line that is printed. None, and a function that gives None, NotImplemented or ... everywhere, are "to do"."""
+        """What is printed. None, and a function that gives None, NotImplemented or ... everywhere, are "to do"."""
         name = getattr(answer, "__name__", "the answer")
         if answer is None or not callable(answer):
             return "to do: give the checker your function itself, without brackets"
-        given, changed = zip(*(_ask(self.run, answer, case) for case in self.cases))
-        if all(map(nothing, given)):
-            return f"to do: {name} returns nothing yet"
-        first = next(
-            (i for i, pair in enumerate(zip(given, self.expected)) if not same(*pair)), None
-        )
-        if first is None:
+        asked: list[_Asked] = []
+        for case, right in zip(self.cases, self.expected):
+            asked.append(_ask(self.run, answer, case))
+            if not same(asked[-1].value, right):
+                break
+        else:
+            changed = [one.changed for one in asked]
             if any(changed):
-                at = self._where(changed.index(True))
+                at = self._where(changed.index(True), name, asked)
                 return (
-                    f"{at}: the result is right, but {name} changes its arguments; work on a copy"
+                    f"{at}\nthe result is right, but {name} changes its arguments; work on a copy"
                 )
             return f"done: {name} is right in all {len(self.cases)} cases"
-        mine, right = told(given[first], self.expected[first])
-        verb = "you stop with" if isinstance(given[first], _Raised) else "you gave"
-        return f"{self._where(first)}: {verb} {mine}, expected {right}, look at {self._look(given, first)}"
+        first, given = len(asked) - 1, asked[-1].value
+        look = self._look(answer, [one.value for one in asked])
+        if look is None:
+            return f"to do: {name} returns nothing yet"
+        lines = [self._where(first, name, asked)]
+        if isinstance(given, _Raised):
+            lines.append(f"you stop with {given.text}" + given.where)
+        else:
+            mine, right = told(given, self.expected[first])
+            lines += [f"given: {mine}", f"expected: {right}"]
+        return "\n".join(lines + [look] * bool(look))
 
-    def _where(self, index: int) -> str:
-        return f"case {index + 1} of {len(self.cases)} ({self.cases[index].name})"
+    def _where(self, index: int, name: str, asked: Sequence[_Asked]) -> str:
+        """The case and the call that can be repeated by hand."""
+        case, call = self.cases[index], asked[index].call
+        args = "" if call is None else f": {name}({_arguments(*call)})"
+        return f"case {index + 1} of {len(self.cases)} ({case.name}){args}"
 
-    def _look(self, given: Sequence, first: int) -> str:
-        """The text of the slip that gives the same: in the first wrong case, in half of the wrong ones and of all, in most."""
-        best, most = self._unexplained(given[first], first), 0
+    def _look(self, answer: Callable, given: list[Any]) -> str | None:
+        """The last line: what to look at. None if the function returns nothing in any case."""
+        first = len(given) - 1
+        if isinstance(given[first], _Raised) and given[first].look:
+            return f"look at {given[first].look}"
+        if isinstance(given[first], _Raised) and given[first].final:
+            return ""
+        likely = [
+            slip
+            for slip in self.slips
+            if same(given[first], _slip_gives(self.run, slip, self.cases[first]))
+        ]
+        empty = all(map(nothing, given))
+        if likely or empty:
+            end = time.monotonic() + (PATIENCE if empty else MORE)
+            for case in self.cases[first + 1 :]:
+                left = end - time.monotonic()
+                if left < 0.05:
+                    break
+                given.append(_ask(self.run, answer, case, left).value)
+        if all(map(nothing, given)) and (
+            not any(one is None for one in self.expected) or not _works(answer)
+        ):
+            return None
         wrong = [not same(*pair) for pair in zip(given, self.expected)]
-        for slip in self.slips:
-            outputs = [_slip_gives(self.run, slip, case) for case in self.cases]
+        best, most = "", 0
+        for slip in likely:
             agree = [
-                same(mine, theirs) for mine, theirs in zip(given, outputs)
-            ]  # errors by their text
+                same(mine, _slip_gives(self.run, slip, case))
+                for mine, case in zip(given, self.cases)
+            ]
             fits = 2 * sum(map(min, agree, wrong)) >= sum(wrong) and 2 * sum(agree) >= len(
                 agree
             )  # one may look alike by chance
-            if agree[first] and fits and sum(agree) > most:
-                best, most = slip.look, sum(agree)
-        return best
+            if fits and sum(agree) > most:
+                certain = sum(agree) == len(self.cases)
+                best, most = f"{'' if certain else 'perhaps '}look at {slip.look}", sum(agree)
+        return best or self._unexplained(given[first], first)
 
     def _unexplained(self, given: Any, first: int) -> str:
         """What to look at where no slip fits: the shape if that is wrong, else what the case is about."""
+        if isinstance(given, _Raised) and first == 0:
+            return ""  # it never worked: the message and the line say more than the exercise's mathematics
         right = self.expected[first]
         while (
             isinstance(given, Mapping)
@@ -146,8 +239,8 @@ class Checker:
             )
         ours, theirs = _numbers(given), _numbers(right)
         if ours is None or theirs is None or ours.shape == theirs.shape:
-            return self.cases[first].look
-        return f"the shape first, then {self.cases[first].look}"
+            return f"look at {self.cases[first].look}"
+        return f"look at the shape first, then {self.cases[first].look}"
 
 
 def nothing(value: Any) -> bool:
@@ -155,28 +248,145 @@ def nothing(value: Any) -> bool:
     return value is None or value is NotImplemented or value is ...
 
 
-def _ask(run: Callable[..., Any], function: Callable, case: Case) -> tuple[Any, bool]:
+def _works(answer: Callable) -> bool:
+    """Whether a function does anything: where None is right in some case, one that always gives it may be an answer."""
+    code = getattr(answer, "__code__", None)
+    return code is not None and bool(code.co_names or code.co_freevars)
+
+
+def _ask(
+    run: Callable[..., Any], function: Callable, case: Case, seconds: float | None = None
+) -> _Asked:
     """What the function gives on a case, with the same random numbers each time, and whether it changed its arguments."""
     args = copy.deepcopy(case.args)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    calls: list[tuple[tuple, dict]] = []
+
+    def asked(*own: Any, **named: Any) -> Any:
+        if not calls:
+            calls.append((_kept(own), _kept(named)))
+        value = function(*own, **named)
+        if isinstance(value, (Iterator, Set, KeysView, ValuesView, ItemsView)):
+            raise _NoList(_kind(value))
+        return list(value) if isinstance(value, range) else value
+
+    with _as_before():
         try:
-            value = run(function, *args)
-        except NotImplementedError:
-            return None, False
+            with _patience(PATIENCE if seconds is None else seconds):
+                value = _kept(run(asked, *args))
+        except NotImplementedError as error:
+            if str(error):
+                value = _raised(function, error)
+            else:
+                return _Asked(None, False)
+        except _NoList as error:
+            value = _Raised(
+                f"a result that is {error}",
+                look="what you return: make it a list, so that its values have an order and can be read twice",
+            )
+        except _Endless:
+            value = _Raised("no result: the call takes long. Is there a loop without an end?")
+            value = _Raised(value.text, final=True)
+        except SystemExit:
+            value = _Raised(
+                "exit(): it would end the whole notebook. Leave a function with return", final=True
+            )
         except Exception as error:
-            return _Raised(f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"), False
+            value = _raised(function, error)
+    call = calls[0] if calls else None
+    if isinstance(value, _Raised):
+        return _Asked(value, False, call)
     plain = [
         (new, old)
         for new, old in zip(args, case.args)
         if _numbers(old) is not None or isinstance(old, (Sequence, Mapping))
     ]
-    return value, any(not same(new, old) for new, old in plain)
+    return _Asked(value, any(not same(new, old) for new, old in plain), call)
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """Start with fixed random numbers; restore the random states, the default dtype and the gradient mode."""
+    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
+    python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002, a reader may use it
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(gradients)
+            random.setstate(python)
+            np.random.set_state(of_numpy)  # noqa: NPY002
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Raise _Endless in the block after so many seconds, in the main thread of a system that has this timer."""
+    if (
+        not hasattr(signal, "setitimer")
+        or threading.current_thread() is not threading.main_thread()
+    ):
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _Endless
+
+    start = time.monotonic()
+    handler = signal.signal(signal.SIGALRM, stop)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)  # again, if it is caught
+    try:
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+        if left:  # a timer that ran before goes on
+            passed = time.monotonic() - start
+            signal.setitimer(signal.ITIMER_REAL, max(left - passed, 0.01), interval)
+
+
+def _raised(function: Callable, error: Exception) -> _Raised:
+    """An exception with the line of the reader's own code in which it came up."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}".removesuffix(": ")
+    own = getattr(getattr(function, "__code__", None), "co_filename", None)
+    where, trace = "", error.__traceback__
+    while own and isinstance(trace, TracebackType):
+        if trace.tb_frame.f_code.co_filename == own:
+            line = linecache.getline(own, trace.tb_lineno).strip()
+            where = f"\nin line {trace.tb_lineno}" + f": {line}" * bool(line)
+        trace = trace.tb_next
+    return _Raised(text, where)
+
+
+def _kept(value: Any) -> Any:
+    """A copy of a result, which the function may overwrite in its next call."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, dict):
+        return {key: _kept(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        parts = [_kept(one) for one in value]
+        return parts if isinstance(value, list) else tuple(parts)
+    return value
+
+
+def _kind(value: Any) -> str:
+    """What a result that is no list is called."""
+    if isinstance(value, Set) and not isinstance(value, (KeysView, ItemsView)):
+        return "a set"
+    name = type(value).__name__.removesuffix("_iterator")
+    return f"a {name} object" if name in ("map", "zip", "filter", "reversed") else f"a {name}"
 
 
 @cache
 def _slip_gives(run: Callable[..., Any], slip: Slip, case: Case) -> Any:
-    return _ask(run, slip.function, case)[0]
+    return _ask(run, slip.function, case).value
 
 
 def same(given: Any, expected: Any) -> bool:
@@ -219,17 +429,21 @@ def _plain(value: Any) -> Any:
 
 
 def told(given: Any, expected: Any) -> tuple[str, str]:
-    """How the two are shown to the reader: in full when short, else by shape or by the first place that differs."""
-    if isinstance(given, _Raised):
-        return given.text, _short(expected)
+    """How the two are shown to the reader: in full when short, else by shape or where they differ first."""
     if (
         isinstance(given, Mapping)
         and isinstance(expected, Mapping)
         and given.keys() == expected.keys()
     ):
         key = next(key for key in expected if not same(given[key], expected[key]))
-        mine, right = told(given[key], expected[key])
-        return f"{mine} under {key!r}", right
+        mine, right = given[key], expected[key]
+        if isinstance(mine, bool) and (key, mine) in SAID:
+            return SAID[key, mine], SAID[key, not mine]
+        if str(key).startswith("kind"):
+            return _words(mine), _words(right)
+        place = "" if key == "result" else f"{key}: "
+        mine, right = told(mine, right)
+        return f"{place}{mine}", f"{place}{right}"
     ours, theirs = _numbers(given), _numbers(expected)
     if ours is not None and theirs is not None and ours.shape != theirs.shape:
         return (
@@ -237,12 +451,11 @@ def told(given: Any, expected: Any) -> tuple[str, str]:
             f"{_short(expected)} of shape {tuple(theirs.shape)}",
         )
     if ours is not None and theirs is not None and theirs.numel() > SHORT:
-        place = torch.nonzero(~torch.isclose(ours, theirs, TOLERANCE, TOLERANCE, equal_nan=True))[
-            0
-        ].tolist()
+        differs = torch.nonzero(~torch.isclose(ours, theirs, TOLERANCE, TOLERANCE, equal_nan=True))
+        place = differs[0].tolist()
         return (
-            f"{ours[tuple(place)].item():.4g} at {place}",
-            f"{theirs[tuple(place)].item():.4g} there",
+            f"{ours[tuple(place)].item():.4g} at {place}, where the two differ first",
+            f"{theirs[tuple(place)].item():.4g} there ({len(differs)} of {theirs.numel()} numbers differ)",
         )
     if (
         ours is None
@@ -251,11 +464,55 @@ def told(given: Any, expected: Any) -> tuple[str, str]:
         and isinstance(expected, (list, tuple))
     ):
         if len(given) != len(expected):
-            return f"{len(given)} parts", f"{len(expected)} parts"
+            return f"{len(given)} values", f"{len(expected)} values"
         place = next(i for i, pair in enumerate(zip(given, expected)) if not same(*pair))
         mine, right = told(given[place], expected[place])
-        return f"{mine} in part {place}", right
+        nth = f"in value {place + 1} of {len(expected)}, "
+        return f"{nth}{mine}", f"{nth}{right}"
     return _short(given), _short(expected)
+
+
+def _words(value: Any) -> str:
+    """A description, or several, without quotation marks."""
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _arguments(args: tuple, named: dict) -> str:
+    """The arguments of a call, short enough for a line."""
+    parts = [_argument(one) for one in args]
+    return ", ".join(parts + [f"{key}={_argument(one)}" for key, one in named.items()])
+
+
+def _argument(value: Any) -> str:
+    """An argument as one would type it, or what it is if that is too long."""
+    if isinstance(value, Tensor):
+        if value.numel() > IN_CALL or 0 in value.shape:  # an empty list would not say its columns
+            return f"<tensor of shape {tuple(value.shape)}>"
+        return f"tensor({_typed(value.tolist())})"
+    if isinstance(value, torch.nn.Module):
+        return f"<{type(value).__name__.lstrip('_')}>"
+    text = _typed(value)
+    if len(text) <= (40 if "<" in text else 150):
+        return text
+    size = f" of {len(value)}" if isinstance(value, (Sequence, Mapping)) else ""
+    return f"<{type(value).__name__}{size}>"
+
+
+def _typed(value: Any) -> str:
+    """Lists, tuples and dicts of numbers as one would type them, with at most six digits."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_typed, value))}]"
+    if type(value) is tuple:
+        return f"({', '.join(map(_typed, value))}{',' * (len(value) == 1)})"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {_typed(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, float):
+        text = f"{value:.6g}"
+        return text if any(mark in text for mark in ".en") else f"{text}.0"
+    if isinstance(value, (Tensor, torch.nn.Module)):
+        return _argument(value)
+    text = " ".join(repr(value).split())
+    return f"<{type(value).__name__.lstrip('_')}>" if " at 0x" in text else text
 
 
 def _short(value: Any) -> str:

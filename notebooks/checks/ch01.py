@@ -20,6 +20,7 @@ LABELS_CASES = (
     Case("ids with gaps, as COCO has", ([90, 1, 13], [1, 13, 90]), _GAPS, expected=[2, 0, 1]),
     Case("categories listed in no order", ([90, 1, 13], [13, 90, 1]), _GAPS, expected=[2, 0, 1]),
     Case("a class that no object has", ([7, 7], [2, 5, 7]), _GAPS, expected=[2, 2]),
+    Case("ids of one and of two digits", ([10, 2, 1], [1, 2, 10]), _GAPS, expected=[2, 1, 0]),
     Case(
         "no object", ([], [4, 2]), "an image without objects: no labels, an empty list", expected=[]
     ),
@@ -43,6 +44,30 @@ LABELS_SLIPS = (
     Slip(
         _appearance,
         "the order: you number the classes as they come up among the objects, not by ascending id",
+    ),
+    Slip(
+        lambda used, ids: [sorted(ids).index(one) for one in set(used)],
+        "how many labels you return: one for each object, also where two have the same category",
+    ),
+    Slip(
+        lambda used, ids: [sorted(ids).index(one) for one in dict.fromkeys(used)],
+        "how many labels you return: one for each object, also where two have the same category",
+    ),
+    Slip(
+        lambda used, ids: sorted(sorted(ids).index(one) for one in used),
+        "the order of the labels: keep that of the objects in `used`; do not sort the labels",
+    ),
+    Slip(
+        lambda used, ids: [sorted(ids, key=str).index(one) for one in used],
+        "the order of the ids: they are numbers; yours are sorted as text, where 10 comes before 2",
+    ),
+    Slip(
+        lambda used, ids: [sorted(ids, reverse=True).index(one) for one in used],
+        "the ascending order of the ids: the smallest id has label 0; yours is descending",
+    ),
+    Slip(
+        lambda used, ids: [{1: 0, 13: 1, 90: 2}.get(one, 0) for one in used],
+        "category_ids: it is an argument, and other files have other ids than 1, 13 and 90",
     ),
     Slip(
         lambda used, ids: [sorted(set(used)).index(one) for one in used],
@@ -99,6 +124,19 @@ FLIP_SLIPS = (
         "the order of the boxes: it stays, else labels go to other boxes",
     ),
     Slip(lambda b, w: flip_boxes(b, 128), "the width: it is an argument, not always 128"),
+    *(
+        Slip(
+            lambda b, w, to=to: _columns(
+                lambda b, w: to(w - b[:, 2]), lambda b, w: to(w - b[:, 0])
+            )(b, w),
+            "whole pixels: sides are real numbers and keep their fraction; do not round them",
+        )
+        for to in (torch.floor, torch.round, torch.ceil)
+    ),
+    Slip(
+        _columns(lambda b, w: b[:, 2] - w, lambda b, w: b[:, 0] - w),
+        "the sign: a point at x goes to width − x; yours goes to x − width, outside the image",
+    ),
     Slip(lambda b, w: b, "what you return: these are the boxes as they came"),
 )
 
@@ -106,7 +144,8 @@ FLIP_SLIPS = (
 check_flip_boxes = Checker(flip_boxes, FLIP_CASES, FLIP_SLIPS)
 
 
-_WINDOW = (20.0, 30.0, 84.0, 94.0)
+_WINDOW = torch.tensor([20.0, 30.0, 84.0, 94.0])
+_WIDE = torch.tensor([0.0, 0.0, 100.0, 60.0])
 _SEEN = torch.tensor([[30.0, 40.0, 50.0, 80.0]])
 _HALF = torch.tensor([[10.0, 40.0, 30.0, 60.0]])
 _MANY = torch.tensor(
@@ -128,11 +167,11 @@ def _in_window(
     clamp: bool = True,
     share: str = "own",
     strict: bool = False,
-) -> Callable[[Tensor, tuple, float], Tensor]:
+) -> Callable[[Tensor, Tensor, float], Tensor]:
     """The solution with parts left out: a source of slips."""
 
-    def function(boxes: Tensor, window: tuple, min_visible: float) -> Tensor:
-        limits = torch.tensor(window)
+    def function(boxes: Tensor, window: Tensor, min_visible: float) -> Tensor:
+        limits = torch.as_tensor(window)
         inside = torch.cat(
             [torch.maximum(boxes[:, :2], limits[:2]), torch.minimum(boxes[:, 2:], limits[2:])], 1
         )
@@ -152,6 +191,43 @@ def _in_window(
         return (result - limits[:2].repeat(2) if shift else result)[keep]
 
     return function
+
+
+def _half_moved(boxes: Tensor, window: Tensor, min_visible: float) -> Tensor:
+    result = _in_window(shift=False)(boxes, window, min_visible)
+    return torch.cat([result[:, :2] - window[:2], result[:, 2:]], 1)
+
+
+def _square(boxes: Tensor, window: Tensor, min_visible: float) -> Tensor:
+    """Also y is cut at the window's width."""
+    width = float(window[2] - window[0])
+    moved = (boxes - window[:2].repeat(2)).clamp(0, width)
+    return moved[_visible(moved, boxes) >= min_visible]
+
+
+def _cut_first(boxes: Tensor, window: Tensor, min_visible: float) -> Tensor:
+    """The cut at the window's sides, in the image's pixels."""
+    cut = boxes.clamp(min=0).minimum((window[2:] - window[:2]).repeat(2))
+    moved = (cut - window[:2].repeat(2)).clamp(min=0)
+    return moved[_visible(cut, boxes) >= min_visible]
+
+
+def _best_first(boxes: Tensor, window: Tensor, min_visible: float) -> Tensor:
+    cut = _in_window(share="all")(boxes, window, 0)
+    share = _visible(cut, boxes)
+    order = share.argsort(descending=True)
+    return cut[order[share[order] >= min_visible]]
+
+
+def _by_side(boxes: Tensor, window: Tensor, min_visible: float) -> Tensor:
+    cut = _in_window(share="all")(boxes, window, 0)
+    keep = (cut[:, 2:] - cut[:, :2]) >= min_visible * (boxes[:, 2:] - boxes[:, :2])
+    return cut[keep.all(1)]
+
+
+def _visible(cut: Tensor, boxes: Tensor) -> Tensor:
+    own = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    return (cut[:, 2:] - cut[:, :2]).clamp(min=0).prod(1) / own
 
 
 _ORIGIN = "the origin: in the window's own pixels its upper left corner is (0, 0), so take the window's x1, y1 off"
@@ -175,7 +251,12 @@ WINDOW_CASES = (
     ),
     Case("a box beyond the corner", (_MANY[3:4], _WINDOW, 0.4), "boxes outside: drop them"),
     Case("seven boxes", (_MANY, _WINDOW, 0.4), _SHARE),
-    Case("another window and another share", (_MANY, (0.0, 0.0, 100.0, 60.0), 0.7), _SHARE),
+    Case("another window and another share", (_MANY, _WIDE, 0.7), _SHARE),
+    Case(
+        "49 % is left, and 60 % are asked for",
+        (torch.tensor([[10.0, 20.0, 30.0, 40.0]]), torch.tensor([16.0, 26.0, 90.0, 99.0]), 0.6),
+        _SHARE,
+    ),
     Case("no box", (_MANY[:0], _WINDOW, 0.4), "an image without objects: 0 x 4 in, 0 x 4 out"),
 )
 WINDOW_SLIPS = (
@@ -214,9 +295,26 @@ WINDOW_SLIPS = (
         "the threshold: it is the share that is left, not the share that is lost",
     ),
     Slip(
-        lambda b, w, m: _in_window()(b, (*w[:2], w[0] + w[2], w[1] + w[3]), m),
+        lambda b, w, m: _in_window()(b, torch.cat([w[:2], w[:2] + w[2:]]), m),
         "the window: it is x1 y1 x2 y2, you read its last two numbers as sides",
     ),
+    Slip(
+        _half_moved,
+        "the shift: subtract the window's upper left corner from both corners of a box; yours moves one",
+    ),
+    Slip(_square, "the cut: y ends at the window's height, not at its width"),
+    Slip(
+        _cut_first,
+        "the order of the cut and the shift: you cut at the window's width and height before you move the boxes",
+    ),
+    Slip(
+        _best_first, "the order of the boxes: it stays as it was; yours are sorted by their share"
+    ),
+    Slip(
+        _by_side,
+        "the share: it is of the area, not of each side; 0.7 of both sides is 0.49 of the area",
+    ),
+    Slip(lambda b, w, m: _in_window()(b, w, 0.5), "min_visible: it is an argument, not always 0.5"),
     Slip(lambda b, w, m: _in_window()(b, w, 0.4), "min_visible: it is an argument, not always 0.4"),
 )
 

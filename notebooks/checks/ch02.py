@@ -153,11 +153,22 @@ DIFFERENCE_CASES = (  # the parts with a bug, and the side of the image
     ),
     Case("a bug in the last part", ((4,), 12), _TRACE),
     Case("no bug", ((), 16), "no bug: return None"),
+    Case("a last part whose outputs are all lower", ((), 16, -1.0), _TRACE),
+    Case(
+        "outputs that differ by rounding",
+        ((), 16, 3e-5),
+        "the tolerance: torch.allclose with rtol=1e-3, atol=1e-4",
+    ),
 )
 
 
-def _on_networks(function: Callable, planted: tuple[int, ...], side: int) -> str | None:
-    return function(_network(*planted), _network(), _input(3, side))
+def _on_networks(
+    function: Callable, planted: tuple[int, ...], side: int, more: float = 0.0
+) -> str | None:
+    """Ask about networks with planted bugs; `more` is added to the outputs of the last part before its ReLU."""
+    ours = _network(*planted)
+    ours[-1][1].block.bn3.bias.add_(more)
+    return function(ours, _network(), _input(3, side))
 
 
 def _trace(parts: list, x: Tensor) -> list[Tensor]:
@@ -168,12 +179,18 @@ def _trace(parts: list, x: Tensor) -> list[Tensor]:
     return outputs
 
 
-def _name_of(choose: Callable[[list[bool]], int | None]) -> Callable:
+def _close(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def _name_of(
+    choose: Callable[[list[bool]], int | None], close: Callable[[Tensor, Tensor], bool] = _close
+) -> Callable:
     """The exercise, where `choose` picks a part from the list of which ones differ."""
 
     def function(ours: list, reference: list, image: Tensor) -> str | None:
         pairs = zip(_trace(ours, image), _trace(reference, image))
-        differs = [not torch.allclose(one, other, rtol=1e-3, atol=1e-4) for one, other in pairs]
+        differs = [not close(one, other) for one, other in pairs]
         index = choose(differs)
         return None if index is None else ours[index][0]
 
@@ -182,6 +199,12 @@ def _name_of(choose: Callable[[list[bool]], int | None]) -> Callable:
 
 def _first(differs: list[bool]) -> int | None:
     return differs.index(True) if any(differs) else None
+
+
+def _by_shape(ours: list, reference: list, image: Tensor) -> str | None:
+    pairs = zip(_trace(ours, image), _trace(reference, image))
+    wrong = [one.shape != other.shape for one, other in pairs]
+    return ours[wrong.index(True)][0] if any(wrong) else None
 
 
 DIFFERENCE_SLIPS = (
@@ -197,7 +220,35 @@ DIFFERENCE_SLIPS = (
         _name_of(lambda differs: _first(differs) or 0),
         "no bug: return None when no part differs",
     ),
-    Slip(lambda ours, reference, image: None, "numbers: shapes agree in spite of the bug"),
+    Slip(
+        _by_shape,
+        "why it is always None: compare the numbers of the outputs, because shapes and weights agree in spite of "
+        "the bug, and return None only after the loop",
+    ),
+    Slip(
+        _name_of(lambda differs: differs.index(False) if not all(differs) else None),
+        "the condition: return the first part that differs; yours is the first that agrees",
+    ),
+    Slip(
+        _name_of(_first, torch.equal),
+        "the tolerance: outputs that differ by rounding agree; use torch.allclose with rtol=1e-3, atol=1e-4",
+    ),
+    Slip(
+        _name_of(_first, lambda one, other: bool((one - other).max() <= 1e-3)),
+        "the sign: outputs that are smaller than the reference's differ too; take abs(), or torch.allclose",
+    ),
+    Slip(
+        _name_of(_first, lambda one, other: bool(abs(one.mean() - other.mean()) <= 1e-3)),
+        "what you compare: each number of the two outputs; their means can agree",
+    ),
+    Slip(
+        lambda ours, reference, image: [
+            name
+            for (name, _), one, other in zip(ours, _trace(ours, image), _trace(reference, image))
+            if not _close(one, other)
+        ],
+        "what you return: the name of the first part that differs, not a list of all",
+    ),
     Slip(
         lambda *args: (
             None
@@ -287,6 +338,21 @@ def _centred(cell: int, layers: list[tuple[int, int, int]]) -> tuple[int, int]:
     return first, first + field
 
 
+def _padding_of_first(cell: int, layers: list[tuple[int, int, int]]) -> tuple[int, int]:
+    first = last = cell
+    for kernel, step, padding in layers[::-1]:
+        first, last = first * step - padding, last * step + kernel - 1
+    return first, last + 1
+
+
+def _one_window(cell: int, layers: list[tuple[int, int, int]]) -> tuple[int, int]:
+    first, end = cell, cell + 1
+    for kernel, step, padding in layers[::-1]:
+        first = first * step - padding
+        end = first + kernel
+    return first, end
+
+
 PIXELS_SLIPS = (
     Slip(_pixels(order=1), "the order: go backwards, the last layer comes first (layers[::-1])"),
     Slip(
@@ -306,6 +372,22 @@ PIXELS_SLIPS = (
     Slip(
         _half_open,
         "end: carry the last location, last·s − p + k − 1, and add 1 only after all layers",
+    ),
+    Slip(
+        _padding_of_first,
+        "the padding: it shifts first and last alike; yours shifts only first",
+    ),
+    Slip(
+        _one_window,
+        "the way back: carry both ends through all layers, the first location and the last; yours is one window",
+    ),
+    Slip(
+        lambda c, layers: pixels_of(c, layers[-1:]),
+        "the way back: go through all layers; yours uses only the last one",
+    ),
+    Slip(
+        lambda c, layers: pixels_of(c, [(kernel, pad, step) for kernel, step, pad in layers]),
+        "a layer's three numbers: (kernel, stride, padding); yours exchanges stride and padding",
     ),
     Slip(
         _padding_both_ways,
@@ -405,6 +487,14 @@ FOLD_SLIPS = (
     ),
     Slip(_fold(bias=lambda b, m, f: -m * f), "the bias: β is missing"),
     Slip(lambda w, *rest: (w, fold(w, *rest)[1]), "the weight: it is scaled too"),
+    Slip(
+        lambda *numbers: fold(*numbers)[::-1],
+        "the order of what you return: (new_weight, new_bias)",
+    ),
+    Slip(
+        lambda *numbers: (fold(*numbers)[0], fold(*numbers)[1][:, None, None, None]),
+        "the shape of the bias: (cout,), one number for each output channel",
+    ),
     Slip(lambda *numbers: fold(*numbers)[0], "what you return: weight and bias"),
 )
 

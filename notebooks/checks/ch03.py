@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from math import ceil, floor
 
+import torch
 from solutions.ch03 import cells_inside, level_shapes, where_is
 
 from . import STAR, Case, Checker, Slip
@@ -57,7 +58,11 @@ SHAPE_SLIPS = (
     Slip(lambda h, w, last: level_shapes(h, w, 7), "last_level: not every pyramid goes up to P7"),
     Slip(
         lambda h, w, last: level_shapes(h, w, last)[:-1],
-        "the last level: it is meant to be there, yours stops one before",
+        "last_level: the list goes up to it and includes it; yours stops one before",
+    ),
+    Slip(
+        lambda h, w, last: [(h // 4, w // 4), *level_shapes(h, w, last)],
+        "the first level: the list begins with P3; yours begins with P2",
     ),
     Slip(
         lambda h, w, last: level_shapes(h, w, last + 1),
@@ -125,6 +130,23 @@ def _where_variant(
     return function
 
 
+def _first_columns(r: int, shapes: list[tuple[int, int]]) -> tuple[int, int, int]:
+    rest = r
+    for level, (rows, columns) in enumerate(shapes, start=3):
+        if rest < rows * columns:
+            return level, *divmod(rest, shapes[0][1])
+        rest -= rows * columns
+    raise IndexError(r)
+
+
+def _quartered(r: int, shapes: list[tuple[int, int]]) -> tuple[int, int, int]:
+    (rows, columns), level = shapes[0], 3
+    while r >= rows * columns and level < 2 + len(shapes):
+        r -= rows * columns
+        rows, columns, level = max(rows // 2, 1), max(columns // 2, 1), level + 1
+    return level, *divmod(r, columns)
+
+
 WHERE_SLIPS = (
     Slip(
         lambda r, shapes: (3, *divmod(r, shapes[0][1])),
@@ -150,6 +172,28 @@ WHERE_SLIPS = (
         "a row's length: it is the number of columns, you took the number of rows",
     ),
     Slip(
+        _where_variant(lambda r, m, n: (r / n, r % n)),
+        "the row: it is a whole number, r // columns; yours keeps a fraction",
+    ),
+    Slip(
+        _first_columns,
+        "a row's length: each level has its own number of columns; yours takes the first level's everywhere",
+    ),
+    Slip(
+        lambda r, shapes: where_is(r, _SQUARE) if r < 340 else (7, 0, 0),
+        "shapes: it is an argument; yours are the shapes of the course's scene, written in",
+    ),
+    Slip(
+        _quartered,
+        "shapes: take each level's own rows and columns from the list; half of an odd number is rounded up",
+    ),
+    Slip(
+        lambda r, shapes: (
+            None if where_is(r, shapes)[0] == len(shapes) + 2 else where_is(r, shapes)
+        ),
+        "the last level: the loop must reach it too; yours returns None there",
+    ),
+    Slip(
         _where_variant(lambda r, m, n: (r // n + 1, r % n + 1)),
         "where counting starts: rows and columns count from 0",
     ),
@@ -166,7 +210,7 @@ _OFF = "the center: it lies at (j + 0.5) · stride; you are half a cell off"
 
 def _range(function: Callable, *args) -> tuple[int, ...] | str:
     """The answer; one word for all ways to write a range without cells."""
-    result = function(*args)
+    result = function(torch.tensor(args[0]), *args[1:])
     if (
         isinstance(result, (tuple, list))
         and len(result) == 4
@@ -198,6 +242,16 @@ INSIDE_CASES = (
         "a box over the lower right border",
         ((100.0, 90.0, 170.0, 140.0), 8, 16, 16),
         "the border: end is at most rows, columns",
+    ),
+    Case(
+        "a box to the right of the level",
+        ((140.0, 20.0, 180.0, 60.0), 8, 16, 16),
+        "the border: clamp all four numbers; beyond the level first and end are both at its border",
+    ),
+    Case(
+        "a box above the level",
+        ((20.0, -60.0, 60.0, -20.0), 8, 16, 16),
+        "the border: clamp all four numbers; beyond the level first and end are both at its border",
     ),
     Case(
         "a wide level",
@@ -239,6 +293,15 @@ def _limits_swapped(box: tuple, stride: int, rows: int, columns: int) -> tuple[i
     )
 
 
+def _half_clamped(box: tuple, stride: int, rows: int, columns: int) -> tuple[int, ...]:
+    edges = _inside_variant(clamp=False)(box, stride, rows, columns)
+    return max(edges[0], 0), min(edges[1], rows), max(edges[2], 0), min(edges[3], columns)
+
+
+def _to_the_last_cell(box: tuple, stride: int, rows: int, columns: int) -> tuple[int, ...]:
+    return cells_inside(box, stride, rows - 1, columns - 1)
+
+
 INSIDE_SLIPS = (
     Slip(_in_order(2, 3, 0, 1), "the order of what you return: rows first, then columns"),
     Slip(
@@ -276,7 +339,7 @@ INSIDE_SLIPS = (
         "equal: a center on a lower side (x = x1) is in",
     ),
     Slip(
-        _inside_variant(round),
+        _inside_variant(lambda u: round(float(u))),
         "the rounding: Python's round takes halves to the even number; a center on a side needs ceil",
     ),
     Slip(
@@ -284,13 +347,29 @@ INSIDE_SLIPS = (
         "equal: a center on an upper side (x = x2) is out",
     ),
     Slip(
-        _inside_variant(clamp=False), "the border: a level has rows × columns cells, the first is 0"
+        _inside_variant(clamp=False),
+        "the border: the box may leave the image; clamp all four numbers to 0..rows and 0..columns",
+    ),
+    Slip(
+        _half_clamped,
+        "the border: clamp all four numbers at both borders; yours clamps first only at 0 and end only at the other one",
+    ),
+    Slip(
+        _to_the_last_cell,
+        "the border: end is one past the last cell, so it may be as large as rows or columns; yours ends one before",
+    ),
+    Slip(
+        lambda box, stride, rows, columns: cells_inside(box, 8, rows, columns),
+        "the stride: it is an argument, not always 8",
     ),
     Slip(
         _inside_variant(end=-1),
         "end: it is one past the last cell, as in a Python range; yours is the last",
     ),
-    Slip(_limits_swapped, "the limits: rows bound what comes from y, columns what comes from x"),
+    Slip(
+        _limits_swapped,
+        "the limits: they are swapped; rows bound what comes from y, columns what comes from x",
+    ),
 )
 
 

@@ -198,18 +198,18 @@ SHOWS = {  # what a run with the fault would show
     1: "more positive locations an image, and several boxes around an object",
     2: "objects on coarse levels",
     3: "losses and gradient norms many times too large, at all steps",
-    4: "a focal loss that is huge at the first step and normal soon after",
+    4: "a focal loss that is huge at the first step, and too high until the end",
     5: "slightly lower scores, and no other sign in a log",
     6: "small objects that are missed inside large ones",
     7: "boxes that are all shifted in the same direction, and an AP75 far below the AP50",
-    8: "hundreds of boxes whose scores are all at least 0.5",
+    8: "about a hundred boxes an image whose scores are all at least 0.5",
     9: "slightly lower scores, and no other sign in a log",
-    10: "two levels instead of four",
+    10: "three levels instead of four",
 }
 LOOKS = {  # where each run shows its fault
     "A": "the middle column, and compare the levels with those of the sound run",
     "B": "the scores: count the boxes, and read the lowest score",
-    "C": "the scale of the losses, and the gradient norm",
+    "C": "the scale of the losses, at the first step and at the last",
     "D": "the boxes against the dotted truth, and AP75 against AP50",
     "E": "the positive locations of an image, and compare them with the sound run",
 }

@@ -230,21 +230,12 @@ def _stretched(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) 
     return nms(boxes + 1000 * labels[:, None] * torch.tensor([1, 0, 0, 0]), scores, threshold)
 
 
-def _by_largest(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    far = boxes.max() if len(boxes) else 0
-    return nms(boxes + labels[:, None] * far, scores, threshold)
-
-
 def _by_width(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
     far = (boxes[:, 2] - boxes[:, 0]).mean() if len(boxes) else 0
     return nms(boxes + labels[:, None] * far, scores, threshold)
 
 
 NMS_SLIPS = (
-    Slip(
-        _by_largest,
-        "how far you move each class: the largest coordinate is too short when a box begins below 0; take max − min + 1",
-    ),
     Slip(
         _by_width,
         "how far you move each class: a width is too short for boxes that lie apart; take max − min + 1 of the coordinates",

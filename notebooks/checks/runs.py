@@ -20,7 +20,7 @@ class Step(Checker):
         said, at, _ = line.rpartition("look at ")
         return (
             f"{said}{at}{LIST}"
-            if "'no tensor but" in said and "'no tensor but float'" not in said
+            if "no tensor but" in said and "no tensor but float\n" not in said
             else line
         )
 

@@ -824,7 +824,7 @@ def test_31_a_quota_is_no_full_disk(tmp_path, monkeypatch):
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    said = r"needs 2\.3 MB and is not allowed so much \(Disk quota exceeded\); the old file"
+    said = r"needs 2\.0 MB and is not allowed so much \(Disk quota exceeded\); the old file"
     with pytest.raises(fsaf.FSAFError, match=said):
         fsaf.save(detector(channels=8), tmp_path / "x.safetensors")
 

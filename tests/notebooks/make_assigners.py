@@ -1,6 +1,6 @@
 """Train the tiny network with four assigners, and store each seed's AP for notebook 12.
 
-    python tests/notebooks/make_assigners.py [--steps 1000] [--seeds 5] [--out runs/assigners]
+    python tests/notebooks/make_assigners.py [--steps 800] [--seeds 5] [--out runs/assigners]
 
 Row by row, a seed gives the same first weights, data order and augmentation. The same command
 again skips the finished runs and resumes the one that was stopped. About 40 minutes on two cores.
@@ -45,7 +45,7 @@ def run(name: str, seed: int, steps: int, out: Path) -> float:
 def main(arguments: list[str] | None = None) -> dict:
     """Train all rows with all seeds, write the file after each seed, and return what it holds."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("runs/assigners"))
     parser.add_argument("--file", type=Path, default=FILE)

@@ -139,7 +139,7 @@ def test_a_mask_over_all_cells_passes(verdict) -> None:
     [
         (direct(floor), "half a cell off"),
         (direct(ceil), "half a cell off"),
-        (direct(round), "even number"),
+        (direct(lambda u: round(float(u))), "even number"),
         (direct(lambda u: ceil(u + 0.5)), "you added it"),
         (direct(lambda u: floor(u - 0.5)), "not its floor"),
         (direct(lambda u: floor(u + 0.5)), "x = x1"),

@@ -65,7 +65,7 @@ def labels_of_file_order(used, category_ids):
 @wrong(
     "labels_of",
     fault="numbers only the ids that the image uses",
-    true="all ids|only those|this image|image to image|of the file",
+    true="all ids|only those|this image|image to image|of the file|each image|without an object",
     false="order of the file",
 )
 def labels_of_image_only(used, category_ids):
@@ -199,7 +199,7 @@ def flip_boxes_minmax(boxes, width):
 @wrong(
     "flip_boxes",
     fault="left and right are not exchanged",
-    true="negative|exchang|swap|new left|becomes the|inside out|x1'",
+    true="negative|exchang|swap|new left|becomes the|inside out|x1'|change roles|x1 > x2",
     false="copy|off by one",
 )
 def flip_boxes_no_swap(boxes, width):
@@ -207,7 +207,10 @@ def flip_boxes_no_swap(boxes, width):
 
 
 @wrong(
-    "flip_boxes", fault="width minus 1", true="one pixel|off by|no .?[-−] ?1", false="negative|copy"
+    "flip_boxes",
+    fault="width minus 1",
+    true="one pixel|off by|(no|the) .?[-−] ?1|pixel's number",
+    false="negative|copy",
 )
 def flip_boxes_minus_one(boxes, width):
     result = boxes.clone()
