@@ -180,6 +180,14 @@ NMS_CASES = (
         "how far you move each class: further than from the smallest to the largest coordinate",
     ),
     _asked(
+        "a box that begins before the image",
+        [[98.0, 0, 100, 2], [-2.0, -100, 0, -98]],
+        [0.9, 0.8],
+        [0, 1],
+        0.5,
+        "how far you move each class: boxes may begin below 0, so add the smallest coordinate's distance",
+    ),
+    _asked(
         "another threshold",
         [_STAR, _NEAR],
         [0.9, 0.8],
