@@ -566,8 +566,10 @@ def test_16_a_damaged_validation_image_loses_nothing(run, own, quick, tmp_path):
 
 
 def test_17_ctrl_c_keeps_the_results(run, own, tmp_path, monkeypatch):
-    for number in range(200):
-        noise(tmp_path / "many" / f"{number:03d}.png", (64, 64))
+    # More lines than a pipe holds (64 kB), so the child cannot end before the signal comes.
+    noise(tmp_path / "many" / "0000.png", (64, 64))
+    for number in range(1, 2000):
+        os.link(tmp_path / "many" / "0000.png", tmp_path / "many" / f"{number:04d}.png")
     out = tmp_path / "p"
     command = [sys.executable, "-m", "fsaf_core", "predict", tmp_path / "many"]
     command += ["--weights", own.weights, "--out", out, "--device", "cpu"]
@@ -577,10 +579,10 @@ def test_17_ctrl_c_keeps_the_results(run, own, tmp_path, monkeypatch):
     child.send_signal(signal.SIGINT)
     said, error = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert re.fullmatch(r"\nfsaf: stopped after \d+ of 200 images\.\n", error)
+    assert re.fullmatch(r"\nfsaf: stopped after \d+ of 2000 images\.\n", error)
     count = int(re.search(r"detections of (\d+) images", said)[1])
     # The third image's line is printed before its results are noted.
-    assert 2 <= count < 200 and set(by_image(out / "detections.json")) <= {*range(1, count + 1)}
+    assert 2 <= count < 2000 and set(by_image(out / "detections.json")) <= {*range(1, count + 1)}
 
     outputs, calls = fsaf.Detector.head_outputs, []
 
