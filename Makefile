@@ -59,7 +59,7 @@ lab: $(READY)  ## JupyterLab in your browser, at the first notebook
 		--LanguageServerManager.autodetect=False $(EXPORT) $(LAB_ARGS)
 
 train: $(READY)  ## generate scenes, train, evaluate and draw, in runs/tiny
-	@echo "Generating the scenes, then training, evaluating and drawing (about 5 minutes on two CPU cores)."
+	@echo "Generating the scenes, then training, evaluating and drawing (about 10 minutes on two CPU cores)."
 	$(PY) -m fsaf_core train tiny
 
 check: $(READY)  ## while you work: ruff, the import contract, unit tests of method and model (a minute)
@@ -113,7 +113,7 @@ core-mutate: $(READY)  ## change method and model at more than 100 places: the r
 	$(STEADY) $(PY) tests/mutate_core.py
 
 course-model: $(READY)  ## train the course's own checkpoint again and store it beside the notebooks
-	@echo "Training the course's checkpoint again (about 10 minutes on two CPU cores)."
+	@echo "Training the course's checkpoint again, then ten short runs with faults (about 20 minutes on two CPU cores)."
 	$(PY) tests/notebooks/make_course_model.py
 	$(STEADY) $(PY) tests/notebooks/make_faults.py
 
