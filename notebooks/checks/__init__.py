@@ -77,7 +77,7 @@ class Case:
 
     name: str  # in a few words, shown to the reader
     args: tuple
-    look: str  # goes on after "look at", for a wrong answer that no slip explains
+    look: str  # the text after "look at", for a wrong answer that no slip explains
     expected: Any = (
         ...
     )  # typed out where it is not what the solution gives, so that the solution is checked too
@@ -88,7 +88,7 @@ class Slip:
     """A plausible wrong answer and the fault that it shows."""
 
     function: Callable
-    look: str  # goes on after "look at"
+    look: str  # the text after "look at"
 
 
 def within(
@@ -104,7 +104,7 @@ class _Raised:
 
     text: str
     where: str = field(default="", compare=False)  # the line of the reader's function
-    look: str = field(default="", compare=False)  # goes on after "look at", whatever the exercise
+    look: str = field(default="", compare=False)  # the text after "look at", in any exercise
     final: bool = field(default=False, compare=False)  # running other cases would not help
 
 
@@ -324,7 +324,7 @@ def _as_before() -> Iterator[None]:
 
 @contextmanager
 def _patience(seconds: float) -> Iterator[None]:
-    """Raise _Endless in the block after so many seconds, in the main thread of a system that has this timer."""
+    """Raise _Endless in the block after some seconds, in the main thread of a system that has this timer."""
     if (
         not hasattr(signal, "setitimer")
         or threading.current_thread() is not threading.main_thread()
@@ -345,7 +345,7 @@ def _patience(seconds: float) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         signal.signal(signal.SIGALRM, handler)
-        if left:  # a timer that ran before goes on
+        if left:  # restart a timer that ran before
             passed = time.monotonic() - start
             signal.setitimer(signal.ITIMER_REAL, max(left - passed, 0.01), interval)
 

@@ -87,7 +87,7 @@ BLOCK_SLIPS = (
     ),
     Slip(
         _bottleneck(relu3=True),
-        "the third convolution: no ReLU stands between its norm and the sum",
+        "the third convolution: there is no ReLU between its norm and the sum",
     ),
     Slip(_bottleneck(relu1=False), "the ReLU after bn1: it is missing"),
     Slip(_bottleneck(relu2=False), "the ReLU after bn2: it is missing"),

@@ -379,7 +379,7 @@ def _targets(
     all_classes: bool = False,
     settle: str = "all",
     by: str = "area",
-    belt_only: bool = False,
+    without_effective: bool = False,
 ) -> Callable[..., Tensor]:
     """Return the solution with one change: a source of slips."""
 
@@ -400,24 +400,24 @@ def _targets(
             selected.tolist(),
             sizes.argsort(descending=not larger, stable=True).tolist(),
         )
-        owner = torch.full(effective.shape[1:], -1)
+        assigned = torch.full(effective.shape[1:], -1)
         for n in order:
             if settle != "level" or learns(chosen[n], level):
-                owner[effective[n]] = n
+                assigned[effective[n]] = n
         for n in order:
             if near(chosen[n], level):
-                part = ignoring[n] & ~effective[n] if belt_only else ignoring[n]
+                part = ignoring[n] & ~effective[n] if without_effective else ignoring[n]
                 (result if all_classes else result[labels[n]])[..., part] = -1
         for n in order:
             if learns(chosen[n], level):
-                mine = effective[n] if settle == "none" else owner == n
-                result[labels[n]][mine] = 1
+                is_positive = effective[n] if settle == "none" else assigned == n
+                result[labels[n]][is_positive] = 1
         return result
 
     return function
 
 
-def _nobody(
+def _background_last(
     effective: Tensor,
     ignoring: Tensor,
     area: Tensor,
@@ -602,7 +602,7 @@ TARGETS_SLIPS = (
         _targets(by="cells"), f"{_SETTLE}, by `area`; you count its effective cells at this level"
     ),
     Slip(
-        _nobody,
+        _background_last,
         "a cell without an instance: index −1 means the last instance in PyTorch; exclude −1 first",
     ),
     Slip(_targets(settle="none"), f"{_SETTLE} alone; yours is positive for both classes"),
@@ -634,7 +634,7 @@ TARGETS_SLIPS = (
         "the class: the region is ignored for the instance's own class only; other classes are negative there",
     ),
     Slip(
-        _targets(belt_only=True),
+        _targets(without_effective=True),
         "what is ignored: the whole ignoring region, effective cells included; a cell lost to a smaller instance is ignored too",
     ),
     Slip(

@@ -24,20 +24,20 @@ def means(
         result = torch.full((num_instances, num_levels), none)
         for n in range(num_instances):
             for at in range(num_levels):
-                mine = cell_loss[(assigned == n + shift) & (level == at)]
+                own_losses = cell_loss[(assigned == n + shift) & (level == at)]
                 count = {
                     "level": (level == at).sum(),
                     "instance": (assigned == n + shift).sum(),
                     "all": len(level),
-                }.get(share, len(mine))
-                if len(mine):
+                }.get(share, len(own_losses))
+                if len(own_losses):
                     worst = {
-                        "sum": mine.sum(),
-                        "min": mine.min(),
-                        "max": mine.max(),
-                        "last": mine[-1],
+                        "sum": own_losses.sum(),
+                        "min": own_losses.min(),
+                        "max": own_losses.max(),
+                        "last": own_losses[-1],
                     }
-                    result[n, at] = worst.get(kind, mine.sum() / count)
+                    result[n, at] = worst.get(kind, own_losses.sum() / count)
         return result
 
     return function

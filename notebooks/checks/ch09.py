@@ -270,7 +270,7 @@ NMS_SLIPS = (
     ),
     Slip(
         lambda b, s, k, t: nms(b + 1000 * k, s, t),
-        "the shapes: labels (N,) beside boxes (N, 4); write labels[:, None]",
+        "the shapes: labels (N,) plus boxes (N, 4) mixes the axes; write labels[:, None]",
     ),
     Slip(
         lambda b, s, k, t: nms_by_class(b, -s, k, t),

@@ -530,18 +530,18 @@ REGION = Step(own.region, REGION_CASES, REGION_SLIPS, result)
 # Step 6
 
 
-def _owned(
+def _resolved(
     size: Callable[[Tensor], Tensor] = lambda b: (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]),
     descending: bool = True,
     first: int = 0,
-    nobody: int = -1,
+    background: int = -1,
     flip: bool = False,
     shared: bool = True,
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the solution with one change: a source of slips."""
 
     def function(effective: Tensor, boxes: Tensor) -> Tensor:
-        result = torch.full((effective.shape[1],), nobody)
+        result = torch.full((effective.shape[1],), background)
         order = size(boxes).argsort(descending=descending, stable=True).tolist()
         if flip:  # of equal sizes the first is painted last
             order = size(boxes).flip(0).argsort(descending=descending, stable=True).tolist()
@@ -549,7 +549,7 @@ def _owned(
         for n in order:
             result[effective[n]] = n + first
         if not shared:
-            result[effective.sum(0) > 1] = nobody
+            result[effective.sum(0) > 1] = background
         return result
 
     return function
@@ -635,38 +635,40 @@ OVERLAPS_CASES = (
     ),
 )
 OVERLAPS_SLIPS = (
-    Slip(_owned(descending=False), f"{_SMALLER}; you assign it to the larger one"),
+    Slip(_resolved(descending=False), f"{_SMALLER}; you assign it to the larger one"),
     Slip(
-        _owned(lambda b: -torch.arange(len(b)).float()),
+        _resolved(lambda b: -torch.arange(len(b)).float()),
         f"{_SMALLER}; you assign it to the last in the list",
     ),
     Slip(
-        _owned(lambda b: -torch.arange(len(b)).float(), descending=False),
+        _resolved(lambda b: -torch.arange(len(b)).float(), descending=False),
         f"{_SMALLER}; you assign it to the first in the list",
     ),
     Slip(
-        _owned(nobody=0),
+        _resolved(background=0),
         "the numbers: −1 is background; yours is 0, and looks like instance 0",
     ),
     Slip(
-        _owned(first=1, nobody=0),
+        _resolved(first=1, background=0),
         "the numbers: −1 is background and instance n is n; yours are 0 and n + 1",
     ),
-    Slip(_owned(lambda b: b[:, 2] + b[:, 3] - b[:, 0] - b[:, 1]), "the area: w · h, not w + h"),
-    Slip(_owned(lambda b: (b[:, 2:] - b[:, :2]).amax(1)), "the area: w · h, not the longer side"),
-    Slip(_owned(lambda b: b[:, 2] - b[:, 0]), "the area: w · h, not the width"),
-    Slip(_owned(lambda b: b[:, 3] - b[:, 1]), "the area: w · h, not the height"),
+    Slip(_resolved(lambda b: b[:, 2] + b[:, 3] - b[:, 0] - b[:, 1]), "the area: w · h, not w + h"),
     Slip(
-        _owned(lambda b: b[:, 2] * b[:, 3]),
+        _resolved(lambda b: (b[:, 2:] - b[:, :2]).amax(1)), "the area: w · h, not the longer side"
+    ),
+    Slip(_resolved(lambda b: b[:, 2] - b[:, 0]), "the area: w · h, not the width"),
+    Slip(_resolved(lambda b: b[:, 3] - b[:, 1]), "the area: w · h, not the height"),
+    Slip(
+        _resolved(lambda b: b[:, 2] * b[:, 3]),
         "the area: (x2 − x1) · (y2 − y1); boxes are corners, not sides",
     ),
     Slip(
-        lambda e, b: _owned(lambda _: e.sum(1))(e, b),
+        lambda e, b: _resolved(lambda _: e.sum(1))(e, b),
         "the area: w · h of the box, not the number of its locations",
     ),
     Slip(_ranks, "the numbers: n is the place in the given list, not in the sorted one"),
-    Slip(_owned(flip=True), "equal areas: the later one in the list gets the location"),
-    Slip(_owned(shared=False), f"{_SMALLER}; you make it background"),
+    Slip(_resolved(flip=True), "equal areas: the later one in the list gets the location"),
+    Slip(_resolved(shared=False), f"{_SMALLER}; you make it background"),
     Slip(
         lambda e, b: e.long().argmax(0) if len(e) else torch.full((e.shape[1],), -1),
         "a background location: −1; argmax of a column that is all False gives 0",

@@ -261,7 +261,7 @@ def _assigned(
     nowhere: int = -1,
     positive: str = "own",
     classes: str = "own",
-    belt: str = "all",
+    ignores: str = "all",
     ghosts: bool = False,
 ) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     """Return the solution with one change: a source of slips."""
@@ -281,19 +281,19 @@ def _assigned(
         chosen = torch.cat([selected, torch.tensor([-1])])[assigned]
         learns = {
             "own": chosen == level,
-            "owned": assigned >= 0,
+            "assigned": assigned >= 0,
             "near": (assigned >= 0) & ((chosen - level).abs() <= 1),
             "other": (assigned >= 0) & (chosen != level),
-            "nobody too": (chosen == level) | (assigned < 0),
+            "background too": (chosen == level) | (assigned < 0),
             "last's": (selected[assigned] if len(selected) else chosen) == level,
         }[positive]
         ignored = torch.zeros(len(level), num_classes, dtype=torch.bool)
         for n in range(len(selected)):
             if not empty[n] or ghosts:
                 where = ignoring[n] & near(int(selected[n]), level)
-                if belt == "belt":
+                if ignores == "not assigned":
                     where = where & (assigned != n)
-                if belt == "positive":
+                if ignores == "not positive":
                     where = where & ~learns
                 if classes == "over":
                     ignored[:, gt_labels[n]] = False
@@ -315,7 +315,7 @@ def _unmade(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
     return selected, positive & ~ignored.any(1), ignored
 
 
-def _belts(seed: int, count: int, *levels: int) -> tuple[Tensor, Tensor, Tensor]:
+def _random_regions(seed: int, count: int, *levels: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return assigned instance (R,), ignoring region (N, R) and level (R,) of locations at some levels."""
     level = torch.cat([torch.full((cells,), index) for index, cells in enumerate(levels)])
     random = numbers(seed)
@@ -329,7 +329,7 @@ def _belts(seed: int, count: int, *levels: int) -> tuple[Tensor, Tensor, Tensor]
 def _assign_case(
     name: str, look: str, table: list, labels: list[int], seed: int, *levels: int
 ) -> Case:
-    assigned, ignoring, level = _belts(seed, len(labels), *levels)
+    assigned, ignoring, level = _random_regions(seed, len(labels), *levels)
     losses = torch.tensor(table, dtype=torch.float32).view(-1, len(levels))
     return Case(
         name, (losses, assigned, ignoring, torch.tensor(labels, dtype=torch.long), level, 3), look
@@ -405,7 +405,7 @@ ASSIGN_SLIPS = (
         "selected = −1: it is no level, but |0 − (−1)| = 1 makes it a neighbor of level 0",
     ),
     Slip(
-        _assigned(positive="owned"),
+        _assigned(positive="assigned"),
         "positive: only locations at the selected level of their instance; yours are positive at every level",
     ),
     Slip(
@@ -416,7 +416,7 @@ ASSIGN_SLIPS = (
         _assigned(positive="other"),
         "positive: only at the selected level; yours is positive at all others",
     ),
-    Slip(_assigned(positive="nobody too"), "positive: background locations are never positive"),
+    Slip(_assigned(positive="background too"), "positive: background locations are never positive"),
     Slip(
         _assigned(positive="last's"),
         "positive: background locations; selected[assigned] reads −1 as the last instance and gives them its level",
@@ -440,11 +440,11 @@ ASSIGN_SLIPS = (
     ),
     Slip(_assigned(classes="index"), "the class: gt_labels[n], not n"),
     Slip(
-        _assigned(belt="belt"),
+        _assigned(ignores="not assigned"),
         "ignored: the whole ignoring region, the effective locations too; step 10 counts positives all the same",
     ),
     Slip(
-        _assigned(belt="positive"),
+        _assigned(ignores="not positive"),
         "ignored: the whole ignoring region, positive locations too; step 10 counts positives all the same",
     ),
     Slip(
