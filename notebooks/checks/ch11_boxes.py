@@ -581,12 +581,12 @@ OVERLAPS_CASES = (
     Case(
         "one instance",
         (_cells(6, [1, 2]), torch.tensor([_LARGE])),
-        "the numbers: −1 is background, instance n is n",
+        "the numbers: −1 is background, and n is instance n",
     ),
     Case(
         "two that share no location",
         (_cells(6, [0, 1], [4]), torch.tensor([_LARGE, _SMALL])),
-        "the numbers: instance n is n",
+        "the numbers: n is instance n",
     ),
     Case(
         "a shared location, the large one first",
@@ -650,7 +650,7 @@ OVERLAPS_SLIPS = (
     ),
     Slip(
         _resolved(first=1, background=0),
-        "the numbers: −1 is background and instance n is n; yours are 0 and n + 1",
+        "the numbers: −1 is background, and n is instance n; yours are 0 and n + 1",
     ),
     Slip(_resolved(lambda b: b[:, 2] + b[:, 3] - b[:, 0] - b[:, 1]), "the area: w · h, not w + h"),
     Slip(

@@ -158,7 +158,7 @@ TABLE_CASES = (
     Case(
         "background locations in between",
         _scene(2, [-1, 0, -1, 0, -1, 0], [0, 0, 0, 0, 1, 1], 1, 2),
-        "assigned: −1 is background, instance n is n",
+        "assigned: −1 is background, and n is instance n",
     ),
     Case(
         "three instances",

@@ -151,7 +151,7 @@ def block_with(end):
         (block_with(lambda change, x, block: change.relu() + block.downsample(x)), "not before"),
         (
             block_with(lambda change, x, block: (change.relu() + block.downsample(x)).relu()),
-            "no ReLU stands between",
+            "no ReLU between",
         ),
         (block_with(lambda change, x, block: change.relu()), "add block.downsample(x)"),
         (block_with(lambda change, x, block: (change + x).relu()), "only where shapes agree"),
