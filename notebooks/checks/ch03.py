@@ -66,7 +66,7 @@ SHAPE_SLIPS = (
     ),
     Slip(
         lambda h, w, last: level_shapes(h, w, last + 1),
-        "the last level: yours adds the level after it",
+        "the last level: yours continues to the one after it",
     ),
     Slip(lambda h, w, last: level_shapes(h, w, last)[::-1], "the order: P3 first"),
     Slip(
