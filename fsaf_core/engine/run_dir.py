@@ -84,8 +84,7 @@ def validate_run_dir(run_dir: Path, record: Mapping[str, Any], resume: bool) -> 
         if f"sets.{split}.sha256" in changed:
             raise FSAFError(
                 f"{run_dir} was started on another {split} json: {record['sets'][split]['json']} "
-                "has another SHA-256 than the json of then. Put that json back, or take another "
-                "--out."
+                "has another SHA-256. Put the old json back, or take another --out."
             )
     if refused := relevant(changed):
         raise FSAFError(
