@@ -139,9 +139,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if kind is tuple:
         if not isinstance(value, tuple):
             return False
-        if parts[-1] is ...:
-            return all(_fits(one, parts[0]) for one in value)
-        return len(value) == len(parts) and all(map(_fits, value, parts))
+        each = parts[:1] * len(value) if parts[-1] is ... else parts
+        return len(value) == len(each) and all(map(_fits, value, each))
     if parts:  # a union
         return any(_fits(value, part) for part in parts)
     if hint is float:
@@ -286,15 +285,9 @@ class ModelConfig(Checked):
     @property
     def rules(self) -> Rules:
         """Return the convention's rules, with those that were set explicitly in their place."""
-        names = (
-            "cell_center",
-            "region_rounding",
-            "ignoring_scale",
-            "ignore_levels",
-            "same_class_overlap",
-        )
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return replace(CONVENTIONS[self.convention], **given)
+        rules = CONVENTIONS[self.convention]
+        own = {name: getattr(self, name, None) for name in vars(rules)}
+        return replace(rules, **{name: value for name, value in own.items() if value is not None})
 
     @property
     def af_weight(self) -> float:
