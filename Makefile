@@ -7,7 +7,7 @@ KEY := $(shell { pwd; cat pyproject.toml; } | cksum | cut -d ' ' -f 1)
 READY := .venv/ready-$(KEY)
 READY_SITE := .venv/ready-site-$(KEY)
 # How packages get into .venv; `make check INSTALL="uv pip install --torch-backend cpu"` takes smaller ones, without CUDA.
-INSTALL ?= $(PY) -m pip install --disable-pip-version-check --progress-bar on
+INSTALL ?= $(PY) -m pip install --disable-pip-version-check --progress-bar on --no-compile
 # One quiet thread: the same sums everywhere, and no spinning threads on a busy machine.
 STEADY := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 ROOT_USER := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
