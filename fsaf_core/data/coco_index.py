@@ -156,13 +156,14 @@ def _whole(entry: dict, key: str) -> int:
     raise ValueError(f"its {key} is {value!r}, not a whole number of 64 bits")
 
 
-def _is_new(entry: dict, known: dict[int, dict], name: str) -> bool:
-    """Return whether an entry's id is new; raise if the id already has another name."""
-    number = entry["id"] = _whole(entry, "id")
-    first = known.setdefault(number, entry)
-    if first.get(name) != entry.get(name):
-        raise ValueError(f"id {number} is also that of {first.get(name)!r}")
-    return first is entry
+def _add(entry: dict, key: str, name: str, into: CocoJson) -> None:
+    """Add an image or a category once; raise if its id already belongs to another name."""
+    entry["id"] = _whole(entry, "id")
+    known = getattr(into, key).setdefault(entry["id"], entry)
+    if known.get(name) != entry.get(name):
+        raise ValueError(f"id {entry['id']} is also that of {known.get(name)!r}")
+    if known is not entry:
+        into.repaired[f"{key} listed again"] += 1
 
 
 def _take_image(entry: dict, into: CocoJson) -> None:
@@ -174,16 +175,14 @@ def _take_image(entry: dict, into: CocoJson) -> None:
         entry[key] = _whole(entry, key) if entry.get(key) else 0
         if not 0 <= entry[key] <= MAX_SIDE:
             raise ValueError(f"its {key} is below 1 or above {MAX_SIDE:,}")
-    if not _is_new(entry, into.images, "file_name"):
-        into.repaired["images listed again"] += 1
+    _add(entry, "images", "file_name", into)
 
 
 def _take_category(entry: dict, into: CocoJson) -> None:
     entry["name"] = str(entry["name"])
-    has_known_name = entry["name"] in [known["name"] for known in into.categories.values()]
-    if not _is_new(entry, into.categories, "name"):
-        into.repaired["categories listed again"] += 1
-    elif has_known_name:
+    _add(entry, "categories", "name", into)
+    names = [known["name"] for known in into.categories.values()]
+    if names.count(entry["name"]) > 1:
         raise ValueError("another id has the same name")
 
 

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count, groupby
-from multiprocessing import get_start_method
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -337,14 +336,18 @@ class Loader:
                 if "DataLoader" not in str(error):
                     raise
                 if "timed out" not in str(error):
-                    raise _death(error) from error
-            problem = (
+                    raise FSAFError(
+                        f"A loading process died ({excerpt(error)}): try fewer --data.workers, as "
+                        "the memory may be full; where processes are spawned, a script must call "
+                        'below `if __name__ == "__main__":`.'
+                    ) from error
+            fault = FSAFError(
                 f"No batch was loaded for {attempt * PATIENCE} seconds; {SHARED} may be full, or a "
                 "disk does not answer: try --data.workers 0."
             )
             if attempt > WARNINGS:
-                raise FSAFError(problem)
-            tqdm.write(problem, file=sys.stderr)
+                raise fault
+            tqdm.write(str(fault), file=sys.stderr)
 
     def _batch(self, packed: _Packed) -> Batch:
         for i in packed.faults.keys() - self.faulty.keys():
@@ -366,14 +369,3 @@ class Loader:
             targets=targets,
             ids=[sample["image_id"] for sample in packed.samples],
         )
-
-
-def _death(error: RuntimeError) -> FSAFError:
-    """Return what the death of a loading process means, with advice."""
-    advice = "it may have run out of memory; try fewer --data.workers."
-    if get_start_method() != "fork":  # each process imports the script anew
-        advice = (
-            'a script must call below `if __name__ == "__main__":`; otherwise the memory may be '
-            "full: try fewer --data.workers."
-        )
-    return FSAFError(f"A loading process died ({excerpt(error)}): {advice}")
