@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
 from ..config import FSAFError, SceneConfig
-from ..data.coco import MIN_SIDE, CocoDataset
+from ..data.coco import CocoDataset
 from ..data.coco_index import counted
 from ..data.images import header_size
 from ..utils.files import excerpt
@@ -100,16 +100,13 @@ class Check:
                 turned[i] = is_turned
             except FSAFError as fault:
                 faults.append(str(fault))
-        repaired = index.repaired | {"files found under another name": len(dataset.renamed)}
-        noted = index.counts | {
-            "files missing": dataset.missing,
-            f"images not trained on (no box, or under {MIN_SIDE} px)": dataset.left_out,
+        noted = dataset.counts | {
             "files that cannot be used, as said below": len(faults),
             "images turned by their EXIF data": sum(turned.values()),
         }
         print(f"trained on: {len(turned):,} of {len(index):,} images, {dataset.instances:,} boxes")
         print(f"classes: {excerpt(', '.join(index.class_names))}")
-        print(f"repaired: {'; '.join(counted(repaired)) or 'nothing'}")
+        print(f"repaired: {'; '.join(counted(dataset.repaired)) or 'nothing'}")
         print(f"noted or left out: {'; '.join(counted(noted)) or 'nothing'}")
         print(*faults[:SHOWN], sep="\n", end="\n" if faults else "")
         if turned:

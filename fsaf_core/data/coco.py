@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from ..config import FSAFError
 from ..utils.files import excerpt
-from .coco_index import counted, open_index
+from .coco_index import open_index
 from .images import header_size, load_image
 
 # Source: MMDetection 3.3.0, configs/_base_/datasets/coco_detection.py, filter_cfg.
@@ -70,9 +70,9 @@ class ImageFolder:
 
     def size(self, name: str) -> tuple[int, int]:
         """Return width and height of the file that `name` means, or 0, 0 without one."""
-        path = self.find(name)
         with suppress(FSAFError):
-            return header_size(self.root / path)[:2] if path else (0, 0)
+            width, height, _ = header_size(self.root / (self.find(name) or ""))
+            return width, height
         return 0, 0
 
     def _descend(self, name: str) -> str | None:
@@ -95,6 +95,11 @@ class ImageFolder:
                     name = entry.name if entry.is_file() else f"{entry.name}/"
                     listing.setdefault(_key(entry.name), []).append(name)
         return self._listings[folder]
+
+
+def _shared(size: int) -> UInt8[np.ndarray, " size"]:
+    """Return zeros in memory that forked workers share, and that no limit of /dev/shm holds for."""
+    return np.frombuffer(mmap.mmap(-1, size), np.uint8)
 
 
 class CocoDataset(Dataset):
@@ -128,44 +133,44 @@ class CocoDataset(Dataset):
             keep &= np.minimum(index.widths, index.heights) >= MIN_SIDE
             keep &= np.diff(index.box_ends) > 0
         self.kept = np.flatnonzero(keep).astype(np.int32)  # the images' positions in the index
-        self.missing = int((~present).sum())
-        self.left_out = len(index) - self.missing - len(self.kept)
-        if self.missing > MAX_FAULTY * len(index):
+        missing = int((~present).sum())
+        if missing > MAX_FAULTY * len(index):
             example = f"{images}/{excerpt(index.file_name(int(present.argmin())))}"
             raise FSAFError(
-                f"{images} does not contain {self.missing:,} of the {len(index):,} images of "
+                f"{images} does not contain {missing:,} of the {len(index):,} images of "
                 f"{json_path}, for example {example}: give the folder of its files."
             )
         if not len(self.kept):
             raise FSAFError(
                 f"{json_path} has no image to train on ({index.summary()}): add images with boxes."
             )
+        self.repaired = index.repaired | {"files found under another name": len(self.renamed)}
+        unused = f"images not used for training (no box, or under {MIN_SIDE} px)"
+        left_out = len(index) - missing - len(self.kept)
+        self.counts = index.counts | {"files missing": missing, unused: left_out}
         pixels = 3 * index.widths[self.kept].astype(np.int64) * index.heights[self.kept]
         self._starts = np.concatenate([[0], np.cumsum(pixels)])
-        self._cache = self._cached = np.zeros(0, np.uint8)
+        # The images' values, one image after the other, and which images are there.
+        self._cache: tuple[np.ndarray, np.ndarray] | None = None
         if self._starts[-1] <= CACHE_BYTES:
-            # Forked workers fill one cache together in anonymous shared memory. It does not count
-            # against /dev/shm, which is small in containers.
-            self._cache = np.frombuffer(mmap.mmap(-1, int(self._starts[-1])), np.uint8)
-            self._cached = np.frombuffer(mmap.mmap(-1, len(self.kept)), np.uint8)
+            self._cache = _shared(int(self._starts[-1])), _shared(len(self.kept))
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_cache": np.zeros(0, np.uint8), "_cached": np.zeros(0, np.uint8)}
+        return {**self.__dict__, "_cache": None}
 
     def _locate(self, folder: ImageFolder) -> np.ndarray:
         """Note the files' names that differ from the json's; return which files exist, (I,)."""
         names = [self.index.file_name(i) for i in range(len(self.index))]
         found = [folder.find(name) for name in names]
         uses = Counter(path for path, _ in {*zip(found, names)})
+        present = self.index.widths > 0
         for i, (name, path) in enumerate(zip(names, found)):
-            if path is not None and path != name:
+            # A file that two names would mean belongs to neither, except to its own name.
+            if path is None or (path != name and uses[path] > 1):
+                present[i] = False
+            elif path != name:
                 self.renamed[i] = path
-        # A file that two names would mean belongs to neither, except to its own name.
-        present = [
-            path is not None and (path == name or uses[path] == 1)
-            for name, path in zip(names, found)
-        ]
-        return np.array(present) & (self.index.widths > 0)
+        return present
 
     @property
     def instances(self) -> int:
@@ -193,12 +198,7 @@ class CocoDataset(Dataset):
 
     def summary(self) -> str:
         """Return one line on what was read, what was left out, and why."""
-        parts = {
-            "files found under another name": len(self.renamed),
-            "files missing": self.missing,
-            f"images not used for training (no box, or under {MIN_SIDE} px)": self.left_out,
-        }
-        return ", ".join([self.index.summary(), *counted(parts)])
+        return self.index.summary(self.repaired | self.counts)
 
     def check_size(self, i: int, size: tuple[int, int]) -> None:
         """Raise if the width and height of the i-th image's file are not the json's.
@@ -216,20 +216,21 @@ class CocoDataset(Dataset):
             )
 
     def _image(self, i: int) -> UInt8[Tensor, "3 H W"]:
+        if self._cache is None:
+            return torch.from_numpy(self._decode(i))
+        values, is_cached = self._cache
         k = int(self.kept[i])
-        w, h = int(self.index.widths[k]), int(self.index.heights[k])
-        cached = None
-        if len(self._cache):
-            cached = self._cache[self._starts[i] : self._starts[i + 1]].reshape(3, h, w)
-            if self._cached[i]:
-                return torch.tensor(cached)
+        shape = 3, int(self.index.heights[k]), int(self.index.widths[k])
+        image = values[self._starts[i] : self._starts[i + 1]].reshape(shape)
+        if not is_cached[i]:
+            image[:] = self._decode(i)
+            is_cached[i] = 1
+        return torch.tensor(image)
+
+    def _decode(self, i: int) -> UInt8[np.ndarray, "3 H W"]:
         picture = load_image(self.path(i))
         self.check_size(i, picture.size)
-        pixels = np.asarray(picture).transpose(2, 0, 1)
-        if cached is not None:
-            cached[:] = pixels
-            self._cached[i] = 1
-        return torch.tensor(np.ascontiguousarray(pixels))
+        return np.asarray(picture).transpose(2, 0, 1).copy()
 
     def __getitem__(self, i: int) -> Sample:
         index, k = self.index, int(self.kept[i])

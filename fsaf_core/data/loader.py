@@ -3,19 +3,20 @@
 Resuming in the middle of an epoch therefore needs no replay.
 """
 
+import math
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import groupby
-from multiprocessing import get_start_method
+from itertools import count, groupby
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
@@ -28,9 +29,10 @@ from .transforms import eval_transform, padded_size, resized_size, train_transfo
 
 PREFETCH = 4  # batches that each loading process prepares ahead
 SHARED = "/dev/shm"  # holds them until they are received
-TICK = 5  # seconds after which a wait for a batch is noticed
-WARN_AFTER, END_AFTER = 60, 600  # seconds without a batch until it is said, until the run ends
+PATIENCE = 60  # seconds without a batch after which a warning is printed
+WARNINGS = 9  # printed in a row before the run ends
 TRIES = 10  # images tried in a row to replace one that cannot be read
+TARGETS = ("boxes", "labels", "ignored")  # of a sample: tensors, which are sent as arrays
 
 
 class Batch(NamedTuple):
@@ -195,34 +197,26 @@ class _Prepared(Dataset):
 class _Packed(NamedTuple):
     """A batch as a worker process sends it.
 
-    All images share one tensor, because receiving a tensor takes longer than the rest of the work.
+    All images share one tensor, and the rest are arrays, because receiving a tensor takes longer
+    than the rest of the work.
     """
 
-    pixels: Tensor  # uint8, image after image
-    shapes: list[tuple[int, int]]
-    targets: list[dict[str, Any]]  # as in `Batch`, with arrays instead of tensors
-    ids: list[int]
+    pixels: UInt8[Tensor, " N"]  # image after image
+    samples: list[dict[str, Any]]  # as `Sample`, with arrays, and with the image's shape
     faults: dict[int, str]
 
 
 def _pack(loaded: list[tuple[Sample | None, dict[int, str]]]) -> _Packed:
-    samples = [sample for sample, _ in loaded if sample is not None]
-    empty = torch.zeros(0, dtype=torch.uint8)
-    return _Packed(
-        pixels=torch.cat([empty, *(sample["image"].flatten() for sample in samples)]),
-        shapes=[(sample["image"].shape[1], sample["image"].shape[2]) for sample in samples],
-        targets=[
-            {
-                "boxes": sample["boxes"].numpy(),
-                "labels": sample["labels"].numpy(),
-                "ignored": sample["ignored"].numpy(),
-                "size": sample["size"],
-            }
-            for sample in samples
-        ],
-        ids=[sample["image_id"] for sample in samples],
-        faults={i: fault for _, faults in loaded for i, fault in faults.items()},
-    )
+    samples: list[dict[str, Any]] = []
+    pixels = [torch.zeros(0, dtype=torch.uint8)]
+    faults: dict[int, str] = {}
+    for sample, faults_of_sample in loaded:
+        faults |= faults_of_sample
+        if sample is not None:
+            pixels.append(sample["image"].flatten())
+            arrays = {name: sample[name].numpy() for name in TARGETS}
+            samples.append({**sample, "image": sample["image"].shape, **arrays})
+    return _Packed(torch.cat(pixels), samples, faults)
 
 
 def _use_one_thread(_worker: int) -> None:
@@ -293,7 +287,7 @@ class Loader:
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             prefetch_factor=PREFETCH if workers else None,
-            timeout=TICK if workers else 0,
+            timeout=PATIENCE if workers else 0,
             worker_init_fn=_use_one_thread,
             # A generator of its own, because every pass would advance the global one.
             generator=torch.Generator(),
@@ -335,29 +329,25 @@ class Loader:
 
     def _next(self, iterator: Iterator[_Packed]) -> _Packed | None:
         """Return what the loading processes send next, or None at the end."""
-        waited = 0
-        while True:
+        for attempt in count(1):
             try:
                 return next(iterator, None)
             except RuntimeError as error:
                 if "DataLoader" not in str(error):
                     raise
                 if "timed out" not in str(error):
-                    advice = "it may have run out of memory; try fewer --data.workers."
-                    if get_start_method() != "fork":  # each process imports the script anew
-                        advice = (
-                            'a script must call below `if __name__ == "__main__":`; otherwise the '
-                            "memory may be full: try fewer --data.workers."
-                        )
                     raise FSAFError(
-                        f"A loading process died ({excerpt(error)}): {advice}"
+                        f"A loading process died ({excerpt(error)}): try fewer --data.workers, as "
+                        "the memory may be full; where processes are spawned, a script must call "
+                        'below `if __name__ == "__main__":`.'
                     ) from error
-            waited += TICK
-            advice = f"{SHARED} may be full, or a disk does not answer: try --data.workers 0."
-            if waited >= END_AFTER:
-                raise FSAFError(f"No batch was loaded for {waited} seconds; {advice}")
-            if waited == WARN_AFTER:
-                tqdm.write(f"No batch was loaded for {waited} seconds; {advice}", file=sys.stderr)
+            fault = FSAFError(
+                f"No batch was loaded for {attempt * PATIENCE} seconds; {SHARED} may be full, or a "
+                "disk does not answer: try --data.workers 0."
+            )
+            if attempt > WARNINGS:
+                raise fault
+            tqdm.write(str(fault), file=sys.stderr)
 
     def _batch(self, packed: _Packed) -> Batch:
         for i in packed.faults.keys() - self.faulty.keys():
@@ -368,13 +358,14 @@ class Loader:
                 f"{len(self.faulty)} of {len(self.dataset)} images cannot be read, more than 1 %: "
                 f"repair or remove them. The last: {list(self.faulty.values())[-1]}"
             )
-        parts = packed.pixels.split([3 * height * width for height, width in packed.shapes])
-        images = [part.view(3, *shape) for part, shape in zip(parts, packed.shapes)]
+        shapes = [sample["image"] for sample in packed.samples]
+        parts = packed.pixels.split([math.prod(shape) for shape in shapes])
         targets = [
-            {
-                name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-                for name, value in target.items()
-            }
-            for target in packed.targets
+            {name: torch.from_numpy(sample[name]) for name in TARGETS} | {"size": sample["size"]}
+            for sample in packed.samples
         ]
-        return Batch(images, targets, packed.ids)
+        return Batch(
+            images=[part.view(shape) for part, shape in zip(parts, shapes)],
+            targets=targets,
+            ids=[sample["image_id"] for sample in packed.samples],
+        )

@@ -94,20 +94,18 @@ def detect_each(
     sources = iter(sources)
     while images := [image_tensor(source) for source in islice(sources, batch_size)]:
         inputs = [resize(image, config.short_side, config.long_side) for image in images]
+        scales = [
+            (after.shape[2] / before.shape[2], after.shape[1] / before.shape[1])
+            for before, after in zip(images, inputs)
+        ]
         groups: dict[tuple[int, int], list[int]] = {}
         for place, image in enumerate(inputs):
             size = padded_size(image.shape[1], image.shape[2], config.size_divisor)
             groups.setdefault(size, []).append(place)
         found: dict[int, dict[str, Any]] = {}
         for places in groups.values():
-            scales = [
-                (
-                    inputs[at].shape[2] / images[at].shape[2],
-                    inputs[at].shape[1] / images[at].shape[1],
-                )
-                for at in places
-            ]
-            found |= zip(places, detect([inputs[at] for at in places], scales))
+            detected = detect([inputs[at] for at in places], [scales[at] for at in places])
+            found |= zip(places, detected)
         for place in range(len(images)):
             names = [config.class_names[label] for label in found[place]["labels"].tolist()]
             yield {**found[place], "names": names}

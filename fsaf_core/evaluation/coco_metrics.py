@@ -200,37 +200,21 @@ def _ground_truth(path: Path, image_ids: set[int] | None) -> dict[str, Any]:
     Annotations get ids from 1, because pycocotools takes a match with the annotation of id 0 for
     no match.
     """
-    images: dict[int, dict[str, Any]] = {}
-    names: dict[int, str] = {}
+    content = read_json(path)
+    images = [{"id": i} for i in content.images if image_ids is None or i in image_ids]
+    known = {image["id"] for image in images}
+    used = ("image_id", "category_id", "bbox", "area", "iscrowd")
     annotations: list[dict[str, Any]] = []
-
-    def take_image(entry: dict) -> None:
-        if image_ids is None or entry["id"] in image_ids:
-            images[entry["id"]] = {"id": entry["id"]}
-
-    def take_category(entry: dict) -> None:
-        names.setdefault(int(entry["id"]), str(entry["name"]))
-
-    def take_annotation(entry: dict) -> None:
-        if entry["image_id"] not in images or not entry.get("bbox"):
-            return
-        x, y, w, h = entry["bbox"]
-        area = entry.get("area", w * h)
-        if all(abs(value) < BEYOND for value in (area, x, y, w, h)):  # False for NaN, too
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": entry["image_id"],
-                    "category_id": entry["category_id"],
-                    "bbox": [x, y, w, h],
-                    "area": area,
-                    "iscrowd": int(entry.get("iscrowd", 0)),
-                }
-            )
-
-    read_json(path, take_image, take_category, take_annotation)
-    categories = [{"id": number, "name": name} for number, name in sorted(names.items())]
-    return {"images": [*images.values()], "annotations": annotations, "categories": categories}
+    for entry in content.annotations:
+        numbers = (entry["area"], *entry["bbox"])
+        is_finite = all(abs(number) < BEYOND for number in numbers)  # False for NaN, too
+        if entry["image_id"] in known and entry["bbox"] and is_finite:
+            row = {name: entry[name] for name in used}
+            annotations.append({"id": len(annotations) + 1, **row})
+    categories = [
+        {"id": i, "name": entry["name"]} for i, entry in sorted(content.categories.items())
+    ]
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def _tables(

@@ -1,6 +1,5 @@
 """Write files whole or not at all, and read them without running any code they hold."""
 
-import errno
 import glob
 import io
 import os
@@ -24,16 +23,15 @@ STALE_SECONDS = 3600  # age at which a temporary file belongs to no running proc
 def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> None:
     """Replace a file as a whole, or leave it as it was.
 
-    The payload goes to a temporary file beside it, which then takes its name. Both the file and
-    its folder are flushed to the disk.
+    The payload goes to a temporary file beside it, which takes its name once it is on the disk.
 
     Args:
         path: the file; its folder is made if it does not exist.
         payload: the new content; text is encoded as UTF-8.
 
     Raises:
-        FSAFError: "runs/x/model.safetensors needs 3.1 MB and the disk has 0.2 MB left; ...";
-            "... cannot be written (Permission denied): ..." The old file survives.
+        FSAFError: "runs/x/model.safetensors needs 3.1 MB and cannot be written (No space left on
+            device; the disk has 0.2 MB left); the old file is untouched: make room, ..."
     """
     path = Path(path)
     payload = payload.encode() if isinstance(payload, str) else payload
@@ -47,27 +45,15 @@ def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> Non
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        if os.name == "posix":  # the new name is part of the folder
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
     except OSError as error:
         if temporary.is_file():
             temporary.unlink()
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            existing = next(folder for folder in path.parents if folder.exists())
-            need, left = len(payload) / 1e6, shutil.disk_usage(existing).free / 1e6
-            reason = f"the disk has {left:.1f} MB left"
-            if error.errno != errno.ENOSPC:  # a quota, or a limit of the shell
-                reason = f"is not allowed so much ({error.strerror})"
-            raise FSAFError(
-                f"{path} needs {need:.1f} MB and {reason}; "
-                "the old file is untouched: make room and give the same command again."
-            ) from error
+        existing = next(folder for folder in path.parents if folder.exists())
+        need, left = len(payload) / 1e6, shutil.disk_usage(existing).free / 1e6
         raise FSAFError(
-            f"{path} cannot be written ({error.strerror}): check the folder, or take another --out."
+            f"{path} needs {need:.1f} MB and cannot be written ({error.strerror}; the disk has "
+            f"{left:.1f} MB left); the old file is untouched: make room, check the folder's "
+            "rights, or take another folder."
         ) from error
 
 

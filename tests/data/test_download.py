@@ -22,6 +22,7 @@ from fsaf_core.data.coco import CocoDataset
 from fsaf_core.data.download import Archive, download_coco, fetch, unpack
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
+MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
@@ -84,32 +85,23 @@ def zipped(members: dict[str, bytes], links: tuple[str, ...] = ()) -> bytes:
     return out.getvalue()
 
 
-def test_a_file_comes_whole_and_is_not_fetched_twice(server, tmp_path):
+def test_a_file_comes_whole_and_a_correct_one_is_not_fetched_again(server, tmp_path):
+    path = tmp_path / "deep" / "file"
     for _ in range(2):
-        path = fetch(
-            f"{server.url}/file",
-            tmp_path / "deep" / "file",
-            size=300_000,
-            md5=hashlib.md5(CONTENT).hexdigest(),
-        )
-    assert (
-        path.read_bytes() == CONTENT
-        and server.asked == [("/file", None)]
-        and os.listdir(path.parent) == ["file"]
-    )
-    fetch(f"{server.url}/file", path)  # of unknown size
+        assert fetch(f"{server.url}/file", path, md5=MD5) == path
+        assert path.read_bytes() == CONTENT and os.listdir(path.parent) == ["file"]
+    fetch(f"{server.url}/file", path)  # without a checksum
+    assert server.asked == [("/file", None)]
     path.write_bytes(b"cut")
-    fetch(f"{server.url}/file", path, size=300_000)  # of another size: fetched anew
+    fetch(f"{server.url}/file", path, md5=MD5)
     assert path.read_bytes() == CONTENT and len(server.asked) == 2
 
 
-@pytest.mark.parametrize("size", [300_000, None])
-def test_a_broken_connection_is_taken_up_where_it_broke(server, tmp_path, size):
+def test_a_broken_connection_is_taken_up_where_it_broke(server, tmp_path):
     server.limits = [100_000, 50_000, 0, 70_000]
     path = fetch(
         f"{server.url}/file",
         tmp_path / "file",
-        size=size,
         sha256=hashlib.sha256(CONTENT).hexdigest()[:8],
     )
     assert path.read_bytes() == CONTENT
@@ -123,13 +115,11 @@ def test_a_later_run_goes_on_with_what_an_earlier_one_left(server, tmp_path):
     (tmp_path / "file.part").write_bytes(CONTENT[:120_000])
     assert fetch(f"{server.url}/file", tmp_path / "file").read_bytes() == CONTENT
     (tmp_path / "all.part").write_bytes(CONTENT)  # killed just before the end
-    assert fetch(f"{server.url}/file", tmp_path / "all", size=300_000).read_bytes() == CONTENT
-    assert server.asked == [("/file", "bytes=120000-")]
+    assert fetch(f"{server.url}/file", tmp_path / "all", md5=MD5).read_bytes() == CONTENT
+    assert [span for _, span in server.asked] == ["bytes=120000-", "bytes=300000-"]
 
 
-def test_a_part_that_is_too_long_and_a_server_without_ranges_begin_anew(server, tmp_path):
-    (tmp_path / "file.part").write_bytes(CONTENT + b"more")
-    assert fetch(f"{server.url}/file", tmp_path / "file").read_bytes() == CONTENT
+def test_a_server_without_ranges_begins_anew(server, tmp_path):
     server.ranges, server.limits = False, [200_000]
     assert fetch(f"{server.url}/file", tmp_path / "other").read_bytes() == CONTENT
 
@@ -140,7 +130,7 @@ def test_a_server_that_never_brings_anything_is_given_up(server, tmp_path):
         FSAFError,
         match=r"The connection to .* broke 5 times without delivering anything: .* is kept",
     ):
-        fetch(f"{server.url}/file", tmp_path / "file", size=300_000)
+        fetch(f"{server.url}/file", tmp_path / "file")
     assert (tmp_path / "file.part").stat().st_size == 1000 and not (tmp_path / "file").exists()
 
 
@@ -152,9 +142,11 @@ def test_an_error_of_the_server_is_waited_for_and_a_refusal_is_not(server, tmp_p
     assert len(server.asked) == 4
 
 
-@pytest.mark.parametrize("wrong", [{"size": 299_999}, {"md5": "0" * 32}, {"sha256": "0" * 8}])
-def test_what_is_not_what_it_should_be_is_removed(server, tmp_path, wrong):
-    with pytest.raises(FSAFError, match="with a wrong size or checksum and removed"):
+@pytest.mark.parametrize("wrong", [{"md5": "0" * 32}, {"sha256": "0" * 8}])
+@pytest.mark.parametrize("part", [b"", CONTENT + b"more"])
+def test_what_is_not_what_it_should_be_is_removed(server, tmp_path, wrong, part):
+    (tmp_path / "file.part").write_bytes(part)
+    with pytest.raises(FSAFError, match="with a wrong checksum and removed"):
         fetch(f"{server.url}/file", tmp_path / "file", **wrong)
     assert not os.listdir(tmp_path)
 
@@ -170,30 +162,23 @@ def test_offline_is_said_at_once(server, tmp_path, monkeypatch):
             fetch(f"http://127.0.0.1:{port}/file", tmp_path / "file")
 
 
-def test_the_disk_is_asked_before_the_start(server, tmp_path, monkeypatch):
+def test_the_disk_is_asked_before_the_start(tmp_path, monkeypatch):
     monkeypatch.setattr(
         shutil, "disk_usage", lambda path: namedtuple("Usage", "total used free")(1, 1, 250_000)
     )
-    with pytest.raises(FSAFError, match=r"file needs 0\.0 GB in .*: make room"):
-        fetch(f"{server.url}/file", tmp_path / "file")
-    assert not (tmp_path / "file.part").exists()
     with pytest.raises(
-        FSAFError, match=r"COCO 2017 needs 40\.0 GB in .*coco, but only 0\.0 GB are free"
+        FSAFError, match=r"COCO 2017 needs 39\.7 GB in .*coco, but only 0\.0 GB are free"
     ):
         download_coco(tmp_path)
-    (tmp_path / "x.zip").write_bytes(zipped({"a": bytes(300_000)}))
-    with pytest.raises(FSAFError, match=r"x\.zip.*out cannot be created"):
-        unpack(tmp_path / "x.zip", tmp_path / "x.zip" / "out")
-    with pytest.raises(FSAFError, match=r"unpacking x\.zip needs"):
-        unpack(tmp_path / "x.zip", tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "C:/x", "..\\x"])
-def test_a_zip_that_leads_outside_is_refused_whole(tmp_path, name):
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "..\\x"])
+def test_nothing_of_a_zip_lands_outside_its_folder(tmp_path, name):
     (tmp_path / "x.zip").write_bytes(zipped({"fine": b"1", name: b"2"}))
-    with pytest.raises(FSAFError, match=r"leads outside .*nothing was unpacked"):
-        unpack(tmp_path / "x.zip", tmp_path / "out" / "put")
-    assert os.listdir(tmp_path) == ["x.zip"]
+    unpack(tmp_path / "x.zip", tmp_path / "out" / "put")
+    assert sorted(os.listdir(tmp_path)) == ["out", "x.zip"]
+    assert os.listdir(tmp_path / "out") == ["put"]
+    assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == 2
 
 
 def test_a_link_in_a_zip_becomes_a_plain_file(tmp_path):
@@ -211,7 +196,7 @@ def test_unpacking_goes_on_where_it_stopped_and_damage_is_named(tmp_path):
     (tmp_path / "val").mkdir()
     (tmp_path / "val" / "1.jpg").write_bytes(b"old")  # of the right size: not touched
     (tmp_path / "val" / "2.jpg").write_bytes(b"t")
-    assert unpack(tmp_path / "x.zip", tmp_path, "val/") == 2
+    unpack(tmp_path / "x.zip", tmp_path, "val/*")
     assert (tmp_path / "val" / "1.jpg").read_bytes() == b"old" and (
         tmp_path / "val" / "2.jpg"
     ).read_bytes() == b"two"
@@ -260,7 +245,6 @@ def coco(server):
                 hashlib.md5(content).hexdigest(),
                 real.members,
                 files,
-                len(content),
             )
         )
     return tuple(archives)

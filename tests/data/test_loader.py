@@ -288,8 +288,8 @@ class Hangs(CocoDataset):
 
 
 def test_a_wait_without_end_is_said_and_ends(config, broken, monkeypatch, capsys):
-    for name, seconds in ("TICK", 1), ("WARN_AFTER", 2), ("END_AFTER", 4):
-        monkeypatch.setattr(loader_module, name, seconds)
+    monkeypatch.setattr(loader_module, "PATIENCE", 2)
+    monkeypatch.setattr(loader_module, "WARNINGS", 1)
     dataset = broken(8, [])
     dataset.__class__ = Hangs
     loader = Loader(dataset, replace(config, data=replace(config.data, workers=1)), training=True)

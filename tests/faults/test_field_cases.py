@@ -546,8 +546,8 @@ def test_15_shared_memory_too_small(run, own, quick, tmp_path, monkeypatch):
         return image(self, i)
 
     monkeypatch.setattr(CocoDataset, "_image", slow)
-    for name, value in {"TICK": 1, "WARN_AFTER": 1, "END_AFTER": 2}.items():
-        monkeypatch.setattr(loader, name, value)
+    monkeypatch.setattr(loader, "PATIENCE", 1)
+    monkeypatch.setattr(loader, "WARNINGS", 1)
     said = train(run, own, tmp_path / "slow", *data)
     assert said.code == 2 and said.err.count("No batch was loaded for") == 2
 
@@ -826,7 +826,7 @@ def test_31_a_quota_is_no_full_disk(tmp_path, monkeypatch):
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    said = r"needs 2\.0 MB and is not allowed so much \(Disk quota exceeded\); the old file"
+    said = r"needs 2\.0 MB and cannot be written \(Disk quota exceeded; the disk has"
     with pytest.raises(fsaf.FSAFError, match=said):
         fsaf.save(detector(channels=8), tmp_path / "x.safetensors")
 

@@ -21,7 +21,7 @@ def test_a_write_that_fails_keeps_the_old_file_and_reports_what_it_needs(tmp_pat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(FSAFError, match=r"x\.bin needs 3\.0 MB and the disk has .* MB left"):
+    with pytest.raises(FSAFError, match=r"x\.bin needs 3\.0 MB and .*; the disk has .* MB left"):
         write_atomically(path, bytes(3_000_000))
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["x.bin"]
