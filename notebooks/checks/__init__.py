@@ -5,7 +5,7 @@ A notebook says `from checks.ch01 import check_labels_of` and then `check_labels
     to do: labels_of returns nothing yet
 
     case 2 of 5 (ids with gaps, as COCO has): labels_of([90, 1, 13], [1, 13, 90])
-    given: [89, 0, 12]
+    returned: [89, 0, 12]
     expected: [2, 0, 1]
     look at ids with gaps: COCO's 80 ids run to 90, so id − 1 is not a label
 
@@ -176,7 +176,7 @@ class Checker:
             lines.append(f"your function {given.text}" + given.where)
         else:
             mine, right = told(given, self.expected[first])
-            lines += [f"given: {mine}", f"expected: {right}"]
+            lines += [f"returned: {mine}", f"expected: {right}"]
         return "\n".join(lines + [look] * bool(look))
 
     def _where(self, index: int, name: str, asked: Sequence[_Asked]) -> str:

@@ -81,17 +81,17 @@ def stub(x):
         (
             lambda x: x * 3,
             "case 1 of 3 (two numbers): <lambda>(tensor([1.0, 2.0]))\n"
-            "given: [3, 6]\nexpected: [2, 4]\nlook at the factor: it is not three",
+            "returned: [3, 6]\nexpected: [2, 4]\nlook at the factor: it is not three",
         ),
         (
             lambda x: x * 3 if len(x) == 2 else x * 2,
             "case 1 of 3 (two numbers): <lambda>(tensor([1.0, 2.0]))\n"
-            "given: [3, 6]\nexpected: [2, 4]\nperhaps look at the factor: it is not three",
+            "returned: [3, 6]\nexpected: [2, 4]\nperhaps look at the factor: it is not three",
         ),
         (
             lambda x: x * 5,
             "case 1 of 3 (two numbers): <lambda>(tensor([1.0, 2.0]))\n"
-            "given: [5, 10]\nexpected: [2, 4]\nlook at the factor",
+            "returned: [5, 10]\nexpected: [2, 4]\nlook at the factor",
         ),
         (
             lambda x: x * 2 + (x > 8),
@@ -100,12 +100,12 @@ def stub(x):
         (
             lambda x: x * 2 if len(x) else None,
             "case 3 of 3 (none): <lambda>(<tensor of shape (0,)>)\n"
-            "given: None\nexpected: []\nlook at nothing in",
+            "returned: None\nexpected: []\nlook at nothing in",
         ),
         (
             lambda x: x[:1],
             "case 1 of 3 (two numbers): <lambda>(tensor([1.0, 2.0]))\n"
-            "given: [1] of shape (1,)\nexpected: [2, 4] of shape (2,)\nlook at the shape first",
+            "returned: [1] of shape (1,)\nexpected: [2, 4] of shape (2,)\nlook at the shape first",
         ),
         (
             lambda: 0,
@@ -127,12 +127,12 @@ def test_each_answer_gets_its_line(verdict, answer, line) -> None:
     [
         (
             lambda x: x * 2 + (x > 8),
-            "\ngiven: 19 at [9], where the two differ first\nexpected: 18 there (11 of 20 numbers differ)\n"
+            "\nreturned: 19 at [9], where the two differ first\nexpected: 18 there (11 of 20 numbers differ)\n"
             "look at what happens beyond 8",
         ),
-        (lambda x: "2, 4", "\ngiven: '2, 4'\nexpected: [2, 4]\n"),
-        (lambda x: x * float("nan"), "\ngiven: [nan, nan]\n"),
-        (lambda x: torch.nn.Linear(2, 2), "\ngiven: Linear("),
+        (lambda x: "2, 4", "\nreturned: '2, 4'\nexpected: [2, 4]\n"),
+        (lambda x: x * float("nan"), "\nreturned: [nan, nan]\n"),
+        (lambda x: torch.nn.Linear(2, 2), "\nreturned: Linear("),
         (
             lambda x: (2 * one for one in x),
             "your function returns a generator\nlook at what you return",
