@@ -168,7 +168,8 @@ def _describe(hint: Any) -> str:
 class Checked:
     """A configuration; it is refused if a value does not have the type and range of its field.
 
-    A list is taken where a field holds a tuple.
+    A list is taken where a field holds a tuple, and a path where it holds text, because json knows
+    neither tuples nor paths.
     """
 
     def __post_init__(self) -> None:
@@ -177,9 +178,11 @@ class Checked:
             value = getattr(self, name)
             if get_origin(hint) is tuple and isinstance(value, list):
                 value = tuple(value)
-                object.__setattr__(self, name, value)
+            elif hint is str and isinstance(value, os.PathLike):
+                value = str(value)
             if not _fits(value, hint):
                 raise FSAFError(f"{name} is {value!r:.60}: give {_describe(hint)} instead.")
+            object.__setattr__(self, name, value)
 
 
 Whole = Annotated[int, Range(0, 2**31 - 1)]
@@ -351,10 +354,6 @@ class DataConfig(Checked):
     scenes: SceneConfig = field(default_factory=SceneConfig)
 
     def __post_init__(self) -> None:
-        # A Path is accepted, and stored as text: config.json cannot hold a Path.
-        for name in ("root", *PATHS):
-            if isinstance(path := getattr(self, name), os.PathLike):
-                object.__setattr__(self, name, str(path))
         super().__post_init__()
         given = next((name for name in PATHS if getattr(self, name)), None)
         if given and self.source != "files":
