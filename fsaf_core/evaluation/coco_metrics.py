@@ -125,7 +125,7 @@ def coco_metrics(
         areas[name] = (float(low), float(np.nextafter(high, 0)))
     precision, recall = _tables(truth, results, areas, library)
     at_100, bins = precision[..., 2], enumerate(of_size.items(), len(COCO_AREAS))
-    values = [
+    values = [  # of COCO_METRICS
         *(at_100[ious, ..., 0] for ious in (slice(None), 0, 5)),  # IoU 0.5 .. 0.95, 0.5, 0.75
         *(at_100[..., area] for area in (1, 2, 3)),
         *(recall[..., 0, limit] for limit in (0, 1, 2)),

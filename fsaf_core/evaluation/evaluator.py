@@ -106,7 +106,7 @@ def evaluate(detector: Predictor, loader: Loader, thorough: bool = True) -> Eval
     category_ids = [dataset.index.category_ids[label] for label in set_label]
     place = {image_id: number for number, image_id in enumerate(image_ids)}
     shown = np.linspace(0, len(dataset) - 1, min(NUM_PICTURES, len(dataset))).astype(int).tolist()
-    # With test-time augmentation, or of a file, there are no outputs to look at.
+    # None: test-time augmentation and exported files give detections without the outputs of a pass.
     observed = detector if isinstance(detector, Detector) and not tta else None
     ids, results, levels, pictures = [], [], [], []
     outcomes: list[tuple[str, str | None]] = []  # size bin of each object, why it was missed

@@ -7,14 +7,7 @@ from torch import Tensor
 from ..config import FSAFError
 from ..model.detector import Detector
 from ..utils.classes import find_classes
-from .checkpoint import (
-    Weights,
-    find_mismatches,
-    list_mismatches,
-    load,
-    read_weights,
-    tensor_problem,
-)
+from .checkpoint import Weights, load, mismatches, read_weights, tensor_problem
 from .mmdet import load_mmdet
 
 CLASS_LAYERS = ("af_cls", "ab_cls")  # the number of their filters depends on the classes
@@ -64,16 +57,13 @@ def load_weights(detector: Detector, path: str | Path) -> tuple[Weights, list[in
         weights = read_weights(path)
     names, state = weights.config.class_names, detector.state_dict()
     labels = find_classes(detector.config.class_names, names)
-    tensors = {
-        name: _take_rows(tensor, state[name], labels, len(names))
-        if name in state and not {*CLASS_LAYERS}.isdisjoint(name.split("."))
-        else tensor
-        for name, tensor in weights.tensors.items()
-    }
-    if wrong := find_mismatches(state, tensors):
+    tensors = dict(weights.tensors)
+    for name in state.keys() & tensors.keys():
+        if not {*CLASS_LAYERS}.isdisjoint(name.split(".")):
+            tensors[name] = _take_rows(tensors[name], state[name], labels, len(names))
+    if wrong := mismatches(state, tensors):
         raise FSAFError(
-            f"{path} does not fit this model: {list_mismatches(wrong)}; "
-            "take the model fields it was trained with."
+            f"{path} does not fit this model: {wrong}; take the model fields it was trained with."
         )
     detector.load_state_dict(tensors)
     return weights, labels
