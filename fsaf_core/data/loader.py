@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import count, groupby
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -214,8 +214,8 @@ def _pack(loaded: list[tuple[Sample | None, dict[int, str]]]) -> _Packed:
         faults |= faults_of_sample
         if sample is not None:
             pixels.append(sample["image"].flatten())
-            arrays = {name: sample[name].numpy() for name in TARGETS}
-            samples.append({**sample, "image": sample["image"].shape, **arrays})
+            fields: dict[str, Any] = {**sample, "image": sample["image"].shape}
+            samples.append(fields | {name: fields[name].numpy() for name in TARGETS})
     return _Packed(torch.cat(pixels), samples, faults)
 
 
@@ -329,7 +329,9 @@ class Loader:
 
     def _next(self, iterator: Iterator[_Packed]) -> _Packed | None:
         """Return what the loading processes send next, or None at the end."""
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 return next(iterator, None)
             except RuntimeError as error:
