@@ -139,7 +139,10 @@ function buildRegions({ setup, theme, store }) {
       rest = full < 620 ? full : full - side - 12, card = Math.min(190, Math.floor(rest / count) - 16);
     px = (width + 2 * margin) / side;
     set(stage, { width: side, height: (side * (height + 2 * margin)) / (width + 2 * margin) });
-    for (const { svg } of cards) set(svg, { width: card, height: card });
+    for (const { svg, card: frame } of cards) {
+      set(svg, { width: card, height: card });
+      frame.style.width = `${card}px`;
+    }
     store.later();
   }
   return { root, paint, resize, sign: paintSign };

@@ -21,8 +21,8 @@ from fsaf_core.viz.widgets.kit import THEMES, Figure, source
 from .. import levels_picture, scene
 
 CSS = """
-.rg-cards { display: flex; flex-wrap: wrap; gap: 6px; align-content: flex-start; }
-.rg-card { border: 1px solid var(--grid); border-radius: 5px; padding: 4px; }
+.rg-cards { display: flex; flex: 1 1 308px; min-width: 0; flex-wrap: wrap; gap: 6px; align-content: flex-start; }
+.rg-card { box-sizing: content-box; border: 1px solid var(--grid); border-radius: 5px; padding: 4px; }
 .rg-rules { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 8px; align-items: center; }
 .rg-rules label { display: inline-flex; align-items: center; gap: 5px; }
 .rg-main { display: flex; flex-wrap: wrap; gap: 12px; }
