@@ -229,7 +229,7 @@ def _parse(path: Path, size_of: Callable[[str], tuple[int, int]]) -> CocoIndex:
     counts = {"images of a file that has another id, too": len(names) - len(set(names))}
     keep = np.ones(len(annotations), np.bool_)
 
-    def drop(wrong: np.ndarray, what: str) -> None:
+    def drop(wrong: Any, what: str) -> None:
         counts[what] = int((keep & wrong).sum())
         keep[wrong] = False
 
