@@ -7,10 +7,13 @@ KEY := $(shell { pwd; cat pyproject.toml; } | cksum | cut -d ' ' -f 1)
 READY := .venv/ready-$(KEY)
 READY_SITE := .venv/ready-site-$(KEY)
 # How packages get into .venv; `make check INSTALL="uv pip install --torch-backend cpu"` takes smaller ones, without CUDA.
-INSTALL ?= $(PY) -m pip install --disable-pip-version-check --progress-bar on
+INSTALL ?= $(PY) -m pip install --disable-pip-version-check --progress-bar on --no-compile
 # One quiet thread: the same sums everywhere, and no spinning threads on a busy machine.
 STEADY := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 ROOT_USER := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
+
+# A process for each core, at most four; the tests of a file, and the cells of a notebook, stay in one of them, in their order.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 # Which notebooks are trusted is kept in .venv, not in your home.
 NOTARY := --NotebookNotary.db_file=.venv/trusted.db --NotebookNotary.secret_file=.venv/trusted.key
@@ -69,7 +72,7 @@ check: $(READY)  ## while you work: ruff, the import contract, unit tests of met
 
 test: $(READY)  ## ruff, the import contract, the tests and the notebooks, in one pytest run
 	@echo "Testing: code style, import contract, tests, then every notebook against its stored outputs (several minutes)."
-	$(STEADY) $(PY) -m pytest $(PYTEST_ARGS)
+	$(STEADY) $(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 test-all: $(READY_SITE)  ## the same with the slow tests, then what depends on the CPU under every instruction set it has
 	@echo "Testing everything, the slow tests too (this can take hours)."

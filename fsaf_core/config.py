@@ -139,9 +139,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if kind is tuple:
         if not isinstance(value, tuple):
             return False
-        if parts[-1] is ...:
-            return all(_fits(one, parts[0]) for one in value)
-        return len(value) == len(parts) and all(map(_fits, value, parts))
+        each = parts[:1] * len(value) if parts[-1] is ... else parts
+        return len(value) == len(each) and all(map(_fits, value, each))
     if parts:  # a union
         return any(_fits(value, part) for part in parts)
     if hint is float:
@@ -169,7 +168,8 @@ def _describe(hint: Any) -> str:
 class Checked:
     """A configuration; it is refused if a value does not have the type and range of its field.
 
-    A list is taken where a field holds a tuple.
+    A list is taken where a field holds a tuple, and a path where it holds text, because json knows
+    neither tuples nor paths.
     """
 
     def __post_init__(self) -> None:
@@ -178,9 +178,11 @@ class Checked:
             value = getattr(self, name)
             if get_origin(hint) is tuple and isinstance(value, list):
                 value = tuple(value)
-                object.__setattr__(self, name, value)
+            elif hint is str and isinstance(value, os.PathLike):
+                value = str(value)
             if not _fits(value, hint):
                 raise FSAFError(f"{name} is {value!r:.60}: give {_describe(hint)} instead.")
+            object.__setattr__(self, name, value)
 
 
 Whole = Annotated[int, Range(0, 2**31 - 1)]
@@ -286,15 +288,9 @@ class ModelConfig(Checked):
     @property
     def rules(self) -> Rules:
         """Return the convention's rules, with those that were set explicitly in their place."""
-        names = (
-            "cell_center",
-            "region_rounding",
-            "ignoring_scale",
-            "ignore_levels",
-            "same_class_overlap",
-        )
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return replace(CONVENTIONS[self.convention], **given)
+        rules = CONVENTIONS[self.convention]
+        own = {name: getattr(self, name, None) for name in vars(rules)}
+        return replace(rules, **{name: value for name, value in own.items() if value is not None})
 
     @property
     def af_weight(self) -> float:
@@ -358,10 +354,6 @@ class DataConfig(Checked):
     scenes: SceneConfig = field(default_factory=SceneConfig)
 
     def __post_init__(self) -> None:
-        # A Path is accepted, and stored as text: config.json cannot hold a Path.
-        for name in ("root", *PATHS):
-            if isinstance(path := getattr(self, name), os.PathLike):
-                object.__setattr__(self, name, str(path))
         super().__post_init__()
         given = next((name for name in PATHS if getattr(self, name)), None)
         if given and self.source != "files":

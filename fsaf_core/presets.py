@@ -27,48 +27,29 @@ class Preset:
     checkpoint: str = ""  # MMDetection's file, as <config name>/<file>
 
 
-_MMDET_RULES = {"convention": "reference"}
+_MODEL_ZOO = "MMDetection, configs/fsaf/README.md"
+_TABLE_1, _TABLE_2 = "paper, ablation table", "paper, table of backbones"
 _AB = {"branches": "anchor_based"}
 _JOINT = {"branches": "joint"}
 _HEURISTIC = {"selection": "heuristic"}
 _R101 = {"backbone": "resnet101"}
 _X101 = {"backbone": "resnext101_64x4d"}
-_TABLE_1, _TABLE_2 = "paper, ablation table", "paper, table of backbones"
-_MODEL_ZOO = "MMDetection, configs/fsaf/README.md"
+
+
+def _mmdetection(ap: float, config: str, version: str, **model: Any) -> Preset:
+    """Return a row of MMDetection's table; `config` and `version` are in its file's name."""
+    folder = f"fsaf_{config}_fpn_1x_coco"
+    file = f"{folder}/{folder}{version}.pth"
+    return Preset("coco", {"convention": "reference", **model}, ap, "published", _MODEL_ZOO, file)
+
 
 PRESETS: dict[str, Preset] = {
-    "r50": Preset(
-        "coco",
-        _MMDET_RULES,
-        37.4,
-        "published",
-        _MODEL_ZOO,
-        "fsaf_r50_fpn_1x_coco/fsaf_r50_fpn_1x_coco-94ccc51f.pth",
+    "r50": _mmdetection(37.4, "r50", "-94ccc51f"),
+    "r50_ring": _mmdetection(
+        36.0, "pscale0.2_nscale0.5_r50", "_20200715-b555b0e0", ignoring_scale=0.5
     ),
-    "r50_ring": Preset(
-        "coco",
-        _MMDET_RULES | {"ignoring_scale": 0.5},
-        36.0,
-        "published",
-        _MODEL_ZOO,
-        "fsaf_pscale0.2_nscale0.5_r50_fpn_1x_coco/fsaf_pscale0.2_nscale0.5_r50_fpn_1x_coco_20200715-b555b0e0.pth",
-    ),
-    "r101": Preset(
-        "coco",
-        _MMDET_RULES | _R101,
-        39.3,
-        "published",
-        _MODEL_ZOO,
-        "fsaf_r101_fpn_1x_coco/fsaf_r101_fpn_1x_coco-9e71098f.pth",
-    ),
-    "x101": Preset(
-        "coco",
-        _MMDET_RULES | _X101,
-        42.4,
-        "published",
-        _MODEL_ZOO,
-        "fsaf_x101_64x4d_fpn_1x_coco/fsaf_x101_64x4d_fpn_1x_coco-e3f6e6fd.pth",
-    ),
+    "r101": _mmdetection(39.3, "r101", "-9e71098f", **_R101),
+    "x101": _mmdetection(42.4, "x101_64x4d", "-e3f6e6fd", **_X101),
     "r50_retinanet": Preset("coco", _AB, 35.7, "published", _TABLE_1),
     "r50_af_heuristic": Preset("coco", _HEURISTIC, 34.7, "unverified", _TABLE_1),
     "r50_paper": Preset("coco", {}, 35.9, "published", _TABLE_1),
@@ -85,13 +66,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 # The paper's ablation, on the scenes.
-ABLATION_PRESETS = (
-    "tiny_retinanet",
-    "tiny_af_heuristic",
-    "tiny_paper",
-    "tiny_joint_heuristic",
-    "tiny_joint",
-)
+ABLATION_PRESETS = tuple(name for name in PRESETS if name.startswith("tiny_"))
 
 # Published with the models, for 8 Titan Xp with 2 images each: memory of training in GB, seconds of
 # a step, images a second of inference.

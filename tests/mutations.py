@@ -342,11 +342,11 @@ MUTATIONS: dict[str, dict[str, list[tuple[str, str]]]] = {
     },
     "model/structures": {
         "boxes_and_labels_of_different_number_are_a_users_fault": [
-            ("boxes.shape == (len(labels), 4)", "boxes.shape[1] == 4"),
+            ("labels.shape == (len(boxes),)", "labels.ndim == 1"),
         ],
         "instances_and_crowds_are_packed_image_by_image": [
             ("torch.full((len(part),), i, ", "torch.full((len(part),), 0, "),
-            ('target.get("ignored", target["boxes"][:0])', 'target["boxes"][:0]'),
+            ('target.get("ignored", boxes[:0])', "boxes[:0]"),
         ],
         "labels_may_be_of_any_whole_type_and_of_none_of_any": [
             (".long()\n", "\n"),

@@ -2,16 +2,18 @@
 
 import inspect
 import io
+import json
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import tyro
 
 from .. import presets
 from ..config import PATHS, Checked, DataConfig, FSAFError, ranges
-from ..engine.run_dir import run_of, validation_config
+from ..utils.files import excerpt
 from .commands import Evaluate, Export, Predict, Train
 from .data_commands import Check, Coco, Convert, Scenes
 from .tool_commands import Ablation, Bench, Plan, Reproduce
@@ -131,26 +133,52 @@ def _parse_with_preset(command: type, args: list[str], name: str) -> Any:
             "--model.class_names is given, but the classes are those of the training json: leave "
             "it out."
         )
-    steps, epochs = config.train.steps, config.train.epochs
-    if steps and "--train.epochs" in given and "--train.steps" not in given:
-        print(f"{preset} counts steps ({steps}): --train.epochs takes their place")
+    # One length takes the place of the other; its value here is replaced by the given one.
+    length, steps = given & {"--train.epochs", "--train.steps"}, config.train.steps
+    if length == {"--train.epochs"}:
+        if steps:
+            print(f"{preset} counts steps ({steps}): --train.epochs takes their place")
         config = replace(config, train=replace(config.train, steps=None, epochs=12))
-    if epochs and "--train.steps" in given and "--train.epochs" not in given:
-        # Any number of steps: the given one takes its place.
+    elif length == {"--train.steps"}:
         config = replace(config, train=replace(config.train, epochs=None, steps=1))
     config = replace(config, data=_with_source(config.data, given))
     return _parse(command, options, f"{name} {preset}", default=command(config=config))
 
 
 def _parse_evaluate(args: list[str]) -> Evaluate:
-    """Parse `fsaf evaluate`: weights in a run directory are evaluated on that run's data."""
+    """Parse `fsaf evaluate WEIGHTS ...`: what holds for the weights' run becomes the default."""
     # Any source that is compatible with paths: only the weights are read in this pass.
     weights = _parse(Evaluate, ["--data.source", "files", *args], "evaluate").weights
-    default = Evaluate(weights, *(validation_config(run_of(weights)) or ()))
+    default = _as_in_its_run(weights)
     default = replace(default, data=_with_source(default.data, _given(args)))
     if weights.suffix.lower() == ".onnx":  # it computes in float32, whatever the run did
         default = replace(default, amp="none")
     return _parse(Evaluate, args, "evaluate", default=default)
+
+
+def _as_in_its_run(weights: Path) -> Evaluate:
+    """Return the evaluation of a weights file with its run's data, metrics and number format.
+
+    Raises:
+        FSAFError: "runs/x/config.json is damaged (...): repair it, or copy the weights to another
+            folder."
+    """
+    folder = weights.absolute().parent
+    run_dir = folder.parent if folder.name in ("checkpoints", "snapshots") else folder
+    path, default = run_dir / "config.json", Evaluate(weights)
+    if not path.exists():
+        return default
+    try:
+        values = json.loads(path.read_text())
+        scenes = replace(default.data.scenes, **values["data"]["scenes"])
+        data = replace(default.data, **values["data"] | {"scenes": scenes})
+        evaluate = replace(default.evaluate, **values["evaluate"])
+        return replace(default, data=data, evaluate=evaluate, amp=values["train"]["amp"])
+    except (OSError, ValueError, KeyError, TypeError, FSAFError) as error:
+        raise FSAFError(
+            f"{path} is damaged ({excerpt(error)}): "
+            "repair it, or copy the weights to another folder."
+        ) from None
 
 
 def _given(args: list[str]) -> set[str]:

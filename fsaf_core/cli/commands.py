@@ -6,9 +6,9 @@ A call runs the command. What it alone needs it imports then, so that help does 
 import json
 import os
 import sys
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import tee
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -107,7 +107,7 @@ class Train:
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class Evaluate(Checked):
     """Print COCO's metrics of a weights file on a validation set.
 
     Examples:
@@ -177,75 +177,69 @@ class Predict(Checked):
         if isinstance(detector, Detector) and detector.device.type == "cpu":
             detector = for_inference(detector)  # measured on CPUs only: `fsaf bench`
         results: list[dict] = []
-        read: deque[tuple[int, Path, Image.Image]] = deque()  # images without detections yet
         done = failed = 0
 
-        def pictures() -> Iterator[Image.Image]:
+        def readable() -> Iterator[tuple[int, Path, Image.Image]]:
             nonlocal failed
             for number, file in enumerate(files, start=1):
                 try:
-                    picture = load_image(file)
+                    yield number, file, load_image(file)
                 except FSAFError as error:  # one bad file must not lose the results of the others
                     failed += 1
                     bar.update()
                     with tqdm.external_write_mode():
                         print(f"fsaf: {error}", file=sys.stderr, flush=True)
-                    continue
-                read.append((number, file, picture))
-                yield picture
 
         bar = tqdm(total=len(files), unit="image", leave=False, disable=not sys.stderr.isatty())
+        images, again = tee(readable())
+        frames = (picture for _, _, picture in again)
         try:
             with bar:
-                for detections in detector.stream(pictures(), self.batch_size, self.amp):
-                    results += self._draw(detector, detections, *read.popleft())
+                found = detector.stream(frames, self.batch_size, self.amp)
+                for image, detections in zip(images, found):
+                    results += self._draw(detector, *image, detections)
                     done += 1
                     bar.update()
         except KeyboardInterrupt:
-            self._write(results, done)
             stopped = f"stopped after {done + failed} of {len(files)} images."
             raise KeyboardInterrupt(stopped) from None
-        self._write(results, done)
+        finally:
+            if done:
+                path = self.out / "detections.json"
+                write_atomically(path, json.dumps(results))
+                print(f"{len(results)} detections of {done} images in {path}")
         if failed:
             raise FSAFError(
                 f"{failed} of {len(files)} images could not be read, as said above: "
                 "repair or leave them out."
             )
 
-    def _write(self, results: list[dict], images: int) -> None:
-        """Write the results of `images` images, unless there are none."""
-        if images:
-            path = self.out / "detections.json"
-            write_atomically(path, json.dumps(results))
-            print(f"{len(results)} detections of {images} images in {path}")
-
     def _draw(
         self,
         detector: Predictor,
-        detections: dict[str, Any],
         number: int,
         file: Path,
         picture: Image.Image,
+        detections: dict[str, Any],
     ) -> list[dict]:
         """Draw the detections of one file, and return them as COCO results."""
         from ..viz.plots import draw_boxes
 
-        names = detector.config.class_names
         shown = detections["scores"] >= self.score
         boxes, labels, scores = (
             detections[name][shown].tolist() for name in ("boxes", "labels", "scores")
         )
         target = self.out / f"{number:06d}_{file.stem[:60]}.png"
         self.out.mkdir(parents=True, exist_ok=True)
-        draw_boxes(picture, boxes, labels, scores, names).save(target)
+        draw_boxes(picture, boxes, labels, scores, detector.config.class_names).save(target)
         with tqdm.external_write_mode():
             print(
                 f"{file}: {len(boxes)} objects of score >= {self.score:g} -> {target}", flush=True
             )
-        name_of = dict(zip(detector.category_ids, names))
+        rows = to_coco_results([number], [detections], detector.category_ids)
         return [
-            {**result, "file_name": str(file), "category": name_of[result["category_id"]]}
-            for result in to_coco_results([number], [detections], detector.category_ids)
+            {**row, "file_name": str(file), "category": name}
+            for row, name in zip(rows, detections["names"])
         ]
 
 

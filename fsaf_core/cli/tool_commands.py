@@ -5,12 +5,14 @@ Each is a dataclass whose fields are its options. A call runs it.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from .. import presets
 from ..config import Checked, Config, Count, DataConfig, Positive
 from ..utils.distributed import device_of
 from .commands import Device, Flat
+
+Part = Literal["losses", "steps", "inference", "loading"]  # tables of `fsaf bench`
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,7 @@ class Bench(Checked):
         fsaf bench --parts losses --pairs 9
     """
 
-    parts: tuple[Literal["losses", "steps", "inference", "loading"], ...] = (
-        "losses",
-        "steps",
-        "inference",
-        "loading",
-    )
+    parts: tuple[Part, ...] = get_args(Part)
     pairs: Count = 15  # runs of each measurement, and of its peer
 
     def __call__(self) -> None:

@@ -1,6 +1,9 @@
 """Learning rate, optimizer, gradient norm and moving average of the weights."""
 
 import math
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,13 +45,10 @@ def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimi
     Source: MMDetection 3.3.0, configs/_base_/schedules/schedule_1x.py.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    options: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(
-            parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
-        )
-    return torch.optim.SGD(
-        parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-    )
+        return torch.optim.AdamW(parameters, **options, fused=True)
+    return torch.optim.SGD(parameters, **options, momentum=config.momentum)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -67,16 +67,25 @@ def clip_gradients(optimizer: torch.optim.Optimizer, max_norm: float | None) -> 
     Returns:
         () The norm before, on the device, so that no step waits for it.
     """
-    parameters = [
-        parameter
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-        if parameter.grad is not None
-    ]
+    of_groups = chain.from_iterable(group["params"] for group in optimizer.param_groups)
+    parameters = [parameter for parameter in of_groups if parameter.grad is not None]
     norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters])
     if max_norm is not None:
         nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
     return norm
+
+
+def take_step(
+    optimizer: torch.optim.Optimizer, losses: Iterable[Tensor], clip_norm: float | None = None
+) -> None:
+    """Update the weights once by the gradient of the sum of the losses.
+
+    `Trainer` does the same with micro-batches, mixed precision and a guard.
+    """
+    torch.stack([*losses]).sum().backward()
+    clip_gradients(optimizer, clip_norm)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 @torch.no_grad()

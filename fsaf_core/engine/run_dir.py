@@ -8,27 +8,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..config import (
-    PATHS,
-    Amp,
-    Config,
-    DataConfig,
-    EvaluateConfig,
-    FSAFError,
-    SceneConfig,
-    TrainConfig,
-)
+from ..config import PATHS, Config, FSAFError
 from ..data.coco import CocoDataset
 from ..utils.classes import list_some
-from ..utils.files import excerpt, write_atomically
+from ..utils.files import write_atomically
 from ..utils.parts import Parts
 
 # Fields that a resumed run may change, because they have no effect on its results: the sets are
 # recognized by the SHA-256 of their jsons.
-RESUMABLE_FIELDS = (
-    *("data.root", "data.workers", "train.keep", *(f"data.{name}" for name in PATHS)),
-    *(f"sets.{split}.{what}" for split in ("train", "val") for what in ("json", "images")),
-)
+RESUMABLE_FIELDS = {
+    *("data.root", "data.workers", "train.keep"),
+    *(f"data.{name}" for name in PATHS),
+    *("sets.train.json", "sets.train.images", "sets.val.json", "sets.val.images"),
+}
 
 
 def run_record(
@@ -76,7 +68,7 @@ def validate_run_dir(run_dir: Path, record: Mapping[str, Any], resume: bool) -> 
         return []
     try:
         old = json.loads((run_dir / "config.json").read_text())
-        old["model"], old["train"]
+        old["model"], old["train"], old["sets"]
     except (OSError, ValueError, TypeError, KeyError):
         raise FSAFError(
             f"{run_dir} exists and is not a run of fsaf train: "
@@ -87,17 +79,12 @@ def validate_run_dir(run_dir: Path, record: Mapping[str, Any], resume: bool) -> 
             f"{run_dir} holds a finished run: take another --out "
             "(--resume continues an unfinished run only)."
         )
-    if "sets" not in old:
-        raise FSAFError(
-            f"{run_dir} holds an unfinished run of an earlier version: take another --out."
-        )
-    changed = differences({"parts": {}, **old}, {"parts": {}, **record})
+    changed = differences(old, record)
     for split in ("train", "val"):
         if f"sets.{split}.sha256" in changed:
             raise FSAFError(
                 f"{run_dir} was started on another {split} json: {record['sets'][split]['json']} "
-                "has another SHA-256 than the json of then. Put that json back, or take another "
-                "--out."
+                "has another SHA-256. Put the old json back, or take another --out."
             )
     if refused := relevant(changed):
         raise FSAFError(
@@ -109,52 +96,29 @@ def validate_run_dir(run_dir: Path, record: Mapping[str, Any], resume: bool) -> 
     return [f"the sets have moved, their jsons are the same: {'; '.join(moved)}"] if moved else []
 
 
-def run_of(weights: Path) -> Path:
-    """Return the run directory that a weights file lies in, also below checkpoints/, snapshots/."""
-    folder = weights.absolute().parent
-    return folder.parent if folder.name in ("checkpoints", "snapshots") else folder
-
-
-def validation_config(run_dir: Path) -> tuple[DataConfig, EvaluateConfig, Amp] | None:
-    """Return a run's data, how it was evaluated, and its `amp`; None where there is no run.
-
-    Raises:
-        FSAFError: "runs/x/config.json is damaged (...): repair it, or copy the weights to another
-            folder."
-    """
-    path = run_dir / "config.json"
-    if not path.exists():
-        return None
-    try:
-        values = json.loads(path.read_text())
-        data = {**values["data"], "scenes": SceneConfig(**values["data"]["scenes"])}
-        evaluate = EvaluateConfig(**values["evaluate"])
-        return DataConfig(**data), evaluate, TrainConfig(amp=values["train"]["amp"]).amp
-    except (OSError, ValueError, KeyError, TypeError, FSAFError) as error:
-        raise FSAFError(
-            f"{path} is damaged ({excerpt(error)}): "
-            "repair it, or copy the weights to another folder."
-        ) from None
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
     """Return the fields in which two configurations differ, such as {"train.lr": "0.01 -> 0.02"}.
 
     Args:
         old, new: configurations as `dataclasses.asdict` returns them, or as json stores them.
-        prefix: comes before each field's name.
     """
-    changed: dict[str, str] = {}
-    for name in dict.fromkeys([*old, *new]):
-        before, after = (
-            list(value) if isinstance(value, tuple) else value
-            for value in (old.get(name), new.get(name))
-        )
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            changed |= differences(before, after, f"{prefix}{name}.")
-        elif before != after:
-            changed[f"{prefix}{name}"] = f"{_short(before)} -> {_short(after)}"
-    return changed
+    before, after = _flat(old), _flat(new)
+    return {
+        name: f"{_short(before.get(name))} -> {_short(after.get(name))}"
+        for name in before | after
+        if before.get(name) != after.get(name)
+    }
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested mappings by names such as "train.lr", tuples as lists."""
+    values: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            values |= _flat(value, f"{prefix}{name}.")
+        else:
+            values[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
+    return values
 
 
 def relevant(changed: Mapping[str, str]) -> list[str]:

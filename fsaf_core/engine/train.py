@@ -1,15 +1,13 @@
 """Train into a run directory: start or resume the run, train, write the results."""
 
 import json
-import sys
-from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
 from .. import presets
 from ..config import PATHS, Config, FSAFError
@@ -23,7 +21,7 @@ from ..utils.parts import Parts
 from ..weights.checkpoint import read_training, save
 from ..weights.formats import load_weights
 from .callbacks import Callback
-from .run_dir import Log, differences, lock_run_dir, run_record, validate_run_dir
+from .run_dir import differences, lock_run_dir, run_record, validate_run_dir
 from .trainer import Trainer
 from .training_state import training_files
 
@@ -94,8 +92,59 @@ def train(
         config = replace(config, data=replace(config.data, source="files", **paths))
     run_dir = Path(out or Path("runs") / config.name)
     context = init(device)
+    with _explained(context):
+        if context.is_main:
+            open_dataset(config.data, "train")  # the first process alone makes scenes and indices
+        context.barrier()
+        train_set, val_set = open_dataset(config.data, "train"), open_dataset(config.data, "val")
+        # The order of the classes may differ: `evaluate` matches them by name.
+        match_classes(
+            train_set.class_names, val_set.class_names, train_set.json_path, val_set.json_path
+        )
+        config = replace(config, model=replace(config.model, class_names=train_set.class_names))
+        if context.is_main:
+            record = run_record(config, train_set, val_set, parts)
+            for line in validate_run_dir(run_dir, record, resume):
+                print(line)
+        data = Loader(train_set, config, True, context.rank, context.size)
+        val_data = Loader(val_set, config, False, context.rank, context.size)
+        lock = lock_run_dir(run_dir) if context.is_main else nullcontext()
+        with lock, closing(data), closing(val_data):
+            if context.is_main:  # again: another process may have finished the run until now
+                validate_run_dir(run_dir, record, resume)
+            # The first process decides for all: the others may have no access to its folder.
+            last = context.broadcast(_last_checkpoint(run_dir) if context.is_main else None)
+            torch.manual_seed(config.train.seed)
+            detector = build(config, context, weights, is_new=last is None, parts=parts)
+            detector.category_ids = train_set.index.category_ids
+            trainer = Trainer(config, run_dir, detector, data, val_data, context, callbacks)
+            if last is not None:
+                _restore(trainer, *last)
+                del last  # as large as the detector and its optimizer
+            if context.is_main:
+                # From here on the folder holds a run, which another configuration cannot resume.
+                write_atomically(run_dir / "config.json", json.dumps(record, indent=1))
+                print(*_summary(trainer), sep="\n", flush=True)
+            trainer.run()
+            result = trainer.result or evaluate(trainer.evaluated, val_data)
+            if context.is_main:
+                result.write(run_dir)
+                save(trainer.evaluated, run_dir / "model.safetensors")
+            for callback in trainer.callbacks:
+                callback.on_end(trainer, result.metrics)
+            return TrainResult(run_dir, trainer.step, result.metrics)
+
+
+@contextmanager
+def _explained(context: DistributedContext) -> Iterator[None]:
+    """Turn errors of the device and of other processes into sentences, and disconnect at the end.
+
+    Raises:
+        FSAFError: "The memory of cuda:0 is full (CUDA out of memory): ..."; "Process 1 of 2 has
+            stopped (...), most likely because another one has: ..."
+    """
     try:
-        return _train(config, run_dir, context, resume, weights, parts, callbacks)
+        yield
     except torch.OutOfMemoryError as error:
         reason = str(error).split(". ")[0]
         raise FSAFError(
@@ -113,57 +162,6 @@ def train(
         ) from error
     finally:
         destroy()
-
-
-def _train(
-    config: Config,
-    run_dir: Path,
-    context: DistributedContext,
-    resume: bool,
-    weights: str | Path | None,
-    parts: Parts,
-    callbacks: Sequence[Callback],
-) -> TrainResult:
-    if context.is_main:
-        open_dataset(config.data, "train")  # the first process alone makes scenes and indices
-    context.barrier()
-    train_set, val_set = open_dataset(config.data, "train"), open_dataset(config.data, "val")
-    # The order of the classes may differ: `evaluate` matches them by name.
-    match_classes(
-        train_set.class_names, val_set.class_names, train_set.json_path, val_set.json_path
-    )
-    config = replace(config, model=replace(config.model, class_names=train_set.class_names))
-    if context.is_main:
-        record = run_record(config, train_set, val_set, parts)
-        for line in validate_run_dir(run_dir, record, resume):
-            print(line)
-    data = Loader(train_set, config, True, context.rank, context.size)
-    val_data = Loader(val_set, config, False, context.rank, context.size)
-    lock = lock_run_dir(run_dir) if context.is_main else nullcontext()
-    with lock, closing(data), closing(val_data):
-        if context.is_main:  # again: another process may have finished the run until now
-            validate_run_dir(run_dir, record, resume)
-        # The first process decides for all: the others may have no access to its folder.
-        last = context.broadcast(_last_checkpoint(run_dir) if context.is_main else None)
-        torch.manual_seed(config.train.seed)
-        detector = build(config, context, weights, is_new=last is None, parts=parts)
-        detector.category_ids = train_set.index.category_ids
-        trainer = Trainer(config, run_dir, detector, data, val_data, context, callbacks)
-        if last is not None:
-            _restore(trainer, *last)
-            del last  # as large as the detector and its optimizer
-        if context.is_main:
-            # From here on the folder holds a run, which another configuration cannot resume.
-            write_atomically(run_dir / "config.json", json.dumps(record, indent=1))
-            print(*_summary(trainer), sep="\n", flush=True)
-        _fit(trainer)
-        result = trainer.result or evaluate(trainer.evaluated, val_data)
-        if context.is_main:
-            result.write(run_dir)
-            save(trainer.evaluated, run_dir / "model.safetensors")
-        for callback in trainer.callbacks:
-            callback.on_end(trainer, result.metrics)
-        return TrainResult(run_dir, trainer.step, result.metrics)
 
 
 def build(
@@ -186,13 +184,7 @@ def build(
         FSAFError: "The pretrained weights of resnet50 cannot be downloaded (...): connect ..."; as
             `load_weights`.
     """
-    pretrained = (
-        is_new
-        and weights is None
-        and config.train.pretrained_backbone
-        and config.model.backbone != "tiny"
-        and parts.backbone is None
-    )
+    pretrained = is_new and weights is None and config.train.pretrained_backbone
     if pretrained and not context.is_main:
         context.barrier()  # the first process downloads, the others read its file
     try:
@@ -207,8 +199,9 @@ def build(
         context.barrier()
     if is_new and weights is not None:
         source, labels = load_weights(detector, weights)
-        if context.is_main:
-            _print_classes(config.model.class_names, source.config.class_names, labels, weights)
+        own, theirs = config.model.class_names, source.config.class_names
+        if context.is_main and own != theirs:
+            print(_class_rows(own, theirs, labels, weights))
     detector.sync_normalizer = config.train.sync_normalizer
     detector.to(context.device)
     if config.train.channels_last:
@@ -216,19 +209,16 @@ def build(
     return detector
 
 
-def _print_classes(
+def _class_rows(
     own: Sequence[str], theirs: Sequence[str], labels: list[int | None], weights: str | Path
-) -> None:
-    """Print where the rows of the class layer come from, unless both have the same classes."""
+) -> str:
+    """Return where the rows of the class layer come from, as a sentence to print."""
     new = [name for name, label in zip(own, labels) if label is None]
-    if tuple(own) == tuple(theirs):
-        return
     if not new and (are_unnamed(own) or are_unnamed(theirs)):
-        print(f"the classes of {weights} are taken by position, as one side has no class names")
-    else:
-        scratch = f", those of {list_names(new)} start from scratch" if new else ""
-        taken = len(own) - len(new)
-        print(f"class layer: the rows of {taken} classes come from {weights} by name{scratch}")
+        return f"the classes of {weights} are taken by position, as one side has no class names"
+    scratch = f", those of {list_names(new)} start from scratch" if new else ""
+    taken = len(own) - len(new)
+    return f"class layer: the rows of {taken} classes come from {weights} by name{scratch}"
 
 
 def _last_checkpoint(run_dir: Path) -> tuple[Path, dict[str, Any]] | None:
@@ -246,40 +236,16 @@ def _last_checkpoint(run_dir: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def _restore(trainer: Trainer, checkpoint: Path, state: dict[str, Any]) -> None:
-    """Load a checkpoint's state into the trainer. A damaged file may raise almost anything."""
-    faults = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
+    """Load a checkpoint's state into the trainer."""
     try:
         trainer.restore(state)
-    except torch.OutOfMemoryError:
+    except (FSAFError, torch.OutOfMemoryError):
         raise
-    except faults as error:
+    except Exception as error:  # a damaged file may raise almost anything
         raise FSAFError(
             f"{checkpoint} does not fit this run ({excerpt(error)}): "
             "delete it, and the one before it is used."
         ) from error
-
-
-def _fit(trainer: Trainer) -> None:
-    """Run the loop with its progress bar and its log, and save the state after Ctrl-C."""
-    is_main = trainer.context.is_main
-    log = Log(trainer.run_dir / "log.jsonl", trainer.step, trainer.validated) if is_main else None
-    bar = tqdm(
-        total=trainer.total_steps,
-        initial=trainer.step,
-        desc=trainer.config.name,
-        unit="step",
-        disable=not (is_main and sys.stderr.isatty()),
-    )
-    try:
-        with trainer.interrupt, bar:
-            trainer.fit(log, bar)
-    except KeyboardInterrupt:
-        if trainer.interrupt.immediate:  # not in the middle of a step
-            trainer.checkpoint()
-        raise KeyboardInterrupt(
-            f"Stopped at step {trainer.step} of {trainer.total_steps}; {trainer.run_dir} is safe: "
-            "the same command resumes the run."
-        ) from None
 
 
 def _summary(trainer: Trainer) -> list[str]:
@@ -288,12 +254,11 @@ def _summary(trainer: Trainer) -> list[str]:
     parameters = [*trainer.detector.parameters()]
     total = sum(parameter.numel() for parameter in parameters)
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    origin = "not a preset"
     if config.name in presets.names():
         changed = differences(asdict(presets.get(config.name)), asdict(config))
         fields = "; ".join(f"{name}: {how}" for name, how in changed.items())
         origin = f"differs from the preset in {fields}" if changed else "as the preset"
-    else:
-        origin = "not a preset"
     return [
         f"{config.name}: {origin}",
         f"training:   {trainer.data.dataset.summary()}",

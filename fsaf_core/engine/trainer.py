@@ -7,6 +7,7 @@ any moment and resumed ends, on the CPU, with exactly the weights of one that wa
 
 import copy
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -26,17 +27,10 @@ from ..evaluation.evaluator import EvaluationResult, evaluate
 from ..model.detector import Detector
 from ..utils.distributed import DistributedContext
 from ..weights.checkpoint import save, versions
+from . import optim
 from .callbacks import Callback
 from .guards import Interrupt, NonFiniteGuard
 from .meters import Meters
-from .optim import (
-    build_optimizer,
-    clip_gradients,
-    learning_rate,
-    set_rate,
-    snapshot_steps,
-    update_average,
-)
 from .run_dir import Log, run_record
 from .training_state import random_states, save_training, set_random_states
 from .training_step import TrainingStep
@@ -73,21 +67,17 @@ class Trainer:
         context: DistributedContext,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        self.config, self.recipe = config, config.train
+        recipe, model = config.train, config.model
+        self.config, self.recipe, self.run_dir, self.context = config, recipe, run_dir, context
+        self.detector, self.data, self.val_data = detector, data, val_data
         self.record = run_record(config, data.dataset, val_data.dataset, detector.parts)
         self.callbacks = callbacks if context.is_main else ()
-        self.entry: dict[str, Any] | None = None  # the log line of the last step, if it wrote one
-        self.run_dir = run_dir
-        self.detector, self.data, self.val_data = detector, data, val_data
-        self.context = context
-        recipe = config.train
         self.steps_per_epoch = len(data) // recipe.accumulate
         if not self.steps_per_epoch:
             raise FSAFError(
                 f"{len(data)} micro-batches are less than one step of {recipe.accumulate}: "
                 "set --train.accumulate lower."
             )
-        model = config.model
         smallest = min(model.short_side, model.long_side)
         # The last stage of the backbone has stride 32, so its output would be a single value.
         if model.backbone_norm == "batch" and data.batch_size == 1 and smallest <= 32:
@@ -99,8 +89,8 @@ class Trainer:
         self.total_steps = recipe.steps or epochs * self.steps_per_epoch
         interval = recipe.validate_every or self.steps_per_epoch
         self.validation_steps = {*range(0, self.total_steps, interval), self.total_steps}
-        self.snapshots = snapshot_steps(recipe.snapshots, self.total_steps)
-        self.optimizer = build_optimizer(recipe, detector)
+        self.snapshots = optim.snapshot_steps(recipe.snapshots, self.total_steps)
+        self.optimizer = optim.build_optimizer(recipe, detector)
         # What is evaluated and saved: the detector, or with `ema` the average of its weights.
         self.evaluated = copy.deepcopy(detector).eval() if recipe.ema else detector
         self.scaler = torch.amp.GradScaler(context.device.type, enabled=recipe.amp == "fp16")
@@ -109,43 +99,62 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self.validated, self.best = 0, -1.0  # step of the last validation; the best AP
         self.result: EvaluationResult | None = None  # of the last validation
+        self.entry: dict[str, Any] | None = None  # the log line of the last step, if it wrote one
 
-    def fit(self, log: Log | None, bar: tqdm) -> None:
-        """Train from the current step to the last one.
-
-        Args:
-            log: None where this process does not write.
-            bar: the progress bar, moved by one each step.
+    def run(self) -> None:
+        """Train from the current step to the last one, with a progress bar and a log.
 
         Raises:
             FSAFError: the loss or its gradient is not finite; as `evaluate` and `Loader.epoch`.
-            KeyboardInterrupt: after Ctrl-C or SIGTERM.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM. The state is saved, and the message says how
+                to resume.
         """
+        is_main = self.context.is_main
+        log_path = self.run_dir / "log.jsonl" if is_main else Path(os.devnull)
+        self.log = Log(log_path, self.step, self.validated)
+        self.bar = tqdm(
+            total=self.total_steps,
+            initial=self.step,
+            desc=self.config.name,
+            unit="step",
+            disable=not (is_main and sys.stderr.isatty()),
+        )
+        try:
+            with self.interrupt, self.bar:
+                self.fit()
+        except KeyboardInterrupt:
+            if self.interrupt.immediate:  # not in the middle of a step
+                self.checkpoint()
+            raise KeyboardInterrupt(
+                f"Stopped at step {self.step} of {self.total_steps}; {self.run_dir} is safe: "
+                "the same command resumes the run."
+            ) from None
+
+    def fit(self) -> None:
+        """Run the loop: update the weights, log, validate and write checkpoints."""
         recipe = self.recipe
         network: nn.Module = TrainingStep(self.detector.train(), recipe)
         if self.context.size > 1:
-            on_cuda = self.context.device.type == "cuda"
-            device_ids = [self.context.device] if on_cuda else None
-            network = DistributedDataParallel(network, device_ids=device_ids)
+            network = DistributedDataParallel(network)
         batches = self.batches()
         self.snapshot()
 
         while True:
             if self.step in self.validation_steps and self.step > self.validated:
-                self.validate(log, bar)
+                self.validate()
             if self.step == self.total_steps:
                 return
 
             start = time.perf_counter()
-            rate = learning_rate(recipe, self.step, self.total_steps)
-            set_rate(self.optimizer, rate)
+            rate = optim.learning_rate(recipe, self.step, self.total_steps)
+            optim.set_rate(self.optimizer, rate)
             self.update(network, batches)
             self.step, self.entry = self.step + 1, None
             if recipe.ema:
-                update_average(self.evaluated, self.detector, recipe.ema, self.step)
+                optim.update_average(self.evaluated, self.detector, recipe.ema, self.step)
             self.meters.steps += 1
             self.meters.seconds += time.perf_counter() - start
-            bar.update()
+            self.bar.update()
             self.snapshot()
 
             stop = self.context.size == 1 and self.interrupt.requested
@@ -153,7 +162,7 @@ class Trainer:
             # Before each checkpoint too: then it holds half a window only after Ctrl-C.
             at_log = self.step % recipe.log_every == 0
             if at_log or checkpoint or self.step in self.validation_steps:
-                stop = self.write_log(log, bar, rate) or stop
+                stop = self.write_log(rate) or stop
             for callback in self.callbacks:
                 callback.on_step(self, self.entry)
             if stop:
@@ -179,7 +188,7 @@ class Trainer:
             finite = finite & total.isfinite()
             self.meters.add({"loss": total, **losses, **counts})
         self.scaler.unscale_(self.optimizer)
-        norm = clip_gradients(self.optimizer, self.recipe.clip_norm)
+        norm = optim.clip_gradients(self.optimizer, self.recipe.clip_norm)
         self.guard.check(finite & norm.isfinite(), self.step, ids)
         self.scaler.step(self.optimizer)  # fp16: skips the step if a gradient is not finite
         self.scaler.update()
@@ -197,7 +206,7 @@ class Trainer:
                 yield Batch(images, targets, ids)
             epoch, step = epoch + 1, 0
 
-    def write_log(self, log: Log | None, bar: tqdm, rate: float) -> bool:
+    def write_log(self, rate: float) -> bool:
         """Write one line about the steps since the last line.
 
         Returns:
@@ -205,10 +214,10 @@ class Trainer:
             together.
         """
         steps, seconds, waited = self.meters.steps, self.meters.seconds, self.meters.waited
-        images = steps * self.recipe.batch_size
         sums = self.meters.read(self.context.sum, stop=float(self.interrupt.requested))
-        self.seconds += seconds
+        images = steps * self.recipe.batch_size
         micro_batches = steps * self.recipe.accumulate * self.context.size
+        self.seconds += seconds
         losses = {name: sums[name] / micro_batches for name in LOSSES if name in sums}
         epoch = self.step / self.steps_per_epoch
         entry: dict[str, Any] = {"step": self.step, "epoch": epoch, **losses}
@@ -218,10 +227,8 @@ class Trainer:
             instances = no_cell + sum(levels.values())
             entry |= {"levels": levels, "no_cell": no_cell, "instances": instances}
         if "positives" in sums:
-            entry |= {
-                "positives": sums["positives"] / images,
-                "dead": sums["dead"] / max(sums["positives"], 1),
-            }
+            positives = sums["positives"]
+            entry |= {"positives": positives / images, "dead": sums["dead"] / max(positives, 1)}
         entry |= {
             "lr": rate,
             "grad_norm": sums["grad_norm"] / (steps * self.context.size),
@@ -230,10 +237,9 @@ class Trainer:
             "waiting": waited / seconds,
         }
         self.entry = {name: _rounded(value) for name, value in entry.items()}
-        if log is not None:
-            log.write(**self.entry)
+        self.log.write(**self.entry)
         shown = {name: f"{value:.3f}" for name, value in losses.items()}
-        bar.set_postfix(shown | {"images/s": f"{images / seconds:.1f}"})
+        self.bar.set_postfix(shown | {"images/s": f"{images / seconds:.1f}"})
         return sums["stop"] > 0
 
     def snapshot(self) -> None:
@@ -245,7 +251,7 @@ class Trainer:
             path = self.run_dir / "snapshots" / f"step_{self.step:09d}.safetensors"
             save(self.evaluated, path, half=True)
 
-    def validate(self, log: Log | None, bar: tqdm) -> None:
+    def validate(self) -> None:
         """Evaluate the weights and save them if they are the best; checkpoint before and after."""
         self.checkpoint()  # an evaluation may fail, for example on a damaged image
         for buffer in self.evaluated.buffers():  # each process has its own batch statistics
@@ -255,12 +261,12 @@ class Trainer:
         self.result = evaluate(self.evaluated, self.val_data, thorough=last)
         self.interrupt.immediate = False
         self.validated, metrics = self.step, self.result.metrics
-        if log is not None:
+        if self.context.is_main:
             epoch = round(self.step / self.steps_per_epoch, 4)
             rounded = {name: round(metrics[name], 5) for name in COCO_METRICS}
-            log.write(step=self.step, epoch=epoch, validation=rounded)
+            self.log.write(step=self.step, epoch=epoch, validation=rounded)
             line = f"step {self.step}: AP {metrics['AP']:.3f}, AP50 {metrics['AP50']:.3f}"
-            bar.write(line, file=sys.stdout)
+            self.bar.write(line, file=sys.stdout)
             sys.stdout.flush()
         if metrics["AP"] > self.best:
             self.best = metrics["AP"]
@@ -300,8 +306,7 @@ class Trainer:
         Raises:
             FSAFError: "runs/x was started on a training set of 7 steps an epoch, this one has 6:
                 put its images back, or take another --out."
-            ValueError, KeyError, TypeError, RuntimeError: the state is damaged, or of another run;
-                `train` makes a sentence of it.
+            Exception: of any kind if the state is damaged; `train` makes a sentence of it.
         """
         if state["steps_per_epoch"] != self.steps_per_epoch:
             raise FSAFError(

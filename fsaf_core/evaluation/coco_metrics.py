@@ -16,22 +16,8 @@ from torch import Tensor
 from ..config import FSAFError
 from ..data.coco_index import BEYOND, read_json
 
-# Name -> (table, IoU threshold or None for the mean over 0.5, 0.55 .. 0.95, area, detections an
-# image), in the order of pycocotools.
-COCO_METRICS: dict[str, tuple[str, float | None, str, int]] = {
-    "AP": ("precision", None, "all", 100),
-    "AP50": ("precision", 0.5, "all", 100),
-    "AP75": ("precision", 0.75, "all", 100),
-    "APs": ("precision", None, "small", 100),
-    "APm": ("precision", None, "medium", 100),
-    "APl": ("precision", None, "large", 100),
-    "AR1": ("recall", None, "all", 1),
-    "AR10": ("recall", None, "all", 10),
-    "AR100": ("recall", None, "all", 100),
-    "ARs": ("recall", None, "small", 100),
-    "ARm": ("recall", None, "medium", 100),
-    "ARl": ("recall", None, "large", 100),
-}
+# In the order of pycocotools.
+COCO_METRICS = tuple("AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl".split())
 COCO_AREAS = {
     "all": (0.0, 1e10),
     "small": (0.0, 32.0**2),
@@ -57,10 +43,10 @@ def to_coco_results(
         A dict for each detection: `image_id`, `category_id`, `bbox` (x y w h, pixels), `score`.
     """
     results = []
-    for image_id, found in zip(image_ids, detections, strict=True):
-        boxes = found["boxes"].detach().cpu().double()  # MPS has no float64
+    for image_id, detected in zip(image_ids, detections, strict=True):
+        boxes = detected["boxes"].detach().cpu().double()  # MPS has no float64
         boxes[:, 2:] -= boxes[:, :2]
-        rows = zip(boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True)
+        scores, labels = detected["scores"].tolist(), detected["labels"].tolist()
         results += [
             {
                 "image_id": int(image_id),
@@ -68,7 +54,7 @@ def to_coco_results(
                 "bbox": box,
                 "score": score,
             }
-            for box, score, label in rows
+            for box, score, label in zip(boxes.tolist(), scores, labels, strict=True)
         ]
     return results
 
@@ -137,44 +123,50 @@ def coco_metrics(
         # COCO's ranges include both ends. A bin excludes its upper end, or an object of exactly
         # 16 pixels would count in two bins.
         areas[name] = (float(low), float(np.nextafter(high, 0)))
-    tables = _tables(truth, results, areas, library)
-
-    def metric(
-        what: str, iou: float | None, area: str, most: int = 100, column: int | slice = slice(None)
-    ) -> float:
-        limit = (1, 10, 100).index(most)
-        values = tables[what][..., column, list(areas).index(area), limit]  # (T, [101,] [K])
-        values = values if iou is None else values[round((iou - 0.5) / 0.05)]
-        values = values[values > -1]
-        return float(values.mean()) if values.size else -1.0
-
-    def part(
-        instances: int, area: str = "all", column: int | slice = slice(None)
-    ) -> dict[str, float]:
-        ap, ap50 = (metric("precision", iou, area, column=column) for iou in (None, 0.5))
-        return {"AP": ap, "AP50": ap50, "instances": instances}
-
-    precision = tables["precision"][..., 0, 2]  # (T, 101, K), -1 for classes without an instance
-    precision = precision[:, :, (precision > -1).any((0, 1))]
-    by_iou = precision.mean(2) if precision.shape[2] else np.zeros(precision.shape[:2])
-    curves = {
-        "recall": np.linspace(0, 1, 101),
-        "0.50": by_iou[0],
-        "0.75": by_iou[5],
-        "mean": by_iou.mean(0),
-    }
+    precision, recall = _tables(truth, results, areas, library)
+    at_100, bins = precision[..., 2], enumerate(of_size.items(), len(COCO_AREAS))
+    values = [  # of COCO_METRICS
+        *(at_100[ious, ..., 0] for ious in (slice(None), 0, 5)),  # IoU 0.5 .. 0.95, 0.5, 0.75
+        *(at_100[..., area] for area in (1, 2, 3)),
+        *(recall[..., 0, limit] for limit in (0, 1, 2)),
+        *(recall[..., area, 2] for area in (1, 2, 3)),
+    ]
     return {
-        **{name: metric(*arguments) for name, arguments in COCO_METRICS.items()},
+        **dict(zip(COCO_METRICS, map(_mean, values), strict=True)),
         "images": len(known),
         "instances": len(counted),
         "by_class": {
-            row["name"]: part(of_class[row["id"]], column=column)
+            row["name"]: _part(at_100[:, :, column, 0], of_class[row["id"]])
             for column, row in enumerate(truth["categories"])
             if row["id"] in of_class
         },
-        "by_size": {name: part(number, name) for name, number in of_size.items()},
-        "precision_recall": {name: np.round(curve, 4).tolist() for name, curve in curves.items()},
+        "by_size": {name: _part(at_100[..., area], count) for area, (name, count) in bins},
+        "precision_recall": _curves(at_100[..., 0]),
     }
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of the values that have instances, -1 if there are none."""
+    values = values[values > -1]
+    return float(values.mean()) if values.size else -1.0
+
+
+def _part(precision: np.ndarray, instances: int) -> dict[str, float]:
+    """Return the metrics of a class or a size bin; `precision` (T, 101, ...) is its own."""
+    return {"AP": _mean(precision), "AP50": _mean(precision[0]), "instances": instances}
+
+
+def _curves(precision: np.ndarray) -> dict[str, list[float]]:
+    """Return precision by recall, averaged over the classes that have instances.
+
+    Args:
+        precision: (T, 101, K), -1 for classes without an instance.
+    """
+    precision = precision[:, :, (precision > -1).any((0, 1))]
+    by_iou = precision.mean(2) if precision.shape[2] else np.zeros(precision.shape[:2])
+    curves = {"0.50": by_iou[0], "0.75": by_iou[5], "mean": by_iou.mean(0)}
+    curves = {"recall": np.linspace(0, 1, 101), **curves}
+    return {name: np.round(curve, 4).tolist() for name, curve in curves.items()}
 
 
 def table(metrics: Mapping[str, Any]) -> str:
@@ -219,27 +211,21 @@ def _ground_truth(path: Path, image_ids: set[int] | None) -> dict[str, Any]:
 
 def _tables(
     truth: dict[str, Any], results: Sequence[Mapping[str, Any]], areas: Mapping, library: str | None
-) -> dict[str, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Return COCO's tables of precision and recall, -1 where there is no instance.
 
     Returns:
-        `precision` (T IoUs, 101 recalls, K, A areas, M limits of 1, 10, 100 detections) and
-        `recall` (T, K, A, M).
+        Precision (T IoUs 0.5, 0.55 .. 0.95; 101 recalls; K; A areas; M limits of 1, 10, 100
+        detections an image) and recall (T, K, A, M).
     """
     COCO, COCOeval = _library(library)
-    found = [
-        {
-            **row,
-            "id": number,
-            "bbox": [*row["bbox"]],
-            "area": row["bbox"][2] * row["bbox"][3],
-            "iscrowd": 0,
-        }
-        for number, row in enumerate(results, 1)
-    ]
+    rows = []
+    for number, row in enumerate(results, 1):
+        bbox = [*row["bbox"]]
+        rows.append({**row, "id": number, "bbox": bbox, "area": bbox[2] * bbox[3], "iscrowd": 0})
     with contextlib.redirect_stdout(io.StringIO()):  # both libraries print while they work
         sides = []
-        for annotations in (truth["annotations"], found):
+        for annotations in (truth["annotations"], rows):
             side = COCO()
             side.dataset = truth | {"annotations": annotations}
             side.createIndex()
@@ -249,7 +235,8 @@ def _tables(
         evaluation.params.areaRngLbl = list(areas)
         evaluation.evaluate()
         evaluation.accumulate()
-    return {name: np.ascontiguousarray(evaluation.eval[name]) for name in ("precision", "recall")}
+    precision, recall = (np.ascontiguousarray(evaluation.eval[w]) for w in ("precision", "recall"))
+    return precision, recall
 
 
 def _library(name: str | None) -> tuple[Any, Any]:

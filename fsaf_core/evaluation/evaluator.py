@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from jaxtyping import UInt8
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -25,7 +24,7 @@ from ..model.detector import Detector
 from ..model.postprocess import merge_candidates
 from ..model.predictor import Predictor
 from ..utils.classes import match_classes
-from ..utils.distributed import autocast
+from ..utils.distributed import DistributedContext, autocast
 from ..utils.files import write_atomically
 from ..utils.parts import MissingPart
 from .coco_metrics import coco_metrics, size_bin, to_coco_results
@@ -98,45 +97,41 @@ def evaluate(detector: Predictor, loader: Loader, thorough: bool = True) -> Eval
         EvaluationStopped: after Ctrl-C.
     """
     was_training, dataset, tta = detector.training, loader.dataset, loader.config.evaluate.tta
-    index, names = dataset.index, dataset.class_names
+    context = DistributedContext(loader.rank, loader.world_size, detector.device)
+    names, image_ids = dataset.class_names, dataset.index.image_ids[dataset.kept].tolist()
     own_label = torch.tensor(
         match_classes(detector.config.class_names, names, "the detector", dataset.json_path)
     )
     set_label = own_label.argsort().tolist()  # of each of the detector's labels
-    category_ids = [index.category_ids[label] for label in set_label]
-    place = {
-        int(index.image_ids[kept]): number for number, kept in enumerate(dataset.kept.tolist())
-    }
+    category_ids = [dataset.index.category_ids[label] for label in set_label]
+    place = {image_id: number for number, image_id in enumerate(image_ids)}
     shown = np.linspace(0, len(dataset) - 1, min(NUM_PICTURES, len(dataset))).astype(int).tolist()
+    # None: test-time augmentation and exported files give detections without the outputs of a pass.
+    observed = detector if isinstance(detector, Detector) and not tta else None
     ids, results, levels, pictures = [], [], [], []
     outcomes: list[tuple[str, str | None]] = []  # size bin of each object, why it was missed
-    silent = loader.rank > 0 or not sys.stderr.isatty()
+    silent = not context.is_main or not sys.stderr.isatty()
+    bar = tqdm(total=len(loader), desc="evaluation", unit="batch", disable=silent, leave=False)
     detector.eval()
     try:
-        for batch in tqdm(
-            loader.epoch(),
-            total=len(loader),
-            desc="evaluation",
-            unit="batch",
-            disable=silent,
-            leave=False,
-        ):
+        for batch in loader.epoch():
             targets = [
                 {**target, "labels": own_label[target["labels"]]} for target in batch.targets
             ]
             scales = [_scale(image, target["size"]) for image, target in zip(batch.images, targets)]
             with autocast(detector.device, loader.config.train.amp):
-                if tta:
+                if observed is not None:
+                    prepared = observed.preprocess(batch.images)
+                    outputs = observed.head_outputs(prepared.tensor)
+                    detections = observed.postprocess(outputs, prepared.sizes, scales)
+                elif tta:
                     images = [dataset[place[image_id]]["image"] for image_id in batch.ids]
                     detections = [detect_tta(detector, image) for image in images]
-                elif not isinstance(detector, Detector):
-                    detections = detector.detect(batch.images, scales)
                 else:
-                    prepared = detector.preprocess(batch.images)
-                    outputs = detector.head_outputs(prepared.tensor)
-                    detections = detector.postprocess(outputs, prepared.sizes, scales)
+                    detections = detector.detect(batch.images, scales)
             ids += batch.ids
             results += to_coco_results(batch.ids, detections, category_ids)
+            bar.update()
             if not thorough:
                 continue
             truths = [
@@ -148,26 +143,20 @@ def evaluate(detector: Predictor, loader: Loader, thorough: bool = True) -> Eval
                 if number in shown:
                     picture = {
                         "file": str(dataset.path(number).resolve()),
-                        "truth": {name: truth[name].tolist() for name in ("boxes", "labels")},
-                        "found": {
-                            name: detected[name].tolist() for name in ("boxes", "labels", "scores")
-                        },
+                        "truth": {name: values.tolist() for name, values in truth.items()},
+                        "found": {name: values.tolist() for name, values in detected.items()},
                     }
                     pictures.append((number, picture))
-            # The levels and the causes of misses are those of the outputs of one pass, and of the
-            # assigner.
-            if tta or not isinstance(detector, Detector):
+            if observed is None or isinstance(observed.parts.assigner, MissingPart):
                 continue
-            if isinstance(detector.parts.assigner, MissingPart):
-                continue
-            assignment = detector.assign(outputs, targets, prepared.sizes)
-            levels += _levels(detector, assignment, targets)
+            assignment = observed.assign(outputs, targets, prepared.sizes)
+            levels += _levels(observed, assignment, targets)
             in_input = [
                 {**one, "boxes": one["boxes"] * one["boxes"].new_tensor(scale * 2)}
                 for one, scale in zip(detections, scales)
             ]
             causes = diagnose_misses(
-                detector, outputs, prepared.sizes, targets, in_input, assignment
+                observed, outputs, prepared.sizes, targets, in_input, assignment
             )
             for truth, causes_of_image in zip(truths, causes):
                 bins = map(size_bin, box_area(truth["boxes"]).tolist())
@@ -175,27 +164,24 @@ def evaluate(detector: Predictor, loader: Loader, thorough: bool = True) -> Eval
     except KeyboardInterrupt as stop:
         raise EvaluationStopped(results, len(ids)) from stop
     finally:
+        bar.close()
         detector.train(was_training)
 
     ids, results, levels, pictures, outcomes = (
-        _gather(part) for part in (ids, results, levels, pictures, outcomes)
+        context.gather(part) for part in (ids, results, levels, pictures, outcomes)
     )
-    is_main = not dist.is_initialized() or dist.get_rank() == 0
-    metrics = [coco_metrics(dataset.json_path, results, ids) if is_main else {}]
-    if dist.is_initialized():
-        dist.broadcast_object_list(metrics)
+    metrics = coco_metrics(dataset.json_path, results, ids) if context.is_main else {}
+    metrics = context.broadcast(metrics)
     if outcomes:
-        metrics[0]["missed"] = miss_table(outcomes)
+        metrics["missed"] = miss_table(outcomes)
     columns = {
         name: [row[column] for row in levels]
         for column, name in enumerate(("size", "level", "heuristic"))
     }
     in_order = [picture for _, picture in sorted(pictures, key=lambda pair: pair[0])]
+    class_names = [names[label] for label in set_label]
     return EvaluationResult(
-        metrics[0],
-        results,
-        columns,
-        {"class_names": [names[label] for label in set_label], "images": in_order},
+        metrics, results, columns, {"class_names": class_names, "images": in_order}
     )
 
 
@@ -221,15 +207,6 @@ def _levels(
     sizes = box_area(boxes).sqrt()
     heuristic = heuristic + config.first_level
     return list(zip(sizes.tolist(), selected.tolist(), heuristic.tolist()))
-
-
-def _gather(entries: list) -> list:
-    """Return the entries of all processes."""
-    if not dist.is_initialized():
-        return entries
-    lists: list = [None] * dist.get_world_size()
-    dist.all_gather_object(lists, entries)
-    return [entry for part in lists for entry in part]
 
 
 def detect_tta(detector: Predictor, image: UInt8[Tensor, "3 H W"]) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 The causes are found by undoing the detector's stages one after the other.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from torchvision.ops import box_iou, clip_boxes_to_image
 
 from ..method.assignment import Assignment
 from ..model.detector import Detector
+from ..model.postprocess import detect
 from ..model.structures import HeadOutputs
 
 CAUSES = (
@@ -95,42 +95,37 @@ def diagnose_misses(
     Returns:
         For each image N causes.
     """
-    device = (outputs.cls_logits or outputs.ab_cls)[0].device
-    thresh = detector.config.score_thresh
+    thresh, most = detector.config.score_thresh, torch.iinfo(torch.int32).max
+    unlimited = replace(detector.config, topk_candidates=most, detections_per_img=most)
     if detections is None:
         detections = detector.postprocess(outputs, sizes)
-    every = torch.iinfo(torch.int32).max
-    unlimited = copy.copy(detector)  # shares all but the configuration
-    unlimited.config = replace(detector.config, topk_candidates=every, detections_per_img=every)
-    without_limits: list[dict[str, Tensor]] | None = None
-    untaught = _untaught(detector, outputs, sizes, targets, assignment)
+    unassigned = _unassigned(detector, outputs, sizes, targets, assignment)
 
     causes, start = [], 0
-    for index, (target, detected, levels) in enumerate(
-        zip(targets, detections, detector.candidates(outputs))
-    ):
-        truth = target["boxes"].to(device), target["labels"].to(device)
-        gt_boxes, gt_labels = truth
+    images = zip(sizes, targets, detections, detector.candidates(outputs))
+    for size, target, detected, levels in images:
+        logits, boxes = (torch.cat(part) for part in zip(*levels))
+        gt_boxes, gt_labels = truth = [
+            target[name].to(boxes.device) for name in ("boxes", "labels")
+        ]
         matched = match(detected["boxes"], detected["scores"], detected["labels"], *truth)
         row: list[str | None] = [None] * len(gt_labels)
         causes.append(row)
-        missed = sorted({*range(len(row))} - {*matched.tolist()})
-        for instance in missed:
-            row[instance] = untaught.get(start + instance)
+        missed = []  # objects that a location learns, or an anchor
+        for instance in sorted({*range(len(row))} - {*matched.tolist()}):
+            row[instance] = unassigned.get(start + instance)
+            if row[instance] is None:
+                missed.append(instance)
         start += len(row)
-        missed = [instance for instance in missed if row[instance] is None]
         if not missed:
             continue
-        logits, boxes = (torch.cat(part) for part in zip(*levels))
-        boxes, scores = clip_boxes_to_image(boxes, sizes[index]), logits.sigmoid()
+        boxes, scores = clip_boxes_to_image(boxes, size), logits.sigmoid()
         fits = box_iou(gt_boxes, boxes) >= IOU
         passing = fits[missed] & (scores[:, gt_labels[missed]].mT > thresh)
         uncut: set[int] = set()  # objects found without the limits
         unsuppressed: set[int] = set()  # objects found without NMS too
         if passing.any():
-            if without_limits is None:
-                without_limits = unlimited.postprocess(outputs, sizes)
-            more = without_limits[index]
+            more = detect(levels, size, None, unlimited)
             uncut = {*match(more["boxes"], more["scores"], more["labels"], *truth).tolist()}
             near, label = torch.nonzero((scores > thresh) & fits.any(0)[:, None], as_tuple=True)
             unsuppressed = {*match(boxes[near], scores[near, label], label, *truth).tolist()}
@@ -138,20 +133,20 @@ def diagnose_misses(
         confused = (box_iou(gt_boxes[missed], detected["boxes"][unmatched]) >= IOU) & (
             gt_labels[missed][:, None] != detected["labels"][unmatched]
         )
+        too_low = fits[missed] & ~passing
         for place, instance in enumerate(missed):
-            if passing[place].any() and instance in uncut:
+            if instance in uncut and passing[place].any():
                 row[instance] = CUT
-            elif passing[place].any() and instance in unsuppressed:
+            elif instance in unsuppressed and passing[place].any():
                 row[instance] = NMS
             elif confused[place].any():
                 row[instance] = CLASS
             else:
-                too_low = (fits[instance] & ~passing[place]).any()
-                row[instance] = SCORE if too_low else POOR
+                row[instance] = SCORE if too_low[place].any() else POOR
     return causes
 
 
-def _untaught(
+def _unassigned(
     detector: Detector,
     outputs: HeadOutputs,
     sizes: list[tuple[int, int]],
@@ -166,15 +161,14 @@ def _untaught(
         return {}
     if assignment is None:
         assignment = detector.assign(outputs, targets, sizes)
-    if assignment is None or assignment.effective is None:
+    if assignment is None or assignment.effective is None:  # of another assigner
         return {}
     # A heuristic also selects a level for an instance whose locations there learn another one.
     learned = {*assignment.assigned.unique().tolist()}
     has_region = assignment.effective.any(1).tolist()
     return {
-        instance: LOST if region else NO_CELL
-        for instance, region in enumerate(has_region)
-        if instance not in learned
+        instance: LOST if has_region[instance] else NO_CELL
+        for instance in {*range(len(has_region))} - learned
     }
 
 
@@ -188,18 +182,15 @@ def miss_table(outcomes: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
         `instances`, `found`, `causes` {cause: count} and `by_size` {size bin: {"instances": count,
         cause: count, ...}}. `instances` is `found` plus the sum of the causes.
     """
-
-    def count(causes: Sequence[str | None]) -> dict[str, int]:
-        return {cause: causes.count(cause) for cause in CAUSES}
-
-    by_size = {}
-    for size in sorted({size for size, _ in outcomes}, key=lambda size: int(size.split("-")[0])):
-        of_size = [cause for own_size, cause in outcomes if own_size == size]
-        by_size[size] = {"instances": len(of_size), **count(of_size)}
     causes = [cause for _, cause in outcomes]
+    bins = sorted({size for size, _ in outcomes}, key=lambda size: int(size.split("-")[0]))
+    of_bin = {size: [cause for size_of, cause in outcomes if size_of == size] for size in bins}
     return {
         "instances": len(causes),
         "found": causes.count(None),
-        "causes": count(causes),
-        "by_size": by_size,
+        "causes": {cause: causes.count(cause) for cause in CAUSES},
+        "by_size": {
+            size: {"instances": len(rows), **{cause: rows.count(cause) for cause in CAUSES}}
+            for size, rows in of_bin.items()
+        },
     }

@@ -89,23 +89,25 @@ def _plain(
             f"{where} {problem}: give a dict of tensors, 'boxes' (N, 4) x1 y1 x2 y2 and 'labels' "
             "(N,) whole numbers, with N = 0 where nothing is, and 'ignored' (M, 4) for crowds."
         )
-    plain = {**target, "ignored": target.get("ignored", target["boxes"][:0])}
-    for name in ("boxes", "ignored"):
-        boxes = plain[name]
-        if isinstance(boxes, BoundingBoxes):
-            if size is not None and tuple(boxes.canvas_size) != tuple(size):
-                (height, width), (own_height, own_width) = size, boxes.canvas_size
-                raise FSAFError(
-                    f"{where}['{name}'] belong to an image of {own_width} x {own_height} pixels, "
-                    f"and it has {width} x {height}: resize boxes with their image."
-                )
-            boxes = convert_bounding_box_format(boxes, new_format=BoundingBoxFormat.XYXY)
-            boxes = boxes.as_subclass(Tensor)
-        plain[name] = boxes.float()
-    parts = [plain[name] for name in FIELDS]
+    boxes = _corners(f"{where}['boxes']", target["boxes"], size)
+    ignored = _corners(f"{where}['ignored']", target.get("ignored", boxes[:0]), size)
+    parts = [boxes, target["labels"], ignored]
     if all(map(readable, parts)):
         _check_values(where, parts, num_classes, size)
     return parts
+
+
+def _corners(where: str, boxes: Tensor, size: Size | None) -> Float[Tensor, "_ 4"]:
+    """Return boxes as a plain tensor x1 y1 x2 y2 in float32, or raise."""
+    if isinstance(boxes, BoundingBoxes):
+        if size is not None and tuple(boxes.canvas_size) != tuple(size):
+            (height, width), (own_height, own_width) = size, boxes.canvas_size
+            raise FSAFError(
+                f"{where} belong to an image of {own_width} x {own_height} pixels, "
+                f"and it has {width} x {height}: resize boxes with their image."
+            )
+        boxes = convert_bounding_box_format(boxes, new_format=BoundingBoxFormat.XYXY)
+    return boxes.as_subclass(Tensor).float()
 
 
 def _target_problem(target: dict[str, Tensor]) -> str:
@@ -117,8 +119,9 @@ def _target_problem(target: dict[str, Tensor]) -> str:
         if not isinstance(target.get(name), Tensor):
             return f"has no tensor {name!r}"
     boxes, labels, crowds = (target.get(name, target["boxes"]) for name in FIELDS)
-    whole = not (labels.dtype.is_floating_point or labels.dtype == torch.bool) or not len(labels)
-    if labels.ndim == 1 and boxes.shape == (len(labels), 4) and crowds.shape[1:] == (4,) and whole:
+    is_whole = not labels.is_floating_point() and labels.dtype != torch.bool
+    have_sides = boxes.shape[1:] == crowds.shape[1:] == (4,)
+    if have_sides and labels.shape == (len(boxes),) and (is_whole or not len(labels)):
         return ""
     shapes = [f"{name} {tuple(target[name].shape)} {target[name].dtype}" for name in names]
     return f"has {', '.join(shapes)}"

@@ -23,8 +23,9 @@ Results = dict[str, dict[str, list[float]]]
 def ablation(out: Path, rows: Sequence[str], seeds: int, steps: int | None, base: Config) -> str:
     """Train each row with each seed, and write and return the table of the results.
 
-    The same command again skips the finished runs and resumes the one that was stopped. A finished
-    run of another configuration or set is refused.
+    The same command again skips the finished runs and resumes the one that was stopped. Of a
+    finished run, config.json and metrics.json are enough. A finished run of another configuration
+    or set is refused.
 
     Args:
         out: folder of the runs, of ablation.json and of ablation.md.
@@ -53,7 +54,7 @@ def ablation(out: Path, rows: Sequence[str], seeds: int, steps: int | None, base
             model = replace(preset.model, class_names=train_set.class_names)
             config = Config(row, model, base.data, recipe, base.evaluate)
             run_dir = out / f"{row}_seed{seed}"
-            if (run_dir / "model.safetensors").exists():
+            if (run_dir / "metrics.json").exists():
                 _check_same(run_dir, run_record(config, train_set, val_set))
                 metrics = json.loads((run_dir / "metrics.json").read_text())
             else:

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
-from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from io import StringIO
@@ -14,17 +13,27 @@ from typing import Any
 
 import torch
 import torchvision
-from torch import Tensor
 from torch._inductor import config as inductor
 from torch.utils.data import DataLoader
+from torchvision.datasets import CocoDetection, wrap_dataset_for_transforms_v2
 from torchvision.transforms import v2
 
 from .. import presets
-from ..config import COCO_CLASSES, DataConfig, FSAFError, ModelConfig, SceneConfig
+from ..config import (
+    COCO_CLASSES,
+    Config,
+    DataConfig,
+    FSAFError,
+    ModelConfig,
+    SceneConfig,
+    TrainConfig,
+)
 from ..data.coco import CocoDataset
 from ..data.loader import Loader, open_dataset
-from ..model.detector import Detector, build_detector
+from ..engine.optim import build_optimizer, take_step
+from ..model.detector import build_detector
 from ..model.structures import HeadOutputs
+from ..utils.distributed import autocast, computes_in
 from ..weights.inference import fold_norms, for_inference
 from ..weights.onnx import OnnxDetector, export
 from .bench_losses import SHAPES, losses_table, random_target
@@ -85,21 +94,15 @@ def step_line(
         random_target(boxes, (size, size), size / 16, 2.3, config.num_classes, generator)
         for _ in range(batch)
     ]
-    trained = [parameter for parameter in detector.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.SGD(trained, lr=1e-6, momentum=0.9)
-
-    def update(losses: Iterable[Tensor]) -> None:
-        optimizer.zero_grad()
-        torch.stack([*losses]).sum().backward()
-        optimizer.step()
+    optimizer = build_optimizer(TrainConfig(lr=1e-6, weight_decay=0.0), detector)
 
     def trivial() -> None:
         outputs = detector.head_outputs(detector.preprocess(images).tensor)
         maps = (*outputs.cls_logits, *outputs.box_offsets, *outputs.ab_cls, *outputs.ab_box)
-        update(level.mean() for level in maps)
+        take_step(optimizer, [level.mean() for level in maps])
 
     def step() -> None:
-        update(detector(images, targets).values())
+        take_step(optimizer, detector(images, targets).values())
 
     return compare(name, step, "the same, loss = mean of outputs", trivial, pairs)
 
@@ -125,21 +128,24 @@ def inference_table(pairs: int) -> Iterator[str]:
     Raises:
         FSAFError: "The part inference needs three more packages: pip install onnx ..."
     """
+    if not find_spec("onnxruntime"):
+        raise FSAFError(
+            "The part inference needs three more packages: pip install onnx onnxscript onnxruntime."
+        )
     torch.manual_seed(0)
     image = torch.rand(3, 800, 1344)
     eager = build_detector(presets.get("r50").model).eval()
-    from_file = exported(eager)
-    values = {"images": image[None].numpy()}
-    bare = partial(from_file.session.run, None, values)
-    fast = for_inference(eager)
+    with TemporaryDirectory() as folder:
+        from_file = OnnxDetector(export(eager, f"{folder}/detector.onnx"))
+    bare = partial(from_file.session.run, None, {"images": image[None].numpy()})
+    fast, compiled = for_inference(eager), for_inference(eager)
     folded, channels_last = copy.deepcopy(eager), copy.deepcopy(eager)
     folded.network = fold_norms(eager.network)
     channels_last.to(memory_format=torch.channels_last)
-    compiled = for_inference(eager)
     compiled.network = torch.compile(compiled.network)  # type: ignore[assignment]
 
     def bf16() -> Any:
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(image.device, "bf16"):
             return fast.detect([image])
 
     runs: dict[str, Callable[[], Any]] = {
@@ -150,7 +156,7 @@ def inference_table(pairs: int) -> Iterator[str]:
         "the same, compiled with freezing": partial(compiled.detect, [image]),
         "exported file in fsaf predict": partial(from_file.detect, [image]),
     }
-    if torch.ops.mkldnn._is_mkldnn_bf16_supported():  # elsewhere it takes minutes
+    if computes_in(image.device, "bf16"):  # elsewhere it takes minutes
         runs["folded, channels-last, bf16"] = bf16
     generator = torch.Generator().manual_seed(0)
     # About 35,000 of the 1.8 million logits are above the score threshold.
@@ -158,12 +164,12 @@ def inference_table(pairs: int) -> Iterator[str]:
     offsets = [torch.rand(1, 4, *shape, generator=generator) for shape in SHAPES]
     outputs = HeadOutputs(logits, offsets)
     above = sum(int((level.sigmoid() > eager.config.score_thresh).sum()) for level in logits)
+    options: dict[str, Any] = {"num_classes": len(COCO_CLASSES) + 1, "min_size": 800}
+    options |= {"max_size": 1344, "weights": None, "weights_backbone": None}
     yield (
         "(c) inference, R-50, 800 x 1344, random weights "
         "(hardly any candidates: the network's time)"
     )
-    options: dict[str, Any] = {"weights": None, "weights_backbone": None}
-    options |= {"num_classes": len(COCO_CLASSES) + 1, "min_size": 800, "max_size": 1344}
     with torch.no_grad(), inductor.patch(freezing=True):
         for name, run in runs.items():
             start = time.perf_counter()
@@ -175,29 +181,10 @@ def inference_table(pairs: int) -> Iterator[str]:
             peer = torchvision.models.get_model(name, **options).eval()
             run, run_peer = partial(fast.detect, [image]), partial(peer, [image])
             yield str(compare("the default", run, f"torchvision {name}", run_peer, pairs))
-        tensor = eager.preprocess([image]).tensor
-        line = compare(
-            f"post-processing, {above} candidates",
-            lambda: eager.postprocess(outputs, [(800, 1344)]),
-            "eager, network",
-            lambda: eager.head_outputs(tensor),
-            pairs,
-        )
-    yield str(line)
-
-
-def exported(detector: Detector) -> OnnxDetector:
-    """Return the detector of a file that was exported from `detector`.
-
-    Raises:
-        FSAFError: "The part inference needs three more packages: pip install onnx ..."
-    """
-    if not find_spec("onnxruntime"):
-        raise FSAFError(
-            "The part inference needs three more packages: pip install onnx onnxscript onnxruntime."
-        )
-    with TemporaryDirectory() as folder:
-        return OnnxDetector(export(detector, f"{folder}/detector.onnx"))
+        run = partial(eager.postprocess, outputs, [(800, 1344)])
+        run_peer = partial(eager.head_outputs, eager.preprocess([image]).tensor)
+        name = f"post-processing, {above} candidates"
+        yield str(compare(name, run, "eager, network", run_peer, pairs))
 
 
 def loading_table(images: int) -> list[str]:
@@ -208,14 +195,11 @@ def loading_table(images: int) -> list[str]:
     """
     lines = ["(f) loading, files of 512 x 512 to 800 x 800, images/s"]
     with TemporaryDirectory() as root:
-        base = presets.get("r50")
         scenes = SceneConfig(num_train=images, num_val=1, image_size=512, empty_share=0.0)
-        data = DataConfig("scenes", root, scenes=scenes)
-        dataset = open_dataset(data, "train")
-        recipe = replace(base.train, batch_size=4)
+        dataset = open_dataset(DataConfig("scenes", root, scenes=scenes), "train")
         for workers in (0, 1, 2):
-            config = replace(base, data=replace(data, workers=workers), train=recipe)
-            loader = Loader(dataset, config, training=True)
+            data, recipe = DataConfig("scenes", root, workers=workers), TrainConfig(batch_size=4)
+            loader = Loader(dataset, Config(data=data, train=recipe), training=True)
             peer = torchvision_loader(dataset, workers)
             for epoch in (0, 1):  # the first starts the processes and fills the file cache
                 speed = images_a_second(loader.epoch(epoch))
@@ -229,27 +213,14 @@ def loading_table(images: int) -> list[str]:
 
 def torchvision_loader(dataset: CocoDataset, workers: int) -> DataLoader:
     """Return a loader of the same files with torchvision's COCO reader and its v2 transforms."""
-    steps = [
-        v2.ToImage(),
-        v2.RandomHorizontalFlip(),
-        v2.Resize(800, max_size=1333),
-        v2.ToDtype(torch.float32, scale=True),
-    ]
+    resize = v2.Resize(800, max_size=1333)
+    to_float = v2.ToDtype(torch.float32, scale=True)
+    transforms = v2.Compose([v2.ToImage(), v2.RandomHorizontalFlip(), resize, to_float])
     with redirect_stdout(StringIO()):  # pycocotools prints
-        plain = torchvision.datasets.CocoDetection(
-            dataset.root, dataset.json_path, transforms=v2.Compose(steps)
-        )
-    wrapped = torchvision.datasets.wrap_dataset_for_transforms_v2(
-        plain, target_keys=["boxes", "labels", "image_id"]
-    )
-    return DataLoader(
-        wrapped,
-        4,
-        shuffle=True,
-        num_workers=workers,
-        collate_fn=list,
-        persistent_workers=workers > 0,
-    )
+        plain = CocoDetection(dataset.root, dataset.json_path, transforms=transforms)
+    wrapped = wrap_dataset_for_transforms_v2(plain, target_keys=["boxes", "labels", "image_id"])
+    options: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
+    return DataLoader(wrapped, 4, shuffle=True, collate_fn=list, **options)
 
 
 def images_a_second(batches: Iterable[Any]) -> float:

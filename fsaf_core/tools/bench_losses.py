@@ -1,18 +1,16 @@
 """The part "losses" of `fsaf bench`: assignment and losses beside torchvision's focal loss."""
 
-from collections.abc import Callable
-from functools import partial
-from typing import Literal
+from dataclasses import replace
 
 import torch
-import torchvision
 from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss
 
 from ..config import ModelConfig
 from ..model.detector import Detector, build_detector
 from ..model.structures import HeadOutputs
 from .op_counter import OpCounter
-from .timing import compare
+from .timing import Line, compare
 
 SHAPES = ((100, 168), (50, 84), (25, 42), (13, 21), (7, 11))  # P3..P7 of 800 x 1344
 BOXES = (8, 50, 300)  # boxes an image
@@ -43,46 +41,56 @@ def random_target(
     return {"boxes": corners, "labels": torch.randint(0, classes, (boxes,), generator=generator)}
 
 
-def head_case(
-    boxes: int, convention: Literal["paper", "reference"]
-) -> tuple[Detector, HeadOutputs, list[dict[str, Tensor]]]:
-    """Return random head outputs and targets of 2 images of 800 x 1344 with 80 classes.
-
-    The detector that computes their losses comes with them. Its network is not used.
+def losses_row(detector: Detector, boxes: int, pairs: int) -> tuple[Line, str, str]:
+    """Measure assignment and losses on random head outputs of 2 images of 800 x 1344.
 
     Args:
+        detector: of 80 classes and the levels of `SHAPES`; its network is not used.
         boxes: boxes of each image.
-        convention: of the losses.
+        pairs: as in `compare`.
+
+    Returns:
+        The rows of tables (a) time, (d) operations and (e) memory.
     """
     generator = torch.Generator().manual_seed(0)
     logits = [
         (torch.randn(2, 80, *shape, generator=generator) - 4).requires_grad_() for shape in SHAPES
     ]
     offsets = [torch.rand(2, 4, *shape, generator=generator).requires_grad_() for shape in SHAPES]
+    outputs = HeadOutputs(logits, offsets)
     targets = [random_target(boxes, (1344.0, 800.0), 12.0, 3.5, 80, generator) for _ in range(2)]
-    small = ModelConfig(convention=convention, backbone="tiny", channels=8, tower_depth=1)
-    return build_detector(small).train(), HeadOutputs(logits, offsets), targets
+    all_logits = torch.cat([level.detach().flatten(2) for level in logits], 2).requires_grad_()
+    background = torch.zeros_like(all_logits)
 
+    def total_loss() -> Tensor:
+        losses = detector.losses(outputs, detector.assign(outputs, targets), targets)
+        return torch.stack([*losses.values()]).sum()
 
-def losses_step(detector: Detector, outputs: HeadOutputs, targets: list[dict[str, Tensor]]) -> None:
-    """Run assignment and losses, forward and backward to the head's outputs."""
-    losses = detector.losses(outputs, detector.assign(outputs, targets), targets)
-    torch.stack([*losses.values()]).sum().backward()
-    for tensor in (*outputs.cls_logits, *outputs.box_offsets):
-        tensor.grad = None
+    def step() -> None:
+        total_loss().backward()
+        for tensor in (*logits, *offsets):
+            tensor.grad = None
 
+    def focal_loss_alone() -> None:
+        sigmoid_focal_loss(all_logits, background, reduction="sum").backward()
+        all_logits.grad = None
 
-def focal_alone(outputs: HeadOutputs) -> Callable[[], None]:
-    """Return a function that runs torchvision's focal loss on the logits, forward and backward."""
-    levels = [level.detach().flatten(2) for level in outputs.cls_logits]
-    logits = torch.cat(levels, 2).requires_grad_()
-    target = torch.zeros_like(logits)
-
-    def run() -> None:
-        torchvision.ops.sigmoid_focal_loss(logits, target, reduction="sum").backward()
-        logits.grad = None
-
-    return run
+    convention = detector.config.convention
+    name, peer = f"{convention}, {boxes} boxes an image", "torchvision focal loss alone"
+    line = compare(name, step, peer, focal_loss_alone, pairs)
+    with OpCounter() as forward:
+        total_loss()
+    with OpCounter() as both:
+        step()
+    operations, size = forward.operations.total(), all_logits.nbytes
+    gradients = sum(tensor.nbytes for tensor in (*logits, *offsets))
+    return (
+        line,
+        f"    {convention}, {boxes:3} boxes: forward {operations} ({forward.syncs} syncs), "
+        f"backward {both.operations.total() - operations} ({both.syncs - forward.syncs} syncs)",
+        f"    {convention}, {boxes:3} boxes: {forward.peak / size:.2f}; "
+        f"{(both.peak - gradients) / size:.2f}",
+    )
 
 
 def losses_table(pairs: int) -> list[str]:
@@ -93,33 +101,16 @@ def losses_table(pairs: int) -> list[str]:
         "(e) peak temporary memory, in sizes of the logits: forward; "
         "forward and backward, without the gradients"
     ]
-    conventions: tuple[Literal["paper", "reference"], ...] = ("reference", "paper")
-    for convention in conventions:
+    paper = ModelConfig(backbone="tiny", channels=8, tower_depth=1)
+    for config in (replace(paper, convention="reference"), paper):
+        detector = build_detector(config).train()
         times = {}
         for boxes in BOXES:
-            detector, outputs, targets = head_case(boxes, convention)
-            step = partial(losses_step, detector, outputs, targets)
-            name, peer = f"{convention}, {boxes} boxes an image", "torchvision focal loss alone"
-            line = compare(name, step, peer, focal_alone(outputs), pairs)
+            line, count, peak = losses_row(detector, boxes, pairs)
             times[boxes] = line.seconds
             lines.append(str(line))
-            with OpCounter() as forward:
-                detector.losses(outputs, detector.assign(outputs, targets), targets)
-            with OpCounter() as both:
-                step()
-            operations = forward.operations.total()
-            counts.append(
-                f"    {convention}, {boxes:3} boxes: "
-                f"forward {operations} ({forward.syncs} syncs), "
-                f"backward {both.operations.total() - operations} "
-                f"({both.syncs - forward.syncs} syncs)"
-            )
-            logits = sum(level.nbytes for level in outputs.cls_logits)
-            gradients = logits + sum(level.nbytes for level in outputs.box_offsets)
-            peaks.append(
-                f"    {convention}, {boxes:3} boxes: {forward.peak / logits:.2f}; "
-                f"{(both.peak - gradients) / logits:.2f}"
-            )
+            counts.append(count)
+            peaks.append(peak)
         ratio = times[300] / times[8]
-        lines.append(f"    {convention}: 300 boxes take {ratio:.2f} x the time of 8")
+        lines.append(f"    {config.convention}: 300 boxes take {ratio:.2f} x the time of 8")
     return [*lines, *counts, *peaks]

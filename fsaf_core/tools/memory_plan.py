@@ -5,7 +5,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from .. import presets
 from ..config import Config
-from ..engine.optim import build_optimizer, clip_gradients
+from ..engine.optim import build_optimizer, take_step
 from ..model.detector import build_detector
 from .op_counter import OpCounter
 
@@ -39,10 +39,7 @@ def step_memory(config: Config, batch: int) -> int:
             labels = torch.zeros(BOXES, dtype=torch.int64)
             targets = [{"boxes": boxes, "labels": labels} for _ in range(batch)]
             losses = detector(images, targets)
-            torch.stack([*losses.values()]).sum().backward()
-            clip_gradients(optimizer, config.train.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad()
+            take_step(optimizer, losses.values(), config.train.clip_norm)
             del images, targets, losses
     return counter.peak
 

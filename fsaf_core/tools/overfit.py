@@ -7,11 +7,13 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..config import Config, DataConfig
 from ..data.coco import CocoDataset
+from ..data.coco_index import read_json
 from ..data.loader import Loader, open_dataset
 from ..engine.optim import set_rate
 from ..engine.train import build
@@ -47,28 +49,16 @@ def overfit(
         FSAFError: as `train`.
     """
     train_set = open_dataset(config.data, "train")
-    json_path, images = out / "images.json", str(train_set.root)
-    count = _write_json(train_set, json_path)
+    count = _write_json(train_set, out / "images.json")
+    paths = (str(out / "images.json"), str(train_set.root))
     batch = min(count, max(1, config.train.batch_size // config.train.accumulate))
+    recipe: dict[str, Any] = {"epochs": None, "steps": STEPS, "batch_size": batch, "accumulate": 1}
+    recipe |= {"flip": 0.0, "ms": False, "crop": 0.0, "snapshots": 0, "ema": 0.0, "compile": False}
     config = replace(
         config,
         model=replace(config.model, class_names=train_set.class_names),
-        data=DataConfig(
-            "files", config.data.root, str(json_path), images, str(json_path), images, workers=0
-        ),
-        train=replace(
-            config.train,
-            epochs=None,
-            steps=STEPS,
-            batch_size=batch,
-            accumulate=1,
-            flip=0.0,
-            ms=False,
-            crop=0.0,
-            snapshots=0,
-            ema=0.0,
-            compile=False,
-        ),
+        data=DataConfig("files", config.data.root, *paths, *paths, workers=0),
+        train=replace(config.train, **recipe),
     )
     context = DistributedContext(device=device_of(device))
     ten = open_dataset(config.data, "train")
@@ -106,38 +96,18 @@ def _write_json(dataset: CocoDataset, path: Path) -> int:
 
     A batch has images of one orientation only.
     """
-    index, wide = dataset.index, dataset.wide
+    wide = dataset.wide
     candidates = np.flatnonzero(wide == (wide.mean() >= 0.5))
     chosen = np.unique(np.linspace(0, len(candidates) - 1, IMAGES).round().astype(int))
-    images: list[dict] = []
-    annotations: list[dict] = []
-    for number in candidates[chosen].tolist():
-        at = int(dataset.kept[number])
-        name = dataset.path(number).relative_to(dataset.root).as_posix()
-        width, height, own_id = (
-            int(values[at]) for values in (index.widths, index.heights, index.image_ids)
-        )
-        images.append({"id": own_id, "file_name": name, "width": width, "height": height})
-        rows = index.annotations(at)
-        for (x1, y1, x2, y2), label, crowd in zip(
-            index.boxes[rows].tolist(), index.labels[rows], index.iscrowd[rows]
-        ):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": own_id,
-                    "category_id": index.category_ids[label],
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": (x2 - x1) * (y2 - y1),
-                    "iscrowd": int(crowd),
-                }
-            )
-    categories = [
-        {"id": own_id, "name": name} for own_id, name in zip(index.category_ids, index.class_names)
-    ]
-    content = {"images": images, "annotations": annotations, "categories": categories}
+    ids = {*dataset.index.image_ids[dataset.kept[candidates[chosen]]].tolist()}
+    entries = read_json(dataset.json_path)
+    content = {
+        "images": [image for image in entries.images.values() if image["id"] in ids],
+        "categories": [*entries.categories.values()],
+        "annotations": [one for one in entries.annotations if one["image_id"] in ids],
+    }
     write_atomically(path, json.dumps(content))
-    return len(images)
+    return len(ids)
 
 
 def _advice(losses: list[float], ap50: float) -> str:

@@ -14,7 +14,7 @@ from .. import presets
 from ..config import DataConfig, FSAFError, TrainConfig
 from ..data.download import fetch
 from ..data.loader import Loader, open_dataset
-from ..engine.optim import build_optimizer, clip_gradients
+from ..engine.optim import build_optimizer, take_step
 from ..evaluation.evaluator import evaluate
 from ..model.detector import Detector
 from ..presets import PUBLISHED
@@ -132,8 +132,8 @@ def inference_speed(detector: Detector, images: Sequence[Tensor]) -> float:
             detector([image])
         start = time.perf_counter()
         for image in inputs:
-            detections = detector([image])
-        float(detections[0]["scores"].sum())  # waits for the device
+            detector([image])
+        _wait(detector.device)
     return len(inputs) / (time.perf_counter() - start)
 
 
@@ -161,11 +161,7 @@ def training_speed(
             _wait(detector.device)
             start = time.perf_counter()
         inputs = [image.to(detector.device) for image in images]
-        losses = detector(inputs, [*targets])
-        torch.stack([*losses.values()]).sum().backward()
-        clip_gradients(optimizer, recipe.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
+        take_step(optimizer, detector(inputs, [*targets]).values(), recipe.clip_norm)
     _wait(detector.device)
     memory = torch.cuda.max_memory_allocated() / 1e9 if on_cuda else 0.0
     return memory, (time.perf_counter() - start) / STEPS
@@ -173,8 +169,8 @@ def training_speed(
 
 def _wait(device: torch.device) -> None:
     """Wait until the device has done all that it was asked for."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def table(measured: dict[str, dict], device: str) -> str:
@@ -187,14 +183,10 @@ def table(measured: dict[str, dict], device: str) -> str:
     lines = ["| row | box AP | train mem GB | s/iter | images/s |", "|---|---|---|---|---|"]
     digits = {"AP": 1, "memory": 2, "seconds": 2, "fps": 1}
     for row, (memory, seconds, fps) in PUBLISHED.items():
-        published = {
-            "AP": presets.PRESETS[row].ap,
-            "memory": memory,
-            "seconds": seconds,
-            "fps": fps,
-        }
-        here = measured.get(row, {})
-        for label, values in (("published", published), (f"here ({device})", here)):
+        ap = presets.PRESETS[row].ap
+        published = {"AP": ap, "memory": memory, "seconds": seconds, "fps": fps}
+        tables = {"published": published, f"here ({device})": measured.get(row, {})}
+        for label, values in tables.items():
             shown = [
                 "not measured" if values.get(key) is None else f"{values[key]:.{places}f}"
                 for key, places in digits.items()

@@ -46,6 +46,13 @@ class DistributedContext:
             dist.broadcast_object_list(values, device=self.device)
         return values[0]
 
+    def gather(self, entries: list) -> list:
+        """Return the entries of all processes, in the order of their ranks."""
+        lists: list = [entries] * self.size
+        if self.size > 1:
+            dist.all_gather_object(lists, entries)
+        return [entry for part in lists for entry in part]
+
     def barrier(self) -> None:
         """Wait until every process has called this."""
         if self.size > 1:

@@ -58,16 +58,7 @@ LIGHT = Theme(
         "negative": Style("#eef0f4", "none", 0.35, "#eef0f4"),
         "lost": Style("#ffffff", "cross", 0.65, "#b0203a"),
     },
-    classes=(
-        "#0072b2",
-        "#d55e00",
-        "#009e73",
-        "#cc79a7",
-        "#e69f00",
-        "#56b4e9",
-        "#f0e442",
-        "#4d4d4d",
-    ),
+    classes=tuple("#0072b2 #d55e00 #009e73 #cc79a7 #e69f00 #56b4e9 #f0e442 #4d4d4d".split()),
 )
 
 DARK = Theme(
@@ -83,16 +74,7 @@ DARK = Theme(
         "negative": Style("#23262d", "none", 0.35, "#23262d"),
         "lost": Style("#16181d", "cross", 0.65, "#ff8aa3"),
     },
-    classes=(
-        "#56b4e9",
-        "#ff8a3d",
-        "#2fc79a",
-        "#e39ac4",
-        "#f5b942",
-        "#9fd4f5",
-        "#f0e442",
-        "#d0d0d0",
-    ),
+    classes=tuple("#56b4e9 #ff8a3d #2fc79a #e39ac4 #f5b942 #9fd4f5 #f0e442 #d0d0d0".split()),
 )
 
 

@@ -66,19 +66,12 @@ class Svg:
     def _repr_svg_(self) -> str:
         return str(self)
 
-    def add(
-        self,
-        tag: str,
-        text: str | None = None,
-        title: str | None = None,
-        **attributes: float | str | None,
-    ) -> None:
+    def add(self, tag: str, text: str = "", **attributes: float | str | None) -> None:
         """Add one element.
 
         Args:
             tag: name of the element.
             text: what it contains.
-            title: what a browser shows on hover.
             attributes: `stroke_width` becomes `stroke-width`, and `class_` becomes `class`. Numbers
                 are rounded to two decimals. An attribute that is None is left out.
         """
@@ -87,14 +80,12 @@ class Svg:
             if value is not None:
                 shown = escape(value) if isinstance(value, str) else number(value)
                 head += f' {name.rstrip("_").replace("_", "-")}="{shown}"'
-        inside = f"<title>{escape(title)}</title>" if title else ""
-        inside += escape(text) if text else ""
-        self.parts.append(f"{head}>{inside}</{tag}>" if inside else f"{head}/>")
+        self.parts.append(f"{head}>{escape(text)}</{tag}>" if text else f"{head}/>")
 
     def rect(
         self, x: float, y: float, width: float, height: float, fill: str = "none", **style
     ) -> None:
-        """Draw a rectangle; `style` is passed to `add` (stroke, stroke_width, title, ...)."""
+        """Draw a rectangle; `style` is passed to `add` (stroke, stroke_width, ...)."""
         self.add("rect", x=x, y=y, width=width, height=height, fill=fill, **style)
 
     def line(self, x1: float, y1: float, x2: float, y2: float, stroke: str, **style) -> None:
@@ -127,16 +118,8 @@ class Svg:
     def image(self, pixels: np.ndarray, x: float, y: float, width: float, height: float) -> None:
         """Draw `pixels` (H, W, 3) uint8, stretched over the rectangle, in at most 256 colors."""
         uri = "data:image/png;base64," + base64.b64encode(png(pixels)).decode("ascii")
-        self.add(
-            "image",
-            x=x,
-            y=y,
-            width=width,
-            height=height,
-            preserveAspectRatio="none",
-            style="image-rendering:pixelated",
-            href=uri,
-        )
+        style = {"preserveAspectRatio": "none", "style": "image-rendering:pixelated"}
+        self.add("image", x=x, y=y, width=width, height=height, **style, href=uri)
 
     def cells(
         self, codes: np.ndarray, x: float, y: float, cell: float, level: int | None = None
@@ -181,85 +164,42 @@ class Svg:
         lines += [f"M{number(x)} {number(y + i * cell)}h{right}" for i in range(rows + 1)]
         self.add("path", d="".join(lines), fill="none", stroke=self.theme.grid, stroke_width=0.5)
 
-    def box(
-        self,
-        x1: float,
-        y1: float,
-        x2: float,
-        y2: float,
-        color: str,
-        label: str = "",
-        stroke_width: float = 2,
-    ) -> None:
-        """Draw a box, and its label on a filled tab: above the box where there is room."""
-        self.rect(x1, y1, x2 - x1, y2 - y1, stroke=color, stroke_width=stroke_width)
+    def box(self, x1: float, y1: float, x2: float, y2: float, color: str, label: str = "") -> None:
+        """Draw a box, and its label on a filled tab."""
+        self.rect(x1, y1, x2 - x1, y2 - y1, stroke=color, stroke_width=2)
         if label:
-            width, height = 0.62 * 11 * len(label) + 6, 15
-            left, top = max(0, min(x1 - 1, self.width - width)), y1 - height if y1 >= height else y1
-            self.rect(left, top, width, height, fill=color)
-            self.text(left + 3, top + 11, label, size=11, fill=contrast_color(color))
+            self.tab(x1, y1, label, color, 0, 0, self.width)
 
-    def bars(
-        self,
-        values: Sequence[float],
-        names: Sequence[str],
-        colors: Sequence[str],
-        x: float,
-        y: float,
-        width: float,
-        row: float = 20,
-        top_value: float | None = None,
-        form: str = "{:.3f}",
+    def tab(
+        self, x: float, y: float, label: str, color: str, left: float, top: float, right: float
     ) -> None:
-        """Draw horizontal bars, each with its name on the left and its value on the right.
+        """Write a label on a filled tab at a box's corner: above the box where there is room.
 
         Args:
-            values: (V,), at least 0.
-            names: (V,) labels.
-            colors: (V,) of the bars.
-            x: where the bars start, pixels.
-            y: upper edge of the first row, pixels.
-            width: pixels of a bar of `top_value`.
-            row: height of a row, pixels.
-            top_value: value of a bar of full width; None: the largest value.
-            form: format of a value.
+            x, y: the upper left corner of the box.
+            label: of the box.
+            color: of the tab.
+            left, top, right: the tab reaches no further.
         """
-        top_value = top_value or max(values) or 1.0
-        for index, (value, name, color) in enumerate(zip(values, names, colors, strict=True)):
-            top = y + index * row
-            length = width * (value / top_value)
-            self.text(x - 6, top + row * 0.68, name, size=row * 0.6, anchor="end")
-            self.rect(x, top + row * 0.15, length, row * 0.7, fill=color)
-            self.text(x + length + 5, top + row * 0.68, form.format(value), size=row * 0.6)
-
-    def axes(
-        self,
-        x: float,
-        y: float,
-        width: float,
-        height: float,
-        xs: Sequence[float],
-        ys: Sequence[float],
-        **names,
-    ) -> Axes:
-        """Draw an empty chart and return it; `names` are x_name, y_name and log_x of `Axes`."""
-        return Axes(self, x, y, width, height, tuple(xs), tuple(ys), **names)
+        width, height = 0.62 * 11 * len(label) + 6, 15
+        x, y = max(left, min(x - 1, right - width)), y - height if y >= top + height else y
+        self.rect(x, y, width, height, fill=color)
+        self.text(x + 3, y + 11, label, size=11, fill=contrast_color(color))
 
 
 @dataclass(frozen=True)
 class Axes:
-    """A chart. Creating it draws frame, ticks and grid; `scatter` and `line` take its units."""
+    """A chart. Creating it draws frame, ticks and grid; `line` and `at` take its units."""
 
     svg: Svg
     x: float
     y: float
     width: float
     height: float
-    xs: tuple[float, ...]  # ticks; the first and the last are the ends of the axis
-    ys: tuple[float, ...]
+    xs: Sequence[float]  # ticks; the first and the last are the ends of the axis
+    ys: Sequence[float]
     x_name: str = ""
     y_name: str = ""
-    log_x: bool = False
 
     def __post_init__(self) -> None:
         svg, muted = self.svg, self.svg.theme.muted
@@ -281,16 +221,9 @@ class Axes:
 
     def at(self, value_x: float, value_y: float) -> tuple[float, float]:
         """Return the pixel position of a point of the chart."""
-        scale = math.log2 if self.log_x else float
-        low, high = scale(self.xs[0]), scale(self.xs[-1])
-        share_x = (scale(value_x) - low) / (high - low)
+        share_x = (value_x - self.xs[0]) / (self.xs[-1] - self.xs[0])
         share_y = (value_y - self.ys[0]) / (self.ys[-1] - self.ys[0])
         return self.x + share_x * self.width, self.y + (1 - share_y) * self.height
-
-    def scatter(self, xs: Sequence[float], ys: Sequence[float], colors: Sequence[str]) -> None:
-        """Draw a dot at each point."""
-        for value_x, value_y, color in zip(xs, ys, colors, strict=True):
-            self.svg.circle(*self.at(value_x, value_y), 3, fill=color)
 
     def line(self, xs: Sequence[float], ys: Sequence[float], color: str, **style) -> None:
         """Draw a line through the points."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..config import FSAFError, ModelConfig
 from ..model.detector import Detector, build_detector
+from ..utils.classes import list_some
 from ..utils.files import excerpt, load_tensors, write_atomically
 from ..utils.parts import Parts
 
@@ -52,18 +53,18 @@ def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
         FSAFError: "x.safetensors has a model field 'foo' that this version does not know: update
             fsaf-core."; "x.safetensors: its model field channels is -5: give a whole number ...".
     """
-    values = {OLD_FIELDS.get(name, name): value for name, value in values.items()}
+    values = {
+        OLD_FIELDS.get(name, name): tuple(value) if isinstance(value, list) else value
+        for name, value in values.items()
+    }
     unknown = values.keys() - {field.name for field in fields(ModelConfig)}
     if unknown:
         raise FSAFError(
             f"{where} has a model field {sorted(unknown)[0]!r} that this version does not know: "
             "update fsaf-core."
         )
-    given: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
     try:
-        return ModelConfig(**given)
+        return ModelConfig(**values)
     except FSAFError as error:
         raise FSAFError(f"{where}: its model field {error}") from None
 
@@ -87,13 +88,12 @@ def save(detector: Detector, path: str | Path, half: bool = False) -> None:
             f"{path}: a detector's file is named .safetensors, by which `load` and the commands "
             "know it: name it so."
         )
-    state = {
-        name: (tensor.half() if half and tensor.is_floating_point() else tensor)
-        .detach()
-        .cpu()
-        .contiguous()
-        for name, tensor in detector.state_dict().items()
-    }
+    state = {name: tensor.contiguous() for name, tensor in detector.state_dict().items()}
+    if half:
+        state = {
+            name: tensor.half() if tensor.is_floating_point() else tensor
+            for name, tensor in state.items()
+        }
     facts = {
         "model": asdict(detector.config),
         "category_ids": detector.category_ids,
@@ -120,10 +120,10 @@ def load(path: str | Path, parts: Parts = Parts()) -> Detector:
     parts = parts.complete(import_paths, str(path))
     # "meta" takes no memory, however much the configuration asks for. Not every backbone can do it.
     with torch.device("meta") if parts.backbone is None else nullcontext():
-        wrong = find_mismatches(build_detector(config, parts=parts).state_dict(), tensors)
-    if wrong:
+        expected = build_detector(config, parts=parts).state_dict()
+    if wrong := mismatches(expected, tensors):
         raise FSAFError(
-            f"{path} does not fit its own configuration: {list_mismatches(wrong)}; "
+            f"{path} does not fit its own configuration: {wrong}; "
             "it was changed since, take another copy."
         )
     detector = build_detector(config, parts=parts)
@@ -142,7 +142,7 @@ def read_weights(path: str | Path) -> Weights:
     Raises:
         FSAFError: "x.safetensors does not exist: ..."; "... is a folder: ..."; "... is no readable
             safetensors file (...): ..."; "... holds weights but no FSAF configuration: ..."; "...
-            has a damaged FSAF header (...): ..."; as `model_config` and `read_training`.
+            has a damaged configuration (...): ..."; as `model_config` and `read_training`.
     """
     path = Path(path)
     if path.is_dir():
@@ -151,18 +151,35 @@ def read_weights(path: str | Path) -> Weights:
         raise FSAFError(f"{path} does not exist: give a file that fsaf.save or fsaf train wrote.")
     if path.suffix == ".pt":
         state = read_training(path)
-        try:
-            facts = {**state["config"], "category_ids": state.get("category_ids")}
-            return _weights(state.get("average") or state["model"], facts, path)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FSAFError(
-                f"{path} has a damaged configuration ({excerpt(error)}): take another checkpoint."
-            ) from error
+        tensors = state.get("average") or state["model"]
+        facts = {**state["config"], "category_ids": state.get("category_ids")}
+    else:
+        tensors, facts = _read_safetensors(path)
+    try:
+        config, ids = model_config(facts["model"], str(path)), facts.get("category_ids")
+        if ids is not None:
+            ids = tuple(ids)
+            if not all(type(one) is int for one in ids) or len({*ids}) != config.num_classes:
+                raise ValueError(f"its category ids do not fit {config.num_classes} classes")
+        import_paths = facts.get("parts", {})
+        known = import_paths.keys() <= {field.name for field in fields(Parts)}
+        if not known or not all(type(name) is str for name in import_paths.values()):
+            raise ValueError("its parts are not those of a detector")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FSAFError(
+            f"{path} has a damaged configuration ({excerpt(error)}): take another copy of the file."
+        ) from error
+    return Weights(tensors, config, ids, import_paths)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """Return the tensors of a safetensors file, and our entry of its header."""
     try:
         with safe_open(path, framework="pt") as file:
             names = file.keys()  # the file itself is not iterable
             tensors = {name: file.get_tensor(name) for name in names}
             header = (file.metadata() or {}).get(HEADER)
+        facts = None if header is None else json.loads(header)
     except Exception as error:  # the reader raises many kinds of errors for damaged files
         raise FSAFError(
             f"{path} is no readable safetensors file ({excerpt(error)}): "
@@ -173,60 +190,34 @@ def read_weights(path: str | Path) -> Weights:
             f"{path} holds weights but no FSAF configuration: "
             "give a file that fsaf.save or fsaf train wrote."
         )
-    try:
-        facts = json.loads(header)
-        return _weights(tensors, facts, path)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FSAFError(
-            f"{path} has a damaged FSAF header ({excerpt(error)}): take another copy of the file."
-        ) from error
+    return tensors, facts
 
 
-def _weights(tensors: dict[str, Tensor], facts: Mapping[str, Any], path: Path) -> Weights:
-    config, ids = model_config(facts["model"], str(path)), facts.get("category_ids")
-    if ids is not None:
-        ids = tuple(ids)
-        if not all(type(one) is int for one in ids) or len({*ids}) != config.num_classes:
-            raise ValueError(f"its category ids do not fit {config.num_classes} classes")
-    import_paths = facts.get("parts", {})
-    known = import_paths.keys() <= {field.name for field in fields(Parts)}
-    if not known or not all(type(name) is str for name in import_paths.values()):
-        raise ValueError("its parts are not those of a detector")
-    return Weights(tensors, config, ids, import_paths)
-
-
-def find_mismatches(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the names of tensors that do not fit, each with what is wrong.
+def mismatches(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> str:
+    """Return which tensors do not fit, as part of a sentence; "" if all do.
 
     Args:
-        own: the tensors of the model.
+        expected: the tensors of the model.
         tensors: those of the file.
     """
-    wrong = dict.fromkeys(own.keys() - tensors.keys(), "missing")
-    wrong |= dict.fromkeys(tensors.keys() - own.keys(), "not of this model")
-    for name in own.keys() & tensors.keys():
-        if own[name].shape != tensors[name].shape:
-            wrong[name] = (
-                f"{tuple(tensors[name].shape)} in the file, {tuple(own[name].shape)} in the model"
-            )
-        elif what := tensor_problem(tensors[name], own[name]):
-            wrong[name] = what
-    return dict(sorted(wrong.items()))
+    wrong = dict.fromkeys(expected.keys() - tensors.keys(), "missing")
+    wrong |= dict.fromkeys(tensors.keys() - expected.keys(), "not of this model")
+    for name in expected.keys() & tensors.keys():
+        shape, expected_shape = tuple(tensors[name].shape), tuple(expected[name].shape)
+        if shape != expected_shape:
+            wrong[name] = f"{shape} in the file, {expected_shape} in the model"
+        elif problem := tensor_problem(tensors[name], expected[name]):
+            wrong[name] = problem
+    return list_some([f"{name} ({problem})" for name, problem in sorted(wrong.items())])
 
 
-def tensor_problem(tensor: Tensor, own: Tensor) -> str:
-    """Return why a file's tensor cannot replace `own`, which has the same shape; "" if it can."""
+def tensor_problem(tensor: Tensor, expected: Tensor) -> str:
+    """Return why a file's tensor cannot replace `expected`, of the same shape; "" if it can."""
     if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
         return "is sparse, quantized or without data"
-    if tensor.is_complex() or own.is_floating_point() > tensor.is_floating_point():
-        return f"is of type {tensor.dtype}, not {own.dtype}"
+    if tensor.is_complex() or expected.is_floating_point() > tensor.is_floating_point():
+        return f"is of type {tensor.dtype}, not {expected.dtype}"
     return "" if tensor.float().isfinite().all() else "holds non-finite values"
-
-
-def list_mismatches(wrong: Mapping[str, str]) -> str:
-    """Return the first four mismatches as part of a sentence."""
-    shown = [f"{name} ({what})" for name, what in list(wrong.items())[:4]]
-    return ", ".join(shown) + (f" and {len(wrong) - 4} more tensors" if len(wrong) > 4 else "")
 
 
 def versions() -> dict[str, str]:
@@ -248,6 +239,8 @@ def read_training(path: Path) -> dict[str, Any]:
             state = load_tensors(file)
         if not isinstance(state, dict) or not {"model", "config", "step"} <= state.keys():
             raise ValueError("it is of another kind")
+        if not isinstance(state["config"], dict):
+            raise ValueError("its configuration is of another kind")
         weights = [*state["model"].values(), *state.get("average", {}).values()]
         if not all(isinstance(tensor, Tensor) for tensor in weights):
             raise ValueError("its weights are of another kind")

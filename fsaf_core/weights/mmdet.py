@@ -1,4 +1,4 @@
-"""Weights of other code: MMDetection's FSAF in both directions, torchvision's RetinaNet.
+"""Weights of MMDetection's FSAF, in both directions.
 
 Messages name the tensors that do not fit. No code of a file is run.
 """
@@ -18,11 +18,10 @@ from ..config import COCO_CLASSES, FSAFError, ModelConfig
 from ..model.detector import Detector, build_detector
 from ..utils.files import excerpt, load_tensors
 from . import inert_pickle
-from .checkpoint import find_mismatches, list_mismatches
+from .checkpoint import mismatches
 
 ZIP = b"PK\3\4"  # the first bytes of a file in PyTorch's format since version 1.6
 PICKLE = b"\x80"  # the first byte of an older one
-CONTAINERS = ("state_dict", "model")  # keys of a file under which the weights lie
 # What surrounds the names where a model was wrapped: for several GPUs, or for averaged weights.
 WRAPPERS = re.compile(r"^(?:(?:module|model|ema_model|ema)\.|ema_)+")
 # The preprocessing's constants, and how many models an average is of.
@@ -30,6 +29,17 @@ NO_WEIGHTS = re.compile(r"data_preprocessor\.|(?:steps|n_averaged)$")
 
 LTRB_ROWS = [2, 0, 3, 1]  # our l t r b out of MMDetection's t b l r
 TBLR_ROWS = [1, 3, 0, 2]  # t b l r out of l t r b
+
+# Regular expressions of our names, each with what MMDetection has in its place.
+NAMES = {
+    r"^network\.": "",
+    r"^neck\.lateral\.(\d)": r"neck.lateral_convs.\1.conv",
+    r"^neck\.output\.(\d)": r"neck.fpn_convs.\1.conv",
+    r"^head\.cls_tower\.(\d+)": r"bbox_head.cls_convs.\1.conv",
+    r"^head\.box_tower\.(\d+)": r"bbox_head.reg_convs.\1.conv",
+    r"^head\.af_cls": "bbox_head.retina_cls",
+    r"^head\.af_box": "bbox_head.retina_reg",
+}
 
 # By the number of blocks of layer1..4, their kind, and the filters of a block's first convolution.
 BACKBONES: dict[tuple, Any] = {
@@ -72,10 +82,10 @@ def load_mmdet(source: str | Path | Mapping[str, Any]) -> Detector:
         source = _read(Path(source))
     weights, names = source, None
     if isinstance(source, Mapping):
-        weights = next((source[key] for key in CONTAINERS if key in source), source)
+        weights = source.get("state_dict", source.get("model", source))
         names = _class_names(source.get("meta"))
     if not isinstance(weights, Mapping) or not all(
-        _is_text(name) and isinstance(value, Tensor) for name, value in weights.items()
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
     ):
         raise FSAFError(
             f"{where} is no checkpoint: give names and tensors, bare or under the key 'state_dict'."
@@ -83,15 +93,21 @@ def load_mmdet(source: str | Path | Mapping[str, Any]) -> Detector:
     weights = _without_wrappers(weights)
     config = _recognize(weights, names, ignoring_scale, where)
     with torch.device("meta"):  # takes no memory, whatever the shapes ask for
-        own = build_detector(config).state_dict()
-    for name in map(reference_name, own):
+        expected = build_detector(config).state_dict()
+    reference = {reference_name(name): tensor for name, tensor in expected.items()}
+    for name in reference:
         if name.endswith("num_batches_tracked"):  # older versions of PyTorch did not count
             weights.setdefault(name, torch.tensor(0))
-    renamed = _rename(own, {name: reference_name(name) for name in own}, weights, where)
+    if wrong := mismatches(reference, weights):
+        raise FSAFError(
+            f"{where} does not fit: {wrong}: give the whole checkpoint of that code, unchanged."
+        )
+    state = {name: weights[reference_name(name)] for name in expected}
+    for name in state:
+        if "af_box" in name:
+            state[name] = state[name][LTRB_ROWS]
     detector = build_detector(config)
-    detector.load_state_dict(
-        {name: value[LTRB_ROWS] if "af_box" in name else value for name, value in renamed.items()}
-    )
+    detector.load_state_dict(state)
     return detector.eval()
 
 
@@ -118,66 +134,18 @@ def to_mmdet(detector: Detector) -> dict[str, Tensor]:
             f"{config.backbone}, tower_norm {config.tower_norm}, levels {levels}: "
             "only anchor_free, a ResNet, none and (3, 7) can be written in its names."
         )
-    weights = {
-        reference_name(name): value.detach() for name, value in detector.state_dict().items()
-    }
     return {
-        name: value[TBLR_ROWS] if "retina_reg" in name else value.clone()
-        for name, value in weights.items()
+        reference_name(name): value[TBLR_ROWS] if "af_box" in name else value.clone()
+        for name, value in detector.state_dict().items()
     }
 
 
 def reference_name(name: str) -> str:
     """Return MMDetection's name of a tensor of our anchor-free detector."""
-    name = name.removeprefix("network.")
-    name = re.sub(r"^neck\.lateral\.(\d)", r"neck.lateral_convs.\1.conv", name)
-    name = re.sub(r"^neck\.output\.(\d)", r"neck.fpn_convs.\1.conv", name)
     # In our towers a ReLU follows each convolution and has a number too.
-    if tower := re.match(r"head\.(cls|box)_tower\.(\d+)\.(.*)", name):
-        kind = {"cls": "cls", "box": "reg"}[tower[1]]
-        return f"bbox_head.{kind}_convs.{int(tower[2]) // 2}.conv.{tower[3]}"
-    name = name.replace("head.af_cls", "bbox_head.retina_cls")
-    return name.replace("head.af_box", "bbox_head.retina_reg")
-
-
-def load_torchvision_retinanet(detector: Detector, weights: Mapping[str, Tensor]) -> None:
-    """Load the weights of torchvision's RetinaNet into backbone, pyramid and anchor-based branch.
-
-    Args:
-        detector: takes the weights, in place. torchvision counts an untrained background class 0,
-            so give the detector that many class names (91 for its COCO weights).
-        weights: `retinanet_resnet50_fpn(...).state_dict()`.
-
-    Raises:
-        FSAFError: "torchvision's RetinaNet does not fit: ... (missing), ...: ..."; "the detector
-            has no anchor-based branch: ...".
-
-    Differs: torchvision makes P6 from P5, ours from C5, so the convolution of P6 is not loaded.
-        torchvision also applies a ReLU before P7. The branch gives torchvision's outputs on
-        torchvision's pyramid.
-    """
-    if detector.anchor_based is None:
-        raise FSAFError(
-            "the detector has no anchor-based branch: build it with branches anchor_based or joint."
-        )
-    own = detector.state_dict()
-    only_ours = r"af_|neck\.output\.3|num_batches_tracked"
-    names = {name: _torchvision_name(name) for name in own if not re.search(only_ours, name)}
-    shared = {name: weights[name] for name in names.values() if name in weights}
-    detector.load_state_dict(_rename(own, names, shared, "torchvision's RetinaNet"), strict=False)
-
-
-def _torchvision_name(name: str) -> str:
-    """Return torchvision's name of a tensor of our anchor-based detector."""
-    name = name.removeprefix("network.").replace("backbone.", "backbone.body.")
-    name = name.replace("head.ab_cls", "head.classification_head.cls_logits")
-    name = name.replace("head.ab_box", "head.regression_head.bbox_reg")
-    name = re.sub(r"^neck\.lateral\.(\d+)", r"backbone.fpn.inner_blocks.\1.0", name)
-    name = re.sub(r"^neck\.output\.([012])", r"backbone.fpn.layer_blocks.\1.0", name)
-    name = name.replace("neck.output.4", "backbone.fpn.extra_blocks.p7")
-    if tower := re.match(r"head\.(cls|box)_tower\.(\d+)\.(.*)", name):
-        kind = {"cls": "classification", "box": "regression"}[tower[1]]
-        return f"head.{kind}_head.conv.{int(tower[2]) // 2}.0.{tower[3]}"
+    name = re.sub(r"(?<=_tower\.)\d+", lambda number: str(int(number[0]) // 2), name)
+    for pattern, theirs in NAMES.items():
+        name = re.sub(pattern, theirs, name)
     return name
 
 
@@ -186,18 +154,14 @@ def _class_names(meta: Any) -> tuple[str, ...] | None:
 
     Source: MMDetection 2 wrote `CLASSES`, version 3 writes `dataset_meta`.
     """
-    meta = meta if isinstance(meta, Mapping) else {}
-    inner = meta.get("dataset_meta")
-    parts = (inner, meta) if isinstance(inner, Mapping) else (meta,)
-    for value in (part.get(key) for part in parts for key in ("classes", "CLASSES")):
-        names = [value] if isinstance(value, str) else value  # a forgotten comma in its config
-        if isinstance(names, (list, tuple)) and names and all(map(_is_text, names)):
+    inner = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
+    parts = [part for part in (inner, meta) if isinstance(part, Mapping)]
+    for names in (part.get(key) for part in parts for key in ("classes", "CLASSES")):
+        if isinstance(names, str):  # a forgotten comma in its config
+            return (names,)
+        if isinstance(names, (list, tuple)) and names and all(type(n) is str for n in names):
             return tuple(names)
     return None
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 def _without_wrappers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -227,29 +191,26 @@ def _read(path: Path) -> Any:
             f"{path.name}: its SHA-256 begins with {digest[:8]}, its name says {expected[1]}: "
             "download it again."
         )
+    is_zip = data.startswith(ZIP)
     try:
         try:
             return load_tensors(io.BytesIO(data))
         except pickle.UnpicklingError:  # the file holds other objects too
-            if not data.startswith(ZIP):
+            if not is_zip:
                 raise
             return load_tensors(io.BytesIO(data), inert_pickle)
-    except pickle.UnpicklingError as error:
-        if not data.startswith(PICKLE):  # an error page, or a pointer of Git LFS
-            raise FSAFError(
-                f"{path.name} is no checkpoint of torch (it begins with {data[:20]!r}): "
-                "download it again."
-            ) from error
-        raise FSAFError(
-            f"{path.name} is in PyTorch's old format and holds more than tensors, and reading it "
-            "could run code: if you trust its source, write its weights alone with "
-            "torch.save(torch.load(path, weights_only=False)['state_dict'], new_path) and load "
-            "that."
-        ) from error
     except Exception as error:  # the reader raises many kinds of errors for damaged files
+        if data.startswith(PICKLE) and isinstance(error, pickle.UnpicklingError):
+            raise FSAFError(
+                f"{path.name} is in PyTorch's old format and holds more than tensors, and reading "
+                "it could run code: if you trust its source, write its weights alone with "
+                "torch.save(torch.load(path, weights_only=False)['state_dict'], new_path) and load "
+                "that."
+            ) from error
+        # A file of another kind may be an error page, or a pointer of Git LFS.
+        reason = excerpt(error) if is_zip else f"it begins with {data[:20]!r}"
         raise FSAFError(
-            f"{path.name} is no checkpoint of torch, or is cut off ({excerpt(error)}): "
-            "download it again."
+            f"{path.name} is no checkpoint of torch, or is cut off ({reason}): download it again."
         ) from error
 
 
@@ -262,17 +223,14 @@ def _recognize(
     """Return the configuration that follows from names and shapes."""
 
     def size(name: str, axis: int) -> int:
-        if name not in weights:
+        shape = tuple(weights[name].shape) if name in weights else ()
+        if len(shape) != 4:
+            what = f"{shape}, not the weight of a convolution" if name in weights else "missing"
             raise FSAFError(
-                f"{where}: {name} is missing: this is no whole FSAF checkpoint of MMDetection, "
+                f"{where}: {name} is {what}: this is no whole FSAF checkpoint of MMDetection, "
                 "download it again."
             )
-        if weights[name].ndim != 4:
-            shape = tuple(weights[name].shape)
-            raise FSAFError(
-                f"{where}: {name} is {shape}, not the weight of a convolution: download it again."
-            )
-        return weights[name].shape[axis]
+        return shape[axis]
 
     def count(pattern: str) -> int:
         return len({match[1] for name in weights if (match := re.match(pattern, name))})
@@ -304,16 +262,3 @@ def _recognize(
         )
     except FSAFError as error:
         raise FSAFError(f"{where} is no checkpoint of MMDetection's FSAF: {error}") from None
-
-
-def _rename(
-    own: Mapping[str, Tensor], names: Mapping[str, str], weights: Mapping[str, Tensor], where: str
-) -> dict[str, Tensor]:
-    """Return the weights of other code under our names; `names` is {our name: their name}."""
-    wrong = find_mismatches({theirs: own[name] for name, theirs in names.items()}, weights)
-    if wrong:
-        raise FSAFError(
-            f"{where} does not fit: {list_mismatches(wrong)}: "
-            "give the whole checkpoint of that code, unchanged."
-        )
-    return {name: weights[theirs] for name, theirs in names.items()}

@@ -18,7 +18,7 @@ from torchvision.ops import clip_boxes_to_image
 
 from ..config import FSAFError
 from ..data.sources import check_images
-from ..method.locations import decode
+from ..method.locations import decode, pyramid_locations
 from ..model.detector import Detector
 from ..model.postprocess import merge_candidates
 from ..model.predictor import Predictor
@@ -65,17 +65,17 @@ class Exported(nn.Module):
         candidates = []
         for stride, logits, offsets in zip(self.config.strides, cls_logits, box_offsets):
             scores = logits.sigmoid().permute(0, 2, 3, 1).flatten(1, 2)  # (B, A, K)
-            classes = scores.shape[2]
+            classes, pairs = scores.shape[2], scores.flatten(1)
             if self.config.rules.topk == "locations":
                 best, location = self._top(scores.amax(2))
-                score = _rows(scores, location) * (best > 0)[..., None]  # the padding repeats one
-                score = score.flatten(1)
-                location = location.repeat_interleave(classes, 1)
-                label = torch.arange(classes).repeat(self.config.topk_candidates).expand_as(score)
+                pair = (location[..., None] * classes + torch.arange(classes)).flatten(1)
+                # The padding repeats a location.
+                score = pairs.gather(1, pair) * (best > 0).repeat_interleave(classes, 1)
             else:
-                score, pair = self._top(scores.flatten(1))
-                location, label = pair // classes, pair % classes
-            candidates.append((_rows(self._decode(offsets, stride), location), score, label))
+                score, pair = self._top(pairs)
+            location, label = pair // classes, pair % classes
+            corners = location[..., None].expand(-1, -1, 4)
+            candidates.append((self._decode(offsets, stride).gather(1, corners), score, label))
         boxes, scores, labels = (torch.cat(part, 1) for part in zip(*candidates))
         return clip_boxes_to_image(boxes, (height, width)), scores, labels
 
@@ -87,18 +87,11 @@ class Exported(nn.Module):
         return value, index.clamp(max=values.shape[1] - 1)
 
     def _decode(self, offsets: Tensor, stride: int) -> Tensor:
-        """Return the boxes (B, A, 4) of a level; the centers follow the symbolic shape."""
-        rows, columns, c = offsets.shape[2], offsets.shape[3], self.config.rules.cell_center
-        x = ((torch.arange(columns) + c) * stride).expand(rows, columns)
-        y = ((torch.arange(rows) + c) * stride)[:, None].expand(rows, columns)
-        centers = torch.stack([x, y], 2).flatten(0, 1).float()
-        scale = torch.tensor(self.config.offset_normalizer * stride)
-        return decode(offsets.flatten(2).mT, centers, scale)
-
-
-def _rows(values: Tensor, index: Tensor) -> Tensor:
-    """Return the rows of (B, A, C) that `index` (B, M) names."""
-    return values.gather(1, index[..., None].expand(-1, -1, values.shape[2]))
+        """Return the boxes (B, A, 4) of a level."""
+        shape = offsets.shape[2], offsets.shape[3]
+        level = pyramid_locations((shape,), (stride,), self.config.rules.cell_center)
+        unit = self.config.offset_normalizer * level.stride
+        return decode(offsets.flatten(2).mT, level.centers, unit)
 
 
 def export(detector: Detector, path: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""Checkers of the exercises: a table of cases in, what a tutor would say out, never an exception.
+"""Checkers of the exercises: each tests a function on a table of cases and prints a hint; none ever raises.
 
 A notebook says `from checks.ch01 import check_labels_of` and then `check_labels_of(labels_of)`, which prints one of
 
@@ -7,23 +7,23 @@ A notebook says `from checks.ch01 import check_labels_of` and then `check_labels
     case 2 of 5 (ids with gaps, as COCO has): labels_of([90, 1, 13], [1, 13, 90])
     given: [89, 0, 12]
     expected: [2, 0, 1]
-    look at ids with gaps: COCO's 80 ids run to 90, so id − 1 is no label
+    look at ids with gaps: COCO's 80 ids run to 90, so id − 1 is not a label
 
     done: labels_of is right in all 5 cases
 
-How a chapter's module is written (`checks/chNN.py`):
+How to write a chapter's module (`checks/chNN.py`):
 
     CASES = (Case("two equal boxes", (a, a), "the union: ..."), ...)            # expected: the solution's result, or typed out
     SLIPS = (Slip(_x_and_y_swapped, "x and y: they are swapped"), ...)          # wrong answers that students really give
     check_iou = Checker(iou, CASES, SLIPS)
 
-A slip is recognized by its results: it is run on the same cases, and if it gives the same in all of them, its text is what the
-reader is told to look at. If it gives the same in the first wrong case and only in some of the others, the text begins with "perhaps".
-So a slip is written once, as a function, and its test is that it is recognized.
+A slip is a wrong answer, written as a function. It is recognized by its results: if it and the reader's function give the same results
+in all cases, the checker prints the slip's text as the hint. If they agree in the first wrong case but only in some of the others, the
+hint begins with "perhaps". A test checks that each slip is recognized.
 
-Cases are asked in order, up to the first wrong one. The reader's function gets copies of the arguments, and what it returns is copied;
-the default dtype, the gradient mode and the random state are restored after each call. A call that takes longer than PATIENCE seconds
-is stopped where the system allows it.
+Cases run in order, up to the first wrong one. The reader's function gets copies of the arguments, and its result is copied. The default
+dtype, the gradient mode and the random state are restored after each call. A call that takes longer than PATIENCE seconds is stopped
+where the system allows it.
 Numbers, bools, strings, tensors, arrays, and lists, tuples and dicts of them are compared by value (int 1 = float 1.0 = True);
 numbers within 1e-4.
 """
@@ -60,24 +60,24 @@ TOLERANCE = 1e-4  # absolute, and relative to the expected number
 SHORT = 8  # this many numbers are shown in full; of more only the first that differs
 IN_CALL = 24  # this many numbers of an argument are shown in full
 PATIENCE = 10.0  # seconds for one call of the reader's function
-MORE = 3.0  # seconds for further cases after the first wrong one: they tell how certain a hint is
-SAID = {  # entries that a checker adds to a result, in words
+MORE = 3.0  # seconds for further cases after the first wrong one: they show how certain a hint is
+SAID = {  # how a checker words the entries that it adds to a result
     ("gradient flows", False): "a result without a gradient",
     ("gradient flows", True): "a result through which the gradient flows",
     ("arguments unchanged", False): "an argument that your function changed",
     ("arguments unchanged", True): "arguments that stay as they are",
-    ("three tensors", False): "something else than three tensors",
+    ("three tensors", False): "something other than three tensors",
     ("three tensors", True): "three tensors",
 }
 
 
-@dataclass(frozen=True, eq=False)  # two are equal if they are one: so they can be keys
+@dataclass(frozen=True, eq=False)  # compared by identity, so that cases can be keys
 class Case:
-    """One question to the reader's function."""
+    """One call of the reader's function, and the result that it should have."""
 
     name: str  # in a few words, shown to the reader
     args: tuple
-    look: str  # goes on after "look at", for a wrong answer that no slip explains
+    look: str  # the text after "look at", for a wrong answer that no slip explains
     expected: Any = (
         ...
     )  # typed out where it is not what the solution gives, so that the solution is checked too
@@ -88,28 +88,28 @@ class Slip:
     """A plausible wrong answer and the fault that it shows."""
 
     function: Callable
-    look: str  # goes on after "look at"
+    look: str  # the text after "look at"
 
 
 def within(
     place: Callable[[Callable], Callable], slips: Sequence[Slip], look: str = ""
 ) -> tuple[Slip, ...]:
-    """The same faults inside a larger function: `place` puts one there; `look` goes before what its text says."""
+    """Return the same faults inside a larger function: `place` puts one there, and `look` is put before its text."""
     return tuple(Slip(place(slip.function), look + slip.look) for slip in slips)
 
 
 @dataclass(frozen=True)
 class _Raised:
-    """What a function gives when it raises; equal if the texts are, wherever it happened."""
+    """The result of a function that raises or does not return; two are equal if their texts are."""
 
     text: str
     where: str = field(default="", compare=False)  # the line of the reader's function
-    look: str = field(default="", compare=False)  # goes on after "look at", whatever the exercise
-    final: bool = field(default=False, compare=False)  # asking other cases would not help
+    look: str = field(default="", compare=False)  # the text after "look at", in any exercise
+    final: bool = field(default=False, compare=False)  # running other cases would not help
 
 
 class _Endless(BaseException):
-    """Raised in the reader's function by the timer; no Exception, so that `except Exception` does not stop it."""
+    """Raised in the reader's function by the timer; not an Exception, so that `except Exception` does not catch it."""
 
 
 class _NoList(Exception):
@@ -118,7 +118,7 @@ class _NoList(Exception):
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """What came of one case."""
+    """The outcome of one case."""
 
     value: Any
     changed: bool  # whether the arguments are no longer what they were
@@ -127,33 +127,33 @@ class _Asked:
 
 @dataclass(frozen=True, eq=False)
 class Checker:
-    """An exercise. Called with the reader's function it prints: to do, the first wrong case, or done."""
+    """An exercise: called with the reader's function, it prints "to do", the first wrong case, or "done"."""
 
     solution: Callable
-    cases: Sequence[Case]  # asked in this order: the simplest first
+    cases: Sequence[Case]  # run in this order: the simplest first
     slips: Sequence[
         Slip
-    ] = ()  # named is the one that agrees in most cases, the first wrong one included
+    ] = ()  # the hint names the one that agrees in most cases, the first wrong one included
     run: Callable[..., Any] = lambda function, *args: function(
         *args
-    )  # gives what is compared, e.g. a value and its gradient
+    )  # returns what is compared, e.g. a value and its gradient
 
     def __call__(self, answer: Callable | None) -> None:
         print(self.verdict(answer))
 
     @cached_property
     def expected(self) -> list[Any]:
-        """What each case should give."""
+        """Return the right result of each case."""
         return [
             _ask(self.run, self.solution, one).value if one.expected is ... else one.expected
             for one in self.cases
         ]
 
     def verdict(self, answer: Callable | None) -> str:
-        """What is printed. None, and a function that gives None, NotImplemented or ... everywhere, are "to do"."""
+        """Return what is printed: "to do" for None, and for a function that always returns None, NotImplemented or ...."""
         name = getattr(answer, "__name__", "the answer")
         if answer is None or not callable(answer):
-            return "to do: give the checker your function itself, without brackets"
+            return "to do: give the checker your function itself, without parentheses"
         asked: list[_Asked] = []
         for case, right in zip(self.cases, self.expected):
             asked.append(_ask(self.run, answer, case))
@@ -173,20 +173,20 @@ class Checker:
             return f"to do: {name} returns nothing yet"
         lines = [self._where(first, name, asked)]
         if isinstance(given, _Raised):
-            lines.append(f"you stop with {given.text}" + given.where)
+            lines.append(f"your function {given.text}" + given.where)
         else:
             mine, right = told(given, self.expected[first])
             lines += [f"given: {mine}", f"expected: {right}"]
         return "\n".join(lines + [look] * bool(look))
 
     def _where(self, index: int, name: str, asked: Sequence[_Asked]) -> str:
-        """The case and the call that can be repeated by hand."""
+        """Return the case, with the call that can be repeated by hand."""
         case, call = self.cases[index], asked[index].call
         args = "" if call is None else f": {name}({_arguments(*call)})"
         return f"case {index + 1} of {len(self.cases)} ({case.name}){args}"
 
     def _look(self, answer: Callable, given: list[Any]) -> str | None:
-        """The last line: what to look at. None if the function returns nothing in any case."""
+        """Return the last line, which says what to look at; None if the function returns nothing in any case."""
         first = len(given) - 1
         if isinstance(given[first], _Raised) and given[first].look:
             return f"look at {given[first].look}"
@@ -218,16 +218,16 @@ class Checker:
             ]
             fits = 2 * sum(map(min, agree, wrong)) >= sum(wrong) and 2 * sum(agree) >= len(
                 agree
-            )  # one may look alike by chance
+            )  # a slip may agree by chance in a few cases
             if fits and sum(agree) > most:
                 certain = sum(agree) == len(self.cases)
                 best, most = f"{'' if certain else 'perhaps '}look at {slip.look}", sum(agree)
         return best or self._unexplained(given[first], first)
 
     def _unexplained(self, given: Any, first: int) -> str:
-        """What to look at where no slip fits: the shape if that is wrong, else what the case is about."""
+        """Return what to look at where no slip fits: the shape if it is wrong, else the subject of the case."""
         if isinstance(given, _Raised) and first == 0:
-            return ""  # it never worked: the message and the line say more than the exercise's mathematics
+            return ""  # it never worked: the message and the line help more than the exercise's subject
         right = self.expected[first]
         while (
             isinstance(given, Mapping)
@@ -244,12 +244,12 @@ class Checker:
 
 
 def nothing(value: Any) -> bool:
-    """Whether a function has given nothing yet."""
+    """Return whether a value means that nothing is written yet."""
     return value is None or value is NotImplemented or value is ...
 
 
 def _works(answer: Callable) -> bool:
-    """Whether a function does anything: where None is right in some case, one that always gives it may be an answer."""
+    """Return whether a function uses any name: where None can be right, one that always returns None may be an answer."""
     code = getattr(answer, "__code__", None)
     return code is not None and bool(code.co_names or code.co_freevars)
 
@@ -257,7 +257,7 @@ def _works(answer: Callable) -> bool:
 def _ask(
     run: Callable[..., Any], function: Callable, case: Case, seconds: float | None = None
 ) -> _Asked:
-    """What the function gives on a case, with the same random numbers each time, and whether it changed its arguments."""
+    """Run the function on a case, with the same random numbers each time, and note whether it changes its arguments."""
     args = copy.deepcopy(case.args)
     calls: list[tuple[tuple, dict]] = []
 
@@ -280,15 +280,16 @@ def _ask(
                 return _Asked(None, False)
         except _NoList as error:
             value = _Raised(
-                f"a result that is {error}",
+                f"returns {error}",
                 look="what you return: make it a list, so that its values have an order and can be read twice",
             )
         except _Endless:
-            value = _Raised("no result: the call takes long. Is there a loop without an end?")
+            value = _Raised("does not return: the call takes long. Is there a loop without an end?")
             value = _Raised(value.text, final=True)
         except SystemExit:
             value = _Raised(
-                "exit(): it would end the whole notebook. Leave a function with return", final=True
+                "calls exit(), which would end the whole notebook. Leave a function with return",
+                final=True,
             )
         except Exception as error:
             value = _raised(function, error)
@@ -323,7 +324,7 @@ def _as_before() -> Iterator[None]:
 
 @contextmanager
 def _patience(seconds: float) -> Iterator[None]:
-    """Raise _Endless in the block after so many seconds, in the main thread of a system that has this timer."""
+    """Raise _Endless in the block after some seconds, in the main thread of a system that has this timer."""
     if (
         not hasattr(signal, "setitimer")
         or threading.current_thread() is not threading.main_thread()
@@ -344,14 +345,15 @@ def _patience(seconds: float) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         signal.signal(signal.SIGALRM, handler)
-        if left:  # a timer that ran before goes on
+        if left:  # restart a timer that ran before
             passed = time.monotonic() - start
             signal.setitimer(signal.ITIMER_REAL, max(left - passed, 0.01), interval)
 
 
 def _raised(function: Callable, error: Exception) -> _Raised:
-    """An exception with the line of the reader's own code in which it came up."""
+    """Return an exception with the line of the reader's own code that raised it."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}".removesuffix(": ")
+    text = f"raises {text}"
     own = getattr(getattr(function, "__code__", None), "co_filename", None)
     where, trace = "", error.__traceback__
     while own and isinstance(trace, TracebackType):
@@ -363,7 +365,7 @@ def _raised(function: Callable, error: Exception) -> _Raised:
 
 
 def _kept(value: Any) -> Any:
-    """A copy of a result, which the function may overwrite in its next call."""
+    """Return a copy of a result, because the function may overwrite it in its next call."""
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, np.ndarray):
@@ -377,7 +379,7 @@ def _kept(value: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    """What a result that is no list is called."""
+    """Return the name of a result that is not a list."""
     if isinstance(value, Set) and not isinstance(value, (KeysView, ItemsView)):
         return "a set"
     name = type(value).__name__.removesuffix("_iterator")
@@ -390,7 +392,7 @@ def _slip_gives(run: Callable[..., Any], slip: Slip, case: Case) -> Any:
 
 
 def same(given: Any, expected: Any) -> bool:
-    """Whether two results have equal shape and, within the tolerance, equal values."""
+    """Return whether two results have equal shape and, within the tolerance, equal values."""
     if isinstance(given, Mapping) and isinstance(expected, Mapping):
         return given.keys() == expected.keys() and all(
             same(given[key], expected[key]) for key in expected
@@ -398,7 +400,7 @@ def same(given: Any, expected: Any) -> bool:
     ours, theirs = _numbers(given), _numbers(expected)
     if ours is not None and theirs is not None:
         if isinstance(given, (list, tuple)) and ours.numel() == theirs.numel() == 0:
-            return True  # an empty list cannot say its columns
+            return True  # an empty list does not have a number of columns
         return ours.shape == theirs.shape and bool(
             torch.isclose(ours, theirs, TOLERANCE, TOLERANCE, equal_nan=True).all()
         )
@@ -408,7 +410,7 @@ def same(given: Any, expected: Any) -> bool:
 
 
 def _numbers(value: Any) -> Tensor | None:
-    """A number, or anything regular made of numbers, as float64; None for all else."""
+    """Return a number, or anything regular made of numbers, as float64; None for everything else."""
     if isinstance(value, Tensor):
         return value.detach().cpu().double()
     if isinstance(value, (Number, np.ndarray, np.generic, list, tuple)):
@@ -420,16 +422,16 @@ def _numbers(value: Any) -> Tensor | None:
 
 
 def _plain(value: Any) -> Any:
-    """Without tensors inside, which numpy would not always take."""
+    """Return a value without tensors inside, which numpy would not always accept."""
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     if isinstance(value, str):
-        raise ValueError("a string is no number, even if it reads like one")
+        raise ValueError("a string is not a number, even if it reads like one")
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
 
 
 def told(given: Any, expected: Any) -> tuple[str, str]:
-    """How the two are shown to the reader: in full when short, else by shape or where they differ first."""
+    """Return how the two are shown to the reader: in full when short, else by shape or where they differ first."""
     if (
         isinstance(given, Mapping)
         and isinstance(expected, Mapping)
@@ -473,20 +475,22 @@ def told(given: Any, expected: Any) -> tuple[str, str]:
 
 
 def _words(value: Any) -> str:
-    """A description, or several, without quotation marks."""
+    """Return a description, or several, without quotation marks."""
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _arguments(args: tuple, named: dict) -> str:
-    """The arguments of a call, short enough for a line."""
+    """Return the arguments of a call, short enough for a line."""
     parts = [_argument(one) for one in args]
     return ", ".join(parts + [f"{key}={_argument(one)}" for key, one in named.items()])
 
 
 def _argument(value: Any) -> str:
-    """An argument as one would type it, or what it is if that is too long."""
+    """Return an argument as one would type it, or its kind and size if that is too long."""
     if isinstance(value, Tensor):
-        if value.numel() > IN_CALL or 0 in value.shape:  # an empty list would not say its columns
+        if (
+            value.numel() > IN_CALL or 0 in value.shape
+        ):  # an empty list would not show its number of columns
             return f"<tensor of shape {tuple(value.shape)}>"
         return f"tensor({_typed(value.tolist())})"
     if isinstance(value, torch.nn.Module):
@@ -499,7 +503,7 @@ def _argument(value: Any) -> str:
 
 
 def _typed(value: Any) -> str:
-    """Lists, tuples and dicts of numbers as one would type them, with at most six digits."""
+    """Return lists, tuples and dicts of numbers as one would type them, with at most six digits."""
     if isinstance(value, list):
         return f"[{', '.join(map(_typed, value))}]"
     if type(value) is tuple:
@@ -516,7 +520,7 @@ def _typed(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    """A value in one short piece of a line."""
+    """Return a value in one short piece of a line."""
     numbers = _numbers(value)
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))

@@ -14,7 +14,7 @@ def _appearance(used: list[int], categories: list[int]) -> list[int]:
     return [order.index(one) for one in used]
 
 
-_GAPS = "the ascending order of all category ids of the file: the label is the place of the id in it, counted from 0"
+_GAPS = "the ascending order of all category ids of the file: a label is an id's place in this order, counted from 0"
 LABELS_CASES = (
     Case("ids 1, 2, 3", ([2, 1, 3, 2], [1, 2, 3]), _GAPS, expected=[1, 0, 2, 1]),
     Case("ids with gaps, as COCO has", ([90, 1, 13], [1, 13, 90]), _GAPS, expected=[2, 0, 1]),
@@ -28,18 +28,18 @@ LABELS_CASES = (
 LABELS_SLIPS = (
     Slip(
         lambda used, ids: [one - 1 for one in used],
-        "ids with gaps: COCO's 80 ids run to 90, so id − 1 is no label",
+        "ids with gaps: COCO's 80 ids run to 90, so id − 1 is not a label",
     ),
     Slip(
-        lambda used, ids: list(used), "the ids themselves: they are names, labels are places 0..K−1"
+        lambda used, ids: list(used), "the ids themselves: they are names; labels are places 0..K−1"
     ),
     Slip(
         lambda used, ids: [ids.index(one) for one in used],
-        "the order: the file's own order says nothing, sort the ids first",
+        "the order: the file's own order has no meaning; sort the ids first",
     ),
     Slip(
         lambda used, ids: [sorted(ids).index(one) + 1 for one in used],
-        "where counting starts: at 0, background has no label",
+        "where counting starts: at 0, because background has no label",
     ),
     Slip(
         _appearance,
@@ -102,7 +102,7 @@ FLIP_CASES = (
 FLIP_SLIPS = (
     Slip(
         _columns(lambda b, w: w - b[:, 0], lambda b, w: w - b[:, 2]),
-        "x1 and x2: they change roles, yours has x1 > x2",
+        "x1 and x2: they change roles; in yours, x1 > x2",
     ),
     Slip(
         _columns(lambda b, w: w - 1 - b[:, 2], lambda b, w: w - 1 - b[:, 0]),
@@ -116,12 +116,12 @@ FLIP_SLIPS = (
     ),
     Slip(
         _columns(lambda b, w: w - b[:, 2], lambda b, w: b[:, 2]),
-        "the order of the two lines: x1 is overwritten before x2 is made of it; read both, then write both",
+        "the order of the two lines: x1 is overwritten before x2 is computed from it; read both, then write both",
     ),
-    Slip(_upside_down, "x and y: the mirror swaps left and right, you swapped top and bottom"),
+    Slip(_upside_down, "x and y: the mirror swaps left and right; you swapped top and bottom"),
     Slip(
         lambda b, w: flip_boxes(b, w).flip(0),
-        "the order of the boxes: it stays, else labels go to other boxes",
+        "the order of the boxes: keep it, or labels belong to other boxes",
     ),
     Slip(lambda b, w: flip_boxes(b, 128), "the width: it is an argument, not always 128"),
     *(
@@ -137,7 +137,7 @@ FLIP_SLIPS = (
         _columns(lambda b, w: b[:, 2] - w, lambda b, w: b[:, 0] - w),
         "the sign: a point at x goes to width − x; yours goes to x − width, outside the image",
     ),
-    Slip(lambda b, w: b, "what you return: these are the boxes as they came"),
+    Slip(lambda b, w: b, "what you return: these are the unchanged boxes"),
 )
 
 
@@ -168,7 +168,7 @@ def _in_window(
     share: str = "own",
     strict: bool = False,
 ) -> Callable[[Tensor, Tensor, float], Tensor]:
-    """The solution with parts left out: a source of slips."""
+    """Return the solution with parts left out: a source of slips."""
 
     def function(boxes: Tensor, window: Tensor, min_visible: float) -> Tensor:
         limits = torch.as_tensor(window)
@@ -199,14 +199,14 @@ def _half_moved(boxes: Tensor, window: Tensor, min_visible: float) -> Tensor:
 
 
 def _square(boxes: Tensor, window: Tensor, min_visible: float) -> Tensor:
-    """Also y is cut at the window's width."""
+    """Return the boxes with y cut at the window's width too."""
     width = float(window[2] - window[0])
     moved = (boxes - window[:2].repeat(2)).clamp(0, width)
     return moved[_visible(moved, boxes) >= min_visible]
 
 
 def _cut_first(boxes: Tensor, window: Tensor, min_visible: float) -> Tensor:
-    """The cut at the window's sides, in the image's pixels."""
+    """Return the boxes cut at the window's sides, in the image's pixels."""
     cut = boxes.clamp(min=0).minimum((window[2:] - window[:2]).repeat(2))
     moved = (cut - window[:2].repeat(2)).clamp(min=0)
     return moved[_visible(cut, boxes) >= min_visible]
@@ -230,7 +230,7 @@ def _visible(cut: Tensor, boxes: Tensor) -> Tensor:
     return (cut[:, 2:] - cut[:, :2]).clamp(min=0).prod(1) / own
 
 
-_ORIGIN = "the origin: in the window's own pixels its upper left corner is (0, 0), so take the window's x1, y1 off"
+_ORIGIN = "the origin: in the window's own pixels its upper left corner is (0, 0), so subtract the window's x1 and y1"
 _SHARE = "which boxes stay: those with at least min_visible of their own area inside the window"
 
 
@@ -240,7 +240,7 @@ WINDOW_CASES = (
     Case("a box of which 9 % is left", (_MANY[1:2], _WINDOW, 0.4), _SHARE),
     Case("exactly min_visible is left", (_HALF, _WINDOW, 0.5), "at least: equal counts as enough"),
     Case(
-        "60 % is left, and 70 % are asked for",
+        "60 % is left, and 70 % is required",
         (torch.tensor([[0.0, 40.0, 50.0, 60.0]]), _WINDOW, 0.7),
         _SHARE,
     ),
@@ -253,7 +253,7 @@ WINDOW_CASES = (
     Case("seven boxes", (_MANY, _WINDOW, 0.4), _SHARE),
     Case("another window and another share", (_MANY, _WIDE, 0.7), _SHARE),
     Case(
-        "49 % is left, and 60 % are asked for",
+        "49 % is left, and 60 % is required",
         (torch.tensor([[10.0, 20.0, 30.0, 40.0]]), torch.tensor([16.0, 26.0, 90.0, 99.0]), 0.6),
         _SHARE,
     ),
@@ -266,26 +266,31 @@ WINDOW_SLIPS = (
     ),
     Slip(
         _in_window(shift=False, cut=False),
-        "the cut and the shift: the boxes that stay come out as they went in",
+        "the cut and the shift: yours leaves the boxes that stay unchanged",
     ),
     Slip(
         _in_window(clamp=False),
-        "boxes beyond a corner: both sides of the overlap are negative, and minus times minus is plus",
+        "boxes beyond a corner: both sides of the overlap are negative, and their product is positive; clamp both at 0",
     ),
     Slip(
         _in_window(share="union"),
-        "the share: you divide by the union; a small box inside the window would go",
+        "the share: you divide by the union; a small box inside the window would be dropped",
     ),
-    Slip(_in_window(share="window"), "the share: it is of the box's own area, not of the window's"),
+    Slip(
+        _in_window(share="window"),
+        "the share: it is a share of the box's own area, not of the window's",
+    ),
     Slip(
         _in_window(share="any"),
-        "the share: every box that touches the window stays, however little is left",
+        "the share: in yours, every box that touches the window stays, however little of it is left",
     ),
     Slip(
         _in_window(share="centre"),
-        "which boxes stay: you ask whether the centre is inside, asked is how much of the area",
+        "which boxes stay: how much of the area is inside decides; you test whether the center is inside",
     ),
-    Slip(_in_window(share="all"), "which boxes stay: all do, even those outside the window"),
+    Slip(
+        _in_window(share="all"), "which boxes stay: in yours all do, even those outside the window"
+    ),
     Slip(
         _in_window(strict=True),
         "at least: a box of which exactly min_visible is left stays (≥, not >)",
@@ -296,7 +301,7 @@ WINDOW_SLIPS = (
     ),
     Slip(
         lambda b, w, m: _in_window()(b, torch.cat([w[:2], w[:2] + w[2:]]), m),
-        "the window: it is x1 y1 x2 y2, you read its last two numbers as sides",
+        "the window: it is x1 y1 x2 y2; you read its last two numbers as sides",
     ),
     Slip(
         _half_moved,
@@ -312,7 +317,7 @@ WINDOW_SLIPS = (
     ),
     Slip(
         _by_side,
-        "the share: it is of the area, not of each side; 0.7 of both sides is 0.49 of the area",
+        "the share: it is a share of the area, not of each side; 0.7 of both sides is 0.49 of the area",
     ),
     Slip(lambda b, w, m: _in_window()(b, w, 0.5), "min_visible: it is an argument, not always 0.5"),
     Slip(lambda b, w, m: _in_window()(b, w, 0.4), "min_visible: it is an argument, not always 0.4"),

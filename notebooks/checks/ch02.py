@@ -65,7 +65,7 @@ def _bottleneck(
     shortcut: Callable = lambda block, x: block.downsample(x),
     last: bool = True,
 ) -> Callable:
-    """The solution with faults put in."""
+    """Return the solution with faults: a source of slips."""
 
     def function(block: nn.Module, x: Tensor) -> Tensor:
         change = x
@@ -87,7 +87,7 @@ BLOCK_SLIPS = (
     ),
     Slip(
         _bottleneck(relu3=True),
-        "the third convolution: no ReLU stands between its norm and the sum",
+        "the third convolution: there is no ReLU between its norm and the sum",
     ),
     Slip(_bottleneck(relu1=False), "the ReLU after bn1: it is missing"),
     Slip(_bottleneck(relu2=False), "the ReLU after bn2: it is missing"),
@@ -95,7 +95,7 @@ BLOCK_SLIPS = (
     Slip(_bottleneck(norm=False), "the norms: bn1, bn2 and bn3 follow their convolutions"),
     Slip(
         _bottleneck(shortcut=lambda block, x: 0),
-        "the shortcut: add block.downsample(x) to the change",
+        "the shortcut: add block.downsample(x) to the output of the third norm",
     ),
     Slip(
         _bottleneck(shortcut=lambda block, x: x),
@@ -128,7 +128,7 @@ class _Run(nn.Module):
 
 
 def _network(*misplaced: int) -> list[tuple[str, Callable]]:
-    """Five parts; those with the given numbers have their stride in the wrong convolution."""
+    """Return five parts; those with the given numbers have their stride in the wrong convolution."""
     blocks = [
         _Block(3, 4, 8, 1, 4),
         _Block(8, 4, 12, 2, 5),
@@ -165,7 +165,7 @@ DIFFERENCE_CASES = (  # the parts with a bug, and the side of the image
 def _on_networks(
     function: Callable, planted: tuple[int, ...], side: int, more: float = 0.0
 ) -> str | None:
-    """Ask about networks with planted bugs; `more` is added to the outputs of the last part before its ReLU."""
+    """Call the function with networks with planted bugs; `more` is added to the outputs of the last part before its ReLU."""
     ours = _network(*planted)
     ours[-1][1].block.bn3.bias.add_(more)
     return function(ours, _network(), _input(3, side))
@@ -186,7 +186,7 @@ def _close(one: Tensor, other: Tensor) -> bool:
 def _name_of(
     choose: Callable[[list[bool]], int | None], close: Callable[[Tensor, Tensor], bool] = _close
 ) -> Callable:
-    """The exercise, where `choose` picks a part from the list of which ones differ."""
+    """Return a solution in which `choose` picks a part, given for each part whether it differs."""
 
     def function(ours: list, reference: list, image: Tensor) -> str | None:
         pairs = zip(_trace(ours, image), _trace(reference, image))
@@ -287,7 +287,7 @@ PIXELS_CASES = (
     Case(
         "a location at the border",
         (0, _STEM),
-        "the border: first may be negative, those pixels are padding",
+        "the border: first may be negative, because those pixels are padding",
     ),
     Case("layers of which the order matters", (3, [(5, 1, 0), (2, 3, 0)]), _BACK),
     Case("C3 of the tiny network", (8, _TINY[:5]), _BACK),
@@ -304,7 +304,7 @@ def _pixels(
     stride: bool = True,
     clamp: bool = False,
 ) -> Callable:
-    """The exercise with faults put in."""
+    """Return the solution with faults: a source of slips."""
 
     def function(cell: int, layers: list[tuple[int, int, int]]) -> tuple[int, int]:
         first = last = cell
@@ -354,10 +354,10 @@ def _one_window(cell: int, layers: list[tuple[int, int, int]]) -> tuple[int, int
 
 
 PIXELS_SLIPS = (
-    Slip(_pixels(order=1), "the order: go backwards, the last layer comes first (layers[::-1])"),
+    Slip(_pixels(order=1), "the order: go backwards; the last layer comes first (layers[::-1])"),
     Slip(
         _pixels(pad=False),
-        "the padding: location 0 begins p pixels before the border, so take p off in each layer",
+        "the padding: location 0 begins p pixels before the border, so subtract p in each layer",
     ),
     Slip(_pixels(end=0), "end: it is one past the last pixel, as in a Python range"),
     Slip(
@@ -402,7 +402,7 @@ PIXELS_SLIPS = (
     ),
     Slip(
         lambda c, layers: pixels_of(c, layers)[1] - pixels_of(c, layers)[0],
-        "what you return: (first, end), not how many",
+        "what you return: (first, end), not the number of pixels",
     ),
 )
 
@@ -422,7 +422,9 @@ _SIMPLE = (
     *(torch.tensor([value]) for value in (2.0, 5.0, 1.0, 4.0)),
     0.0,
 )
-_FORM = "the formula: γ (w·x − μ) / √(σ² + ε) + β; sort it into something times x and something without x"
+_FORM = (
+    "the formula: γ (w·x − μ) / √(σ² + ε) + β; write it as a factor times x plus a part without x"
+)
 FOLD_CASES = (
     Case(
         "one number: w 3, γ 2, β 5, μ 1, σ² 4, ε 0",
@@ -448,7 +450,7 @@ def _fold(
     bias: Callable[..., Tensor] = lambda beta, mean, factor: beta - mean * factor,
     axis: int = 0,
 ) -> Callable:
-    """The exercise with another scale, another bias, or the scale along another axis."""
+    """Return the solution with another scale, another bias, or the scale along another axis."""
 
     def function(
         weight: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float
@@ -477,13 +479,13 @@ FOLD_SLIPS = (
     ),
     Slip(_fold(lambda g, v, e: g / (v + e**2).sqrt()), "ε: add it as it is, not squared"),
     Slip(_fold(lambda g, v, e: 1 / (v + e).sqrt()), "γ: it is missing"),
-    Slip(_fold(lambda g, v, e: g * (v + e).sqrt()), "the root: it divides"),
+    Slip(_fold(lambda g, v, e: g * (v + e).sqrt()), "the root: divide by it; you multiply"),
     Slip(_fold(bias=lambda b, m, f: b - m), "the bias: the mean is scaled too, β − μ·γ/√(σ² + ε)"),
     Slip(_fold(bias=lambda b, m, f: b), "the bias: the mean is missing, β − μ·γ/√(σ² + ε)"),
     Slip(_fold(bias=lambda b, m, f: b + m * f), "the bias: the mean is subtracted"),
     Slip(
         _fold(bias=lambda b, m, f: (b - m) * f),
-        "the bias: β is added after the scaling, it is not scaled itself",
+        "the bias: β is added after the scaling and is not scaled itself",
     ),
     Slip(_fold(bias=lambda b, m, f: -m * f), "the bias: β is missing"),
     Slip(lambda w, *rest: (w, fold(w, *rest)[1]), "the weight: it is scaled too"),

@@ -12,7 +12,7 @@ _HALF = "the halving: half the cells, rounded up, each time"
 
 
 def _shapes(half: Callable[[int], int], first: int = 8) -> Callable:
-    """The exercise with another way of halving."""
+    """Return the solution with another way of halving."""
 
     def function(height: int, width: int, last_level: int) -> list[tuple[int, int]]:
         shapes = [(height // first, width // first)]
@@ -37,7 +37,7 @@ SHAPE_SLIPS = (
     Slip(_shapes(lambda n: n), "the halving: it is missing"),
     Slip(
         _shapes(lambda n: round(n / 2)),
-        "the halving: Python's round takes halves to the even number; here a half goes up",
+        "the halving: Python's round rounds halves to the even number; here a half is rounded up",
     ),
     Slip(
         _shapes(lambda n: max(n // 2, 1)),
@@ -49,11 +49,11 @@ SHAPE_SLIPS = (
     ),
     Slip(
         _shapes(lambda n: (n + 1) // 2, 4),
-        "the first level: P3 has stride 2³ = 8, yours begins at 4",
+        "the first level: P3 has stride 2³ = 8; yours begins at 4",
     ),
     Slip(
         _shapes(lambda n: (n + 1) // 2, 16),
-        "the first level: P3 has stride 2³ = 8, yours begins at 16",
+        "the first level: P3 has stride 2³ = 8; yours begins at 16",
     ),
     Slip(lambda h, w, last: level_shapes(h, w, 7), "last_level: not every pyramid goes up to P7"),
     Slip(
@@ -66,7 +66,7 @@ SHAPE_SLIPS = (
     ),
     Slip(
         lambda h, w, last: level_shapes(h, w, last + 1),
-        "the last level: yours goes on to the one after it",
+        "the last level: yours continues to the one after it",
     ),
     Slip(lambda h, w, last: level_shapes(h, w, last)[::-1], "the order: P3 first"),
     Slip(
@@ -94,12 +94,12 @@ WHERE_CASES = (
     Case(
         "the first cell of P4",
         (256, _SQUARE),
-        "the first cell of a level: take the cells of the finer levels off r",
+        "the first cell of a level: subtract the number of cells of the finer levels from r",
     ),
     Case(
         "the very last cell",
         (339, _SQUARE),
-        "how many cells are taken off: those of all finer levels",
+        "what you subtract: the number of cells of all finer levels",
     ),
     Case(
         "a map of 4 rows and 6 columns", (17, _WIDE), "a row's length: it is the number of columns"
@@ -117,7 +117,7 @@ def _where_variant(
     late: bool = False,
     keep: bool = False,
 ) -> Callable:
-    """The exercise with another way of splitting, or with faults in the search of the level."""
+    """Return the solution with another way of splitting, or with faults in the search for the level."""
 
     def function(r: int, shapes: list[tuple[int, int]]) -> tuple[int, int, int]:
         whole = r
@@ -150,7 +150,7 @@ def _quartered(r: int, shapes: list[tuple[int, int]]) -> tuple[int, int, int]:
 WHERE_SLIPS = (
     Slip(
         lambda r, shapes: (3, *divmod(r, shapes[0][1])),
-        "the level: P3 has only its rows × columns cells, the next one is P4's first",
+        "the level: P3 has only its rows × columns cells; the next one is P4's first",
     ),
     Slip(_where_variant(first=0), "the level's number: the first level is P3, so 3, not 0"),
     Slip(_where_variant(first=1), "the level's number: the first level is P3, so 3, not 1"),
@@ -160,16 +160,16 @@ WHERE_SLIPS = (
     ),
     Slip(
         _where_variant(keep=True),
-        "what is left of r: take the cells of the finer levels off before you split it",
+        "what is left of r: subtract the number of cells of the finer levels before you split it",
     ),
     Slip(_where_variant(lambda r, m, n: (r % n, r // n)), "row and column: they are swapped"),
     Slip(
         _where_variant(lambda r, m, n: (r % m, r // m)),
-        "the order within a level: row by row, yours goes column by column",
+        "the order within a level: row by row; yours goes column by column",
     ),
     Slip(
         _where_variant(lambda r, m, n: (r // m, r % m)),
-        "a row's length: it is the number of columns, you took the number of rows",
+        "a row's length: it is the number of columns; you took the number of rows",
     ),
     Slip(
         _where_variant(lambda r, m, n: (r / n, r % n)),
@@ -181,7 +181,7 @@ WHERE_SLIPS = (
     ),
     Slip(
         lambda r, shapes: where_is(r, _SQUARE) if r < 340 else (7, 0, 0),
-        "shapes: it is an argument; yours are the shapes of the course's scene, written in",
+        "shapes: it is an argument; you wrote in the shapes of the course's scene",
     ),
     Slip(
         _quartered,
@@ -209,7 +209,7 @@ _OFF = "the center: it lies at (j + 0.5) · stride; you are half a cell off"
 
 
 def _range(function: Callable, *args) -> tuple[int, ...] | str:
-    """The answer; one word for all ways to write a range without cells."""
+    """Return the answer, with one word for all ways to write a range without cells."""
     result = function(torch.tensor(args[0]), *args[1:])
     if (
         isinstance(result, (tuple, list))
@@ -227,7 +227,7 @@ INSIDE_CASES = (
     Case(
         "sides that lie on centers",
         ((4.0, 12.0, 20.0, 28.0), 8, 16, 16),
-        "equal: a center on a lower side is in, on an upper side out",
+        "equal: a center on a lower side is in the box, and one on an upper side is not",
     ),
     Case("the star at P6: no cell", (STAR, 64, 2, 2), "a box without a center: end equal to first"),
     Case(
@@ -267,7 +267,7 @@ def _inside_variant(
     clamp: bool = True,
     end: int = 0,
 ) -> Callable:
-    """The exercise with other roundings of side / stride."""
+    """Return the solution with other roundings of side / stride."""
 
     def function(box: tuple, stride: int, rows: int, columns: int) -> tuple[int, int, int, int]:
         x1, y1, x2, y2 = (side / stride for side in box)
@@ -340,7 +340,7 @@ INSIDE_SLIPS = (
     ),
     Slip(
         _inside_variant(lambda u: round(float(u))),
-        "the rounding: Python's round takes halves to the even number; a center on a side needs ceil",
+        "the rounding: Python's round rounds halves to the even number; a center on a side needs ceil",
     ),
     Slip(
         _inside_variant(high=lambda u: floor(u - 0.5) + 1),

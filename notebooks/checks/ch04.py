@@ -1,4 +1,4 @@
-"""Checkers of chapter 04: the level by size, anchors matched by IoU."""
+"""Checkers of chapter 04: the FPN level heuristic, anchors matched by IoU."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ def _level(
     index: bool = False,
     flip: bool = False,
 ) -> Callable[[Sequence[float], int, float, int, int], int]:
-    """The solution with one part exchanged: a source of slips."""
+    """Return the solution with one change: a source of slips."""
 
     def function(box: Sequence[float], l0: int, s0: float, first: int, last: int) -> int:
         ratio = size(box[2] - box[0], box[3] - box[1]) / s0
@@ -57,7 +57,7 @@ LEVEL_SLIPS = (
     ),
     Slip(
         _level(size=lambda w, h: w * h),
-        "the root: the size is sqrt(w h); you put the area w h in its place",
+        "the root: the size is sqrt(w h); you use the area w h",
     ),
     Slip(_level(size=max), "the size: it is sqrt(w h), not the longer side"),
     Slip(_level(size=min), "the size: it is sqrt(w h), not the shorter side"),
@@ -66,17 +66,17 @@ LEVEL_SLIPS = (
         "the size: it is sqrt(w h), not the mean of the sides",
     ),
     Slip(_level(size=lambda w, h: w), "the size: it is sqrt(w h), not the width"),
-    Slip(_level(whole=round), "the rounding: floor, always downwards; you round to the nearest"),
-    Slip(_level(whole=math.ceil), "the rounding: floor, always downwards; you round upwards"),
+    Slip(_level(whole=round), "the rounding: always down, with floor; you round to the nearest"),
+    Slip(_level(whole=math.ceil), "the rounding: always down, with floor; you round upwards"),
     Slip(
         _level(log=math.log),
-        "the logarithm: to base 2, an octave is one level; yours is the natural one",
+        "the logarithm: to base 2, because twice the size is one level more; yours is the natural one",
     ),
     Slip(
         _level(log=math.log10),
-        "the logarithm: to base 2, an octave is one level; yours is to base 10",
+        "the logarithm: to base 2, because twice the size is one level more; yours is to base 10",
     ),
-    Slip(_level(clamp=False), "the ends: there are only the levels first..last, clamp to them"),
+    Slip(_level(clamp=False), "the ends: only the levels first..last exist; clamp to them"),
     Slip(
         lambda box, l0, s0, first, last: heuristic_level(box, l0, s0, 3, 6),
         "the ends: first and last are arguments, not always 3 and 6",
@@ -94,12 +94,14 @@ LEVEL_SLIPS = (
     ),
     Slip(
         lambda box, *rest: heuristic_level([0.0, 0.0, *box[2:]], *rest),
-        "the sides: they are x2 − x1 and y2 − y1, you take x2 and y2 themselves",
+        "the sides: they are x2 − x1 and y2 − y1; you take x2 and y2 themselves",
     ),
     Slip(
         _outside, "s0: it divides the size inside the logarithm, log2(size / s0), not the logarithm"
     ),
-    Slip(_level(flip=True), "the fraction: size over s0, larger objects go to higher levels"),
+    Slip(
+        _level(flip=True), "the fraction: size over s0, so that larger objects go to higher levels"
+    ),
 )
 
 
@@ -126,9 +128,7 @@ _FAR = torch.tensor([[0.7, 0.2, 0.0], [0.0, 0.0, 0.0]])
 _HALF = torch.tensor([[0.5, 0.6, 0.1], [0.1, 0.0, 0.9]])
 _SECOND = torch.tensor([[0.30, 0.29, 0.1]])
 _BOTH = torch.tensor([[0.3, 0.0, 0.0], [0.42, 0.0, 0.45]])
-_RULE = (
-    "the rule: >= 0.5 positive, < 0.4 negative, between left out; then the best anchors of each box"
-)
+_RULE = "the rule: >= 0.5 is positive, < 0.4 negative, in between left out; then come the best anchors of each box"
 _MATCH = (
     ("every box has a good anchor", _IOU),
     ("a box whose best anchor has IoU 0.27", _POOR),
@@ -156,7 +156,7 @@ def _match(
     between: int = -2,
     negative: int = -1,
 ) -> Callable[[Tensor], Tensor]:
-    """The solution with one part exchanged: a source of slips."""
+    """Return the solution with one change: a source of slips."""
 
     def function(iou: Tensor) -> Tensor:
         if len(iou) == 0:
@@ -194,18 +194,18 @@ MATCH_SLIPS = (
     ),
     Slip(
         _match(rescue="first"),
-        "ties: all anchors that reach the box's highest IoU are kept, argmax gives only one",
+        "ties: all anchors that reach the box's highest IoU are kept; argmax gives only one",
     ),
     Slip(
         _match(far=False),
-        "a box with IoU 0 everywhere: its highest IoU is 0, and every anchor far away reaches it; rescue only where it is > 0",
+        "a box with IoU 0 everywhere: its highest IoU is 0, and every anchor far away reaches it; keep anchors only where it is > 0",
     ),
     Slip(
         _nearly,
-        "the rescue: only anchors that reach the box's highest IoU exactly; yours keeps anchors near it",
+        "the best anchors: only those that reach the box's highest IoU exactly; yours keeps anchors near it",
     ),
     Slip(_match(low=0.5), "the gap: IoU between 0.4 and 0.5 is left out (−2), not negative"),
-    Slip(_match(low=0.0), "the gap: below 0.4 is negative (−1), only 0.4 to 0.5 is left out"),
+    Slip(_match(low=0.0), "the gap: below 0.4 is negative (−1); only 0.4 to 0.5 is left out"),
     Slip(_match(strict=True), "the borders: exactly 0.5 is positive, exactly 0.4 is left out"),
     Slip(
         _match(between=-1, negative=-2),
@@ -213,11 +213,11 @@ MATCH_SLIPS = (
     ),
     Slip(
         lambda iou: iou.argmax(0) if len(iou) else torch.full((iou.shape[1],), -1),
-        "the thresholds: few anchors are positive",
+        "the thresholds: few anchors are positive; in yours all are",
     ),
     Slip(
         lambda iou: iou.argmax(1),
-        "the axis: one answer for each anchor (A,), you give one for each box",
+        "the axis: one number for each anchor, (A,); you give one for each box",
     ),
 )
 

@@ -14,14 +14,14 @@ _ENCODE = (
     ("the star from row 3, column 1 of P4", (STAR, 3, 1, 16, 4.0, 0.5)),
     ("the same from the cell's corner, c = 0", (STAR, 3, 1, 16, 4.0, 0.0)),
     ("at P3", (STAR, 7, 3, 8, 4.0, 0.5)),
-    ("from a cell outside the box", (STAR, 0, 7, 16, 4.0, 0.5)),
+    ("from a location outside the box", (STAR, 0, 7, 16, 4.0, 0.5)),
     ("another S", (STAR, 1, 0, 32, 2.0, 0.5)),
 )
 ENCODE_CASES = tuple(Case(name, args, _FROM) for name, args in _ENCODE)
 
 
 def _each(change: Callable[[float, int, float], float]) -> Callable[..., list[float]]:
-    """The solution, with each of the four numbers changed by stride and S."""
+    """Return the solution with each of the four numbers changed by stride and S."""
     return lambda box, i, j, s, S, c: [change(v, s, S) for v in encode_cell(box, i, j, s, S, c)]
 
 
@@ -47,9 +47,9 @@ ENCODE_SLIPS = (
         lambda box, i, j, s, S, c: encode_cell(box, i, j, s, 4.0, c),
         "S: it is an argument, not always 4",
     ),
-    Slip(_each(lambda v, s, S: v * s), "the stride: divide by it, distances are in cells"),
-    Slip(_each(lambda v, s, S: v * s * S), "the units: these are pixels, divide by S * stride"),
-    Slip(_each(lambda v, s, S: v * S * S), "S: divide by it, you multiply"),
+    Slip(_each(lambda v, s, S: v * s), "the stride: divide by it, because distances are in cells"),
+    Slip(_each(lambda v, s, S: v * s * S), "the units: these are pixels; divide by S * stride"),
+    Slip(_each(lambda v, s, S: v * S * S), "S: divide by it; you multiply"),
     Slip(
         _each(lambda v, s, S: float(math.floor(v))),
         "the division: // cuts the fraction off; use /",
@@ -68,7 +68,7 @@ ENCODE_SLIPS = (
     Slip(_in_order(1, 3, 0, 2), "the order: l t r b, not t b l r"),
     Slip(
         lambda box, i, j, s, S, c: encode_cell(box, i, j, s, S, c / s),
-        "half a cell: c is in cells, times stride it is pixels",
+        "half a cell: c is in cells; multiply it by the stride to get pixels",
     ),
     Slip(
         lambda box, i, j, s, S, c: encode_cell(
@@ -92,7 +92,7 @@ _BOX = "the formula: x − S * stride * l, y − S * stride * t, x + S * stride 
 _DECODE = (
     ("a level of one cell", (_ONE, 16, 4.0, 0.5)),
     ("a level of 2 x 3 cells", (_MAP, 8, 4.0, 0.5)),
-    ("cells at their corners, c = 0", (_MAP, 8, 4.0, 0.0)),
+    ("locations at the corners of their cells, c = 0", (_MAP, 8, 4.0, 0.0)),
     ("outputs below zero", (_MAP - 1, 8, 4.0, 0.5)),
     ("another S", (_MAP, 32, 2.0, 0.5)),
 )
@@ -106,7 +106,7 @@ def _no_relu(o: Tensor, s: int, S: float, c: float) -> Tensor:
 
 
 def _mixed(o: Tensor, s: int, S: float, c: float) -> Tensor:
-    """As if the row gave x and the column y."""
+    """Return the boxes as if the row gave x and the column y."""
     row, column = ((torch.arange(count) + c) * s for count in o.shape[1:])
     apart = row[:, None] - column[None]
     return decode_level(o, s, S, c) + torch.stack([apart, -apart, apart, -apart], -1)
@@ -156,16 +156,16 @@ DECODE_SLIPS = (
     ),
     Slip(
         lambda o, s, S, c: decode_level(o[[1, 0, 3, 2]], s, S, c),
-        "the order: channels are l t r b, you read t l b r",
+        "the order: channels are l t r b; you read t l b r",
     ),
     Slip(
         lambda o, s, S, c: decode_level(o[[0, 2, 1, 3]], s, S, c),
-        "the order: channels are l t r b, you read l r t b",
+        "the order: channels are l t r b; you read l r t b",
     ),
     Slip(_mixed, "x and y: x runs over the columns, y over the rows; yours are swapped"),
     Slip(
         _reshaped,
-        "the axes: reshape tears the four numbers of a cell apart; stack or permute moves them",
+        "the axes: reshape separates the four numbers of a location; stack or permute keeps them together",
     ),
     Slip(
         lambda o, s, S, c: decode_level(o.reshape(*o.shape[1:], 4).permute(2, 0, 1), s, S, c),
@@ -186,7 +186,7 @@ DECODE_SLIPS = (
     ),
     Slip(
         lambda o, s, S, c: decode_level(o.abs(), s, S, c),
-        "the ReLU: what is below zero becomes 0, its sign is not dropped",
+        "the ReLU: a distance below zero becomes 0; its sign is not dropped",
     ),
     Slip(_with_sides, "the box: x1 y1 x2 y2, two corners; yours ends with width and height"),
 )
@@ -207,11 +207,11 @@ def _mask(*flags: int) -> Tensor:
 
 _DEAD = (
     (
-        "one positive cell, one output below zero",
+        "one positive location, one output below zero",
         (torch.tensor([[0.5, -0.2, 0.3, 0.1]]), _mask(1)),
         _SHARE,
     ),
-    ("two positive cells of four", (_SOME, _mask(1, 1, 0, 0)), _SHARE),
+    ("two positive locations of four", (_SOME, _mask(1, 1, 0, 0)), _SHARE),
     (
         "an output of exactly 0",
         (_SOME, _mask(1, 0, 0, 0)),
@@ -225,9 +225,9 @@ _DEAD = (
     ("all alive", (_SOME, _mask(0, 0, 1, 0)), _SHARE),
     ("all positive", (_SOME, _mask(1, 1, 1, 1)), _SHARE),
     (
-        "no positive cell",
+        "no positive location",
         (_SOME, _mask(0, 0, 0, 0)),
-        "no positive location: the mean of nothing is nan; return 0.0",
+        "no positive location: the mean of no numbers is nan; return 0.0",
     ),
 )
 DEAD_CASES = tuple(Case(name, args, look) for name, args, look in _DEAD)
@@ -239,7 +239,7 @@ def _dead(
     count: Callable[[Tensor], Tensor] = lambda dead: dead.float().mean(),
     none: float = 0.0,
 ) -> Callable[[Tensor, Tensor], float]:
-    """The solution with one thing otherwise: a source of slips."""
+    """Return the solution with one change: a source of slips."""
 
     def function(before: Tensor, positive: Tensor) -> float:
         own = {"positive": before[positive], "all": before, "negative": before[~positive]}[cells]
@@ -259,11 +259,11 @@ DEAD_SLIPS = (
     ),
     Slip(
         _dead(lambda x: x.relu() < 0),
-        "below zero: behind the ReLU nothing is; ask for 0 or less before it",
+        "below zero: after the ReLU no output is; test for 0 or less before it",
     ),
     Slip(
         _dead(lambda x: x == 0),
-        "before the ReLU: a dead output is below zero here; it becomes 0 only behind it",
+        "before the ReLU: a dead output is below zero here; it becomes 0 only after it",
     ),
     Slip(_dead(lambda x: x > 0), "dead or alive: yours is the share that is alive"),
     Slip(_dead(cells="all"), "which locations: only positive ones have a target; you count all"),
@@ -291,8 +291,10 @@ DEAD_SLIPS = (
         lambda before, positive: float(((before <= 0) & positive[:, None]).float().mean()),
         "the divisor: the outputs of positive locations, not of all",
     ),
-    Slip(_dead(none=float("nan")), "no positive location: the mean of nothing is nan; return 0.0"),
-    Slip(_dead(none=1.0), "no positive location: nothing is dead, return 0.0"),
+    Slip(
+        _dead(none=float("nan")), "no positive location: the mean of no numbers is nan; return 0.0"
+    ),
+    Slip(_dead(none=1.0), "no positive location: no output is dead; return 0.0"),
 )
 
 

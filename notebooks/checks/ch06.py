@@ -73,7 +73,7 @@ def _rounded_first(box: tuple, stride: int, rows: int, columns: int, scale: floa
 
 _TOUCH = "which cells the scaled box touches: from floor of its low edge to ceil of its high edge, the end not included"
 _NEVER = "a box within one cell, or on a line between two: it keeps the cell that contains it"
-_CLAMP = "the border of the map: rows 0..rows−1 and columns 0..columns−1 are all there are, and one of each must remain"
+_CLAMP = "the border of the map: only rows 0..rows−1 and columns 0..columns−1 exist, and one of each must remain"
 
 
 EFFECTIVE_CASES = (
@@ -98,7 +98,7 @@ EFFECTIVE_CASES = (
     ),
     Case("a box on a map of one cell", (STAR, 128, 1, 1, 0.2), _CLAMP),
     Case(
-        "a box that ends half a pixel beyond a line",
+        "a box that ends half a pixel beyond a line between cells",
         ((3.0, 3.0, 16.5, 16.5), 8, 4, 4, 1.0),
         "the fractions: keep them",
     ),
@@ -128,7 +128,7 @@ EFFECTIVE_SLIPS = (
     ),
     Slip(
         _cells(low=round, high=round),
-        "how edges are rounded: floor for the low edge, ceil for the high one; you take the nearest line",
+        "how edges are rounded: floor for the low edge, ceil for the high one; you round to the nearest line",
     ),
     Slip(
         _cells(high=math.floor),
@@ -140,7 +140,7 @@ EFFECTIVE_SLIPS = (
     ),
     Slip(
         _cells(more=1),
-        "the end: ceil already is one past the last cell; you have one row and one column too many",
+        "the end: ceil is already one past the last cell; you have one row and one column too many",
     ),
     Slip(
         _cells(low=math.ceil, high=math.floor),
@@ -148,14 +148,17 @@ EFFECTIVE_SLIPS = (
     ),
     Slip(
         _centers_inside,
-        "which cells count: those that the scaled box touches; you ask whether a cell's center lies in it (half a cell off)",
+        "which cells count: those that the scaled box touches; you test whether a cell's center lies in it (half a cell off)",
     ),
     Slip(_cells(clamp=False), _CLAMP),
     Slip(
         _cells(least=0),
         "a region outside the map: clamp it so that at least one row and one column remain; yours is empty",
     ),
-    Slip(_cells(least=2), "the least number of cells: one each way is enough here; you take two"),
+    Slip(
+        _cells(least=2),
+        "the least number of cells: one row and one column are enough here; you take two",
+    ),
     Slip(
         lambda box, stride, rows, columns, scale: _cells()(
             [int(side) for side in box], stride, rows, columns, scale
@@ -314,7 +317,7 @@ REFERENCE_SLIPS = (
         "the grid point: (column·stride, row·stride) itself, not half a cell further",
     ),
     Slip(_reference(inside=""), f"{_POINT}; you left it out"),
-    Slip(_reference(inside="effective"), f"{_POINT}; you ask for the scaled box"),
+    Slip(_reference(inside="effective"), f"{_POINT}; you test the scaled box"),
     Slip(_reference(strict=False), f"{_POINT}; a point on the edge is not inside"),
     Slip(
         _reference(least=lambda cell, box: 0.01 * box),
@@ -322,7 +325,7 @@ REFERENCE_SLIPS = (
     ),
     Slip(
         _reference(least=lambda cell, box: 0.0),
-        f"{_SQUARE}: more than 0.01 · stride², not just more than nothing",
+        f"{_SQUARE}: more than 0.01 · stride², not just more than 0",
     ),
     Slip(
         _reference(least=lambda cell, box: -1.0),
@@ -345,7 +348,7 @@ REFERENCE_SLIPS = (
         lambda *args: (
             _reference(inside="")(*args) | _reference(least=lambda cell, box: -1.0)(*args)
         ),
-        "both conditions: a cell must fulfil the two of them; one is enough for yours",
+        "both conditions: a cell must satisfy both; in yours one is enough",
     ),
     Slip(_reference(share=math.sqrt), "the scale: it multiplies the sides, not the area"),
     Slip(
@@ -376,7 +379,7 @@ def _targets(
     all_classes: bool = False,
     settle: str = "all",
     by: str = "area",
-    belt_only: bool = False,
+    without_effective: bool = False,
 ) -> Callable[..., Tensor]:
     """Return the solution with one change: a source of slips."""
 
@@ -397,24 +400,24 @@ def _targets(
             selected.tolist(),
             sizes.argsort(descending=not larger, stable=True).tolist(),
         )
-        owner = torch.full(effective.shape[1:], -1)
+        assigned = torch.full(effective.shape[1:], -1)
         for n in order:
             if settle != "level" or learns(chosen[n], level):
-                owner[effective[n]] = n
+                assigned[effective[n]] = n
         for n in order:
             if near(chosen[n], level):
-                part = ignoring[n] & ~effective[n] if belt_only else ignoring[n]
+                part = ignoring[n] & ~effective[n] if without_effective else ignoring[n]
                 (result if all_classes else result[labels[n]])[..., part] = -1
         for n in order:
             if learns(chosen[n], level):
-                mine = effective[n] if settle == "none" else owner == n
-                result[labels[n]][mine] = 1
+                is_positive = effective[n] if settle == "none" else assigned == n
+                result[labels[n]][is_positive] = 1
         return result
 
     return function
 
 
-def _nobody(
+def _background_last(
     effective: Tensor,
     ignoring: Tensor,
     area: Tensor,
@@ -518,10 +521,10 @@ NEAR_SLIPS = (  # which levels count besides the selected one: whole numbers, or
     Slip(lambda selected, at: at == selected, "yours counts at the selected level only"),
     Slip(
         lambda selected, at: abs(at - selected) == 1,
-        "yours is missing at the selected level itself",
+        "the selected level itself is missing in yours",
     ),
     Slip(lambda selected, at: at > -1, "yours counts at every level"),
-    Slip(lambda selected, at: abs(at - selected) != 1, "yours is turned round"),
+    Slip(lambda selected, at: abs(at - selected) != 1, "yours is inverted"),
     Slip(
         lambda selected, at: (at == selected) | (at == selected + 1),
         "you look to the coarser side only",
@@ -530,7 +533,7 @@ NEAR_SLIPS = (  # which levels count besides the selected one: whole numbers, or
         lambda selected, at: (at == selected) | (at == selected - 1),
         "you look to the finer side only",
     ),
-    Slip(lambda selected, at: abs(at - selected) <= 2, "yours reaches two levels far"),
+    Slip(lambda selected, at: abs(at - selected) <= 2, "yours reaches two levels away"),
 )
 _NEAR = (
     "where the ignoring box counts: at the selected level and the two adjacent levels, nowhere else"
@@ -554,7 +557,7 @@ TARGETS_CASES = (
     _targets_case("three levels away", f"{_NEAR}; here all is 0", _ONE, [4], 1),
     _targets_case(
         "an instance without a level",
-        "selected = −1: no level, so it has no adjacent levels either",
+        "selected = −1: the instance has no level, so it has no adjacent levels either",
         _ONE,
         [-1],
         0,
@@ -589,14 +592,17 @@ TARGETS_CASES = (
     ),
 )
 TARGETS_SLIPS = (
-    Slip(_targets(larger=True), f"{_SETTLE}; you give it to the larger one"),
-    Slip(_targets(by="list"), f"{_SETTLE}, by `area`; yours to the last in the list"),
-    Slip(_targets(by="list", larger=True), f"{_SETTLE}, by `area`; yours to the first in the list"),
+    Slip(_targets(larger=True), f"{_SETTLE}; you assign it to the larger one"),
+    Slip(_targets(by="list"), f"{_SETTLE}, by `area`; yours is assigned to the last in the list"),
+    Slip(
+        _targets(by="list", larger=True),
+        f"{_SETTLE}, by `area`; yours is assigned to the first in the list",
+    ),
     Slip(
         _targets(by="cells"), f"{_SETTLE}, by `area`; you count its effective cells at this level"
     ),
     Slip(
-        _nobody,
+        _background_last,
         "a cell without an instance: index −1 means the last instance in PyTorch; exclude −1 first",
     ),
     Slip(_targets(settle="none"), f"{_SETTLE} alone; yours is positive for both classes"),
@@ -613,7 +619,7 @@ TARGETS_SLIPS = (
     ),
     Slip(
         _targets(near=lambda s, at: False),
-        "the ignored region: −1, it has no gradient; yours is negative",
+        "the ignored region: −1, so that it has no gradient; yours is negative",
     ),
     Slip(
         _targets(learns=lambda s, at: s >= 0),
@@ -628,7 +634,7 @@ TARGETS_SLIPS = (
         "the class: the region is ignored for the instance's own class only; other classes are negative there",
     ),
     Slip(
-        _targets(belt_only=True),
+        _targets(without_effective=True),
         "what is ignored: the whole ignoring region, effective cells included; a cell lost to a smaller instance is ignored too",
     ),
     Slip(
@@ -716,12 +722,12 @@ WIDTH_SLIPS = (
     Slip(_widths(whole=1.0), "the width: it is twice the distance from the center to an edge"),
     Slip(_widths(unit="cells"), "the unit: pixels; yours are cells of the level"),
     Slip(_widths(low="zero"), f"{_LOW}; yours is always 0"),
-    Slip(_widths(low="first"), f"{_LOW}; you ask only the left edge"),
-    Slip(_widths(low="end"), f"{_LOW}; you ask only the right edge"),
+    Slip(_widths(low="first"), f"{_LOW}; you check only the left edge"),
+    Slip(_widths(low="end"), f"{_LOW}; you check only the right edge"),
     Slip(_widths(low="signed"), "the lower end: a width is positive, so it is at least 0"),
     Slip(_widths(high="farther"), f"{_HIGH}; you take the farther one"),
-    Slip(_widths(high="first"), f"{_HIGH}; you ask only the left edge"),
-    Slip(_widths(high="end"), f"{_HIGH}; you ask only the right edge"),
+    Slip(_widths(high="first"), f"{_HIGH}; you check only the left edge"),
+    Slip(_widths(high="end"), f"{_HIGH}; you check only the right edge"),
     Slip(
         _widths(high="columns"),
         "the upper end: the center need not be in the middle of the columns",

@@ -24,20 +24,20 @@ def means(
         result = torch.full((num_instances, num_levels), none)
         for n in range(num_instances):
             for at in range(num_levels):
-                mine = cell_loss[(assigned == n + shift) & (level == at)]
+                own_losses = cell_loss[(assigned == n + shift) & (level == at)]
                 count = {
                     "level": (level == at).sum(),
                     "instance": (assigned == n + shift).sum(),
                     "all": len(level),
-                }.get(share, len(mine))
-                if len(mine):
+                }.get(share, len(own_losses))
+                if len(own_losses):
                     worst = {
-                        "sum": mine.sum(),
-                        "min": mine.min(),
-                        "max": mine.max(),
-                        "last": mine[-1],
+                        "sum": own_losses.sum(),
+                        "min": own_losses.min(),
+                        "max": own_losses.max(),
+                        "last": own_losses[-1],
                     }
-                    result[n, at] = worst.get(kind, mine.sum() / count)
+                    result[n, at] = worst.get(kind, own_losses.sum() / count)
         return result
 
     return function
@@ -46,7 +46,7 @@ def means(
 def background_last(
     cell_loss: Tensor, assigned: Tensor, level: Tensor, num_instances: int, num_levels: int
 ) -> Tensor:
-    """Return the means as if cells without an instance were assigned to the last one."""
+    """Return the means as if background locations were assigned to the last instance."""
     instance = assigned.where(assigned >= 0, num_instances - 1)
     return level_means(cell_loss, instance, level, num_instances, num_levels)
 
@@ -54,14 +54,14 @@ def background_last(
 _ASSIGNED = torch.tensor([-1, 0, 0, 1, 1, -1, 0, 1, 1, 1, -1, 2])
 _LEVEL = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
 _LOSS = torch.tensor([9.0, 1.0, 3.0, 0.5, 0.7, 9.0, 1.5, 0.25, 0.35, 0.9, 9.0, 2.0])
-NONE = "an instance without a cell at a level: its loss is inf there, so that it is never the least"
+NONE = "an instance without a location at a level: its loss is inf there, so that it is never the least"
 _MEAN = "the mean over the locations that are assigned to the instance at that level"
 
 
 _MANY = torch.randint(-1, 4, (60,), generator=numbers(0))
 MEANS_CASES = (
     Case(
-        "one instance, two cells at P3 and one at P4",
+        "one instance, two locations at P3 and one at P4",
         (_LOSS[[1, 2, 6]], torch.tensor([0, 0, 0]), torch.tensor([0, 0, 1]), 1, 2),
         _MEAN,
         expected=torch.tensor([[2.0, 1.5]]),
@@ -69,7 +69,7 @@ MEANS_CASES = (
     Case(
         "background locations in between",
         (_LOSS[:6], _ASSIGNED[:6], _LEVEL[:6], 2, 1),
-        "the numbers: −1 is none, instance n is n",
+        "the numbers: −1 is background, and n is instance n",
     ),
     Case("three instances at three levels", (_LOSS, _ASSIGNED, _LEVEL, 3, 3), _MEAN),
     Case("an instance without any location", (_LOSS, _ASSIGNED, _LEVEL, 4, 3), NONE),
@@ -79,7 +79,7 @@ MEANS_CASES = (
         "a mean of 0 is the least loss there is, and does not mean an empty region",
     ),
     Case(
-        "60 cells",
+        "60 locations",
         (torch.rand(60, generator=numbers(1)), _MANY, torch.arange(60) * 3 // 60, 4, 3),
         _MEAN,
     ),
@@ -92,23 +92,23 @@ MEANS_CASES = (
 MEANS_SLIPS = (
     Slip(
         means("sum"),
-        "mean or sum: a sum grows with the number of cells, so that coarse levels with few cells always win",
+        "mean or sum: a sum grows with the number of locations, so coarse levels with few locations always win",
     ),
     Slip(
         means("sum", none=0.0),
-        "mean or sum: a sum grows with the cells; and of no cell it is 0, the least of all",
+        "mean or sum: a sum grows with the number of locations, and without a location it is 0, the least of all",
     ),
     Slip(
         means(share="level"),
-        "the divisor: the instance's own cells at the level, not all cells of the level",
+        "the divisor: the instance's own locations at the level, not all locations of the level",
     ),
     Slip(
         means(share="instance"),
-        "the divisor: the instance's cells at this level, not at all levels",
+        "the divisor: the instance's locations at this level, not at all levels",
     ),
-    Slip(means(share="all"), "the divisor: the instance's own cells at the level, not all R"),
-    Slip(means("min"), "the mean: you take its best cell"),
-    Slip(means("max"), "the mean: you take its worst cell"),
+    Slip(means(share="all"), "the divisor: the instance's own locations at the level, not all R"),
+    Slip(means("min"), "the mean: you take its best location"),
+    Slip(means("max"), "the mean: you take its worst location"),
     Slip(
         means("last"),
         "the mean: each location overwrites the one before; yours is the last one's loss",
@@ -116,12 +116,12 @@ MEANS_SLIPS = (
     Slip(means(none=0.0), f"{NONE}; yours is 0, the least of all"),
     Slip(means(none=float("nan")), f"{NONE}; yours is nan, the mean of nothing"),
     Slip(means(none=-1.0), f"{NONE}; yours is −1, which is less than any loss"),
-    Slip(means(none=1e6), f"{NONE}; the reference has 1e6 here, this core has inf"),
+    Slip(means(none=1e6), f"{NONE}; MMDetection has 1e6 here, this core has inf"),
     Slip(means(none=1e5), f"{NONE}; a large number is not inf"),
-    Slip(means(shift=1), "the numbers: −1 is none, and instance n is n; yours is one off"),
+    Slip(means(shift=1), "the numbers: −1 is background, and n is instance n; yours is one off"),
     Slip(
         background_last,
-        "a cell without an instance: index −1 means the last instance in PyTorch; leave it out",
+        "a background location: index −1 means the last instance in PyTorch; leave it out",
     ),
 )
 _AXES = Slip(lambda *args: level_means(*args).T, "the axes: instances are rows, levels are columns")
@@ -140,7 +140,7 @@ def other_focal(
     naive: bool = False,
     frozen: bool = False,
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """The focal loss with one thing otherwise: a source of slips."""
+    """Return the focal loss with one change: a source of slips."""
 
     def function(logits: Tensor, answers: Tensor) -> Tensor:
         hit = torch.where(answers > 0, 1, -1) * (logits.sigmoid() if twice else logits)
@@ -174,14 +174,14 @@ FOCAL_SLIPS = (
 )
 FROZEN = Slip(
     other_focal(frozen=True),
-    "the gradient: p stands in the factor (1 − p)², too; yours is detached there",
+    "the gradient: p is in the factor (1 − p)², too; yours is detached there",
 )
 IOU_SLIPS = (
     Slip(lambda a, b: 1 - (-iou_loss(a, b)).exp(), "the box loss: −ln IoU, not 1 − IoU"),
     Slip(lambda a, b: (-iou_loss(a, b)).exp(), "the box loss: −ln IoU, not the IoU itself"),
     Slip(lambda a, b: -iou_loss(a, b), "the sign: −ln IoU is positive"),
-    Slip(lambda a, b: iou_loss(a, b) / math.log(2), "the logarithm: the natural one"),
-    Slip(lambda a, b: iou_loss(a, b) / math.log(10), "the logarithm: the natural one"),
+    Slip(lambda a, b: iou_loss(a, b) / math.log(2), "the logarithm: take the natural one"),
+    Slip(lambda a, b: iou_loss(a, b) / math.log(10), "the logarithm: take the natural one"),
     Slip(
         lambda a, b: (1 + iou_loss(a, b).exp()).log(),
         "the union: area + area − overlap; you count the overlap twice",
@@ -195,7 +195,7 @@ def cell_loss(
     classes: str = "sum",
     parts: tuple[float, float] = (1, 1),
 ) -> Callable[[Tensor, Tensor, Tensor, int], Tensor]:
-    """The loss (n,) of an instance's n cells, with one thing otherwise: a source of slips."""
+    """Return the loss (n,) of an instance's n locations, with one change: a source of slips."""
 
     def function(logits: Tensor, offsets: Tensor, targets: Tensor, label: int) -> Tensor:
         wanted = torch.zeros_like(logits)
@@ -230,7 +230,7 @@ CELL_SLIPS = (
 
 
 def _as_corners(offsets: Tensor, targets: Tensor) -> Tensor:
-    """As if the sides were the corners x1 y1 x2 y2."""
+    """Return the loss as if the sides were the corners x1 y1 x2 y2."""
     low = torch.maximum(offsets[..., :2], targets[..., :2])
     high = torch.minimum(offsets[..., 2:], targets[..., 2:])
     shared = (high - low).clamp(min=0).prod(-1)
@@ -239,7 +239,7 @@ def _as_corners(offsets: Tensor, targets: Tensor) -> Tensor:
 
 
 def _crossed(offsets: Tensor, targets: Tensor) -> Tensor:
-    """As if the order were l r t b."""
+    """Return the loss as if the order were l r t b."""
     return iou_loss(offsets[..., [0, 2, 1, 3]], targets[..., [0, 2, 1, 3]])
 
 
@@ -277,7 +277,7 @@ def _choose(
 
 
 def _ask_choice(function: Callable, levels: Sequence, label: int) -> Any:
-    """What the reader's function gives, and whether a gradient could flow through it."""
+    """Return what the reader's function gives, and whether a gradient could flow through it."""
     levels = [tuple(part.clone().requires_grad_() for part in level) for level in levels]
     given = function(levels, label)
     if nothing(given):
@@ -295,7 +295,7 @@ def _ask_choice(function: Callable, levels: Sequence, label: int) -> Any:
 def _levels(
     seed: int, *counts: int, classes: int = 4, better: int = 0
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Outputs and targets of cells at some levels; those of level `better` fit best."""
+    """Return outputs and targets of locations at some levels; those of level `better` fit best."""
     random = numbers(seed)
     result = []
     for index, count in enumerate(counts):
@@ -309,10 +309,8 @@ def _levels(
     return result
 
 
-_PART = (
-    "the loss at a level: the mean over its cells of (focal loss summed over the classes + −ln IoU)"
-)
-_EMPTY = "a level without a cell: its loss is inf, so that it is not chosen"
+_PART = "the loss at a level: the mean over its locations of (focal loss summed over the classes + −ln IoU)"
+_EMPTY = "a level without a location: its loss is inf, so that it is not chosen"
 _TIED = _levels(5, 2)[0]
 _MISSED = [  # a cell before its object, a cell with a dead output, a good one
     (_TIED[0][:1], torch.full((1, 4), 0.1), torch.tensor([[-0.5, -0.4, 1.0, 0.9]])),
@@ -326,21 +324,25 @@ _SURE = [
 ]
 _SURE = [tuple(part[:1] for part in level) for level in _SURE]
 CHOICE_CASES = (
-    Case("one cell at each of two levels", (_levels(0, 1, 1), 1), _PART),
-    Case("four cells at P3, one at P4", (_levels(1, 4, 1, better=0), 1), _PART),
+    Case("one location at each of two levels", (_levels(0, 1, 1), 1), _PART),
+    Case("four locations at P3, one at P4", (_levels(1, 4, 1, better=0), 1), _PART),
     Case(
         "another class",
         (_levels(2, 3, 2, 1, better=1), 3),
         "label: the target is 1 for this class and 0 for all others",
     ),
     Case("the best level is the last", (_levels(3, 9, 4, 2, 1, better=3), 1), _PART),
-    Case("no cell at P3", (_levels(4, 0, 2, 1, better=2), 1), _EMPTY),
+    Case("no location at P3", (_levels(4, 0, 2, 1, better=2), 1), _EMPTY),
     Case("two levels are equal", ([_TIED, _TIED], 1), "ties: the first of equal levels is chosen"),
-    Case("no cell at any level", (_levels(6, 0, 0), 1), "an instance without any cell: level −1"),
     Case(
-        "boxes that share nothing",
+        "no location at any level",
+        (_levels(6, 0, 0), 1),
+        "an instance without any location: level −1",
+    ),
+    Case(
+        "boxes that do not overlap",
         (_MISSED, 1),
-        "no overlap: the IoU is 0, taken as at least 1e-6, and its loss 13.816",
+        "no overlap: clamp the IoU to at least 1e-6, so that the loss is 13.816",
     ),
     Case("logits of 200 and −200", (_SURE, 1), _SATURATED),
 )
@@ -352,7 +354,7 @@ def _numbered(levels: Sequence[tuple[Tensor, Tensor, Tensor]], label: int) -> tu
 
 
 def _mean_first(levels: Sequence[tuple[Tensor, Tensor, Tensor]], label: int) -> tuple[Tensor, int]:
-    """As if the IoU were averaged before its logarithm is taken."""
+    """Return the choice as if the IoU were averaged before its logarithm is taken."""
     table, level = choose_level(
         [(logits, targets, targets) for logits, _, targets in levels], label
     )
@@ -362,7 +364,7 @@ def _mean_first(levels: Sequence[tuple[Tensor, Tensor, Tensor]], label: int) -> 
 
 
 def _unclamped(least: float, below: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """-ln IoU with other limits of the IoU and of the two shared sides."""
+    """Return -ln IoU with other limits of the IoU and of the two shared sides."""
 
     def function(offsets: Tensor, targets: Tensor) -> Tensor:
         shared = torch.minimum(offsets, targets)
@@ -382,11 +384,11 @@ CHOICE_SLIPS = (
     ),
     Slip(
         _choose(cells="sum"),
-        "mean or sum: a sum grows with the number of cells, so that coarse levels with few cells always win",
+        "mean or sum: a sum grows with the number of locations, so coarse levels with few locations always win",
     ),
     Slip(
         _choose(cells="sum", none=0.0),
-        "mean or sum: a sum grows with the number of cells; and of no cell it is 0, the least of all",
+        "mean or sum: a sum grows with the number of locations, and without a location it is 0, the least of all",
     ),
     *within(_choose, CELL_SLIPS),
     Slip(
@@ -406,21 +408,23 @@ CHOICE_SLIPS = (
     Slip(_choose(none=float("nan")), f"{_EMPTY}; yours is nan, the mean of nothing"),
     Slip(_choose(worst=True), "which level: the one with the least loss, not the greatest"),
     Slip(_choose(last=True), "ties: the first of equal levels is chosen"),
-    Slip(_choose(nowhere=0), "an instance without any cell: −1; argmin of nothing but inf says 0"),
-    Slip(_choose(cells="best"), "the mean over its cells; you take the best of them"),
-    Slip(_mean_first, "the mean of −ln IoU over the cells; yours is −ln of the mean IoU"),
+    Slip(
+        _choose(nowhere=0), "an instance without any location: −1; argmin of a row of inf gives 0"
+    ),
+    Slip(_choose(cells="best"), "the mean over its locations; you take the best of them"),
+    Slip(_mean_first, "the mean of −ln IoU over the locations; yours is −ln of the mean IoU"),
     Slip(
         _choose(cell_loss(box=_unclamped(1e-6, -math.inf))),
         "no overlap: a shared side below 0 is 0; two negative factors give a positive overlap",
     ),
     Slip(
         _choose(cell_loss(box=_unclamped(0.0, 0.0))),
-        "no overlap: the IoU is taken as at least 1e-6, −ln 0 would be infinite",
+        "no overlap: clamp the IoU to at least 1e-6, because −ln 0 would be infinite",
     ),
     Slip(lambda *args: choose_level(*args)[0], f"{_BACK}; the level is missing"),
     Slip(lambda *args: choose_level(*args)[1], f"{_BACK}; the losses are missing"),
     Slip(lambda *args: choose_level(*args)[::-1], f"{_BACK}, in this order"),
-    Slip(_numbered, "which level: its place in the list, from 0 on, not the number of P"),
+    Slip(_numbered, "which level: its place in the list, counted from 0 on, not the number of P"),
 )
 
 
@@ -483,7 +487,7 @@ def training_loss(
 def training_case(
     name: str, look: str, seed: int, cells: int, positives: int, ignored: float
 ) -> Case:
-    """Logits, offsets, targets, labels, positive cells and ignored entries of some cells."""
+    """Return logits, offsets, targets, labels, positive locations and ignored entries of some locations."""
     random = numbers(seed)
     logits, targets = (
         torch.randn(cells, 3, generator=random) - 1,
@@ -499,15 +503,15 @@ def training_case(
     )
 
 
-_SUM = "the two sums: focal loss over all entries that count, −ln IoU over positive cells, both over the number of positive cells"
+_SUM = "the two sums: focal loss over all entries that count, −ln IoU over positive locations, both divided by the number of positive locations"
 TRAINING_CASES = (
-    training_case("one positive cell", _SUM, 0, 1, 1, 0.0),
-    training_case("two positive cells of five", _SUM, 1, 5, 2, 0.0),
+    training_case("one positive location", _SUM, 0, 1, 1, 0.0),
+    training_case("two positive locations of five", _SUM, 1, 5, 2, 0.0),
     training_case(
         "ignored entries", "ignored entries: they add nothing, and have no gradient", 2, 8, 3, 0.4
     ),
     training_case(
-        "no positive cell",
+        "no positive location",
         "an image without objects: the divisor is at least 1, and negatives still count",
         4,
         6,
@@ -524,11 +528,11 @@ TRAINING_SLIPS = (
     Slip(lambda *args: training_loss()(*args).item(), DETACHED),
     Slip(
         training_loss(divisor="one"),
-        "the normalizer: both sums are divided by the number of positive cells",
+        "the normalizer: both sums are divided by the number of positive locations",
     ),
     Slip(
         training_loss(divisor="cells"),
-        "the normalizer: the number of positive cells, not of all cells",
+        "the normalizer: the number of positive locations, not of all locations",
     ),
     Slip(
         training_loss(divisor="entries", box_divisor="positive"),
@@ -536,11 +540,11 @@ TRAINING_SLIPS = (
     ),
     Slip(
         training_loss(divisor="kept", box_divisor="positive"),
-        "the normalizer: positive cells, not the entries that count",
+        "the normalizer: positive locations, not the entries that count",
     ),
     Slip(
         training_loss(divisor="cells", box_divisor="positive"),
-        "the normalizer: the focal sum too is divided by positive cells, not by all",
+        "the normalizer: the focal sum too is divided by positive locations, not by all",
     ),
     Slip(
         training_loss(divisor="one", box_divisor="positive"),
@@ -549,11 +553,11 @@ TRAINING_SLIPS = (
     Slip(training_loss(box_divisor="one"), "the normalizer: the IoU sum is divided by it too"),
     Slip(
         training_loss(divisor="bare"),
-        "an image without objects: the divisor is at least 1, else everything becomes nan",
+        "an image without objects: the divisor is at least 1, or everything becomes nan",
     ),
     Slip(
         training_loss(divisor="more"),
-        "the normalizer: the number of positive cells, at least 1; you add 1 always",
+        "the normalizer: the number of positive locations, at least 1; you always add 1",
     ),
     Slip(training_loss(counted="all"), "ignored entries: yours count as negatives"),
     Slip(
@@ -561,20 +565,20 @@ TRAINING_SLIPS = (
     ),
     Slip(
         training_loss(counted="only ignored"),
-        "ignored entries: they are the ones left out; you keep them",
+        "ignored entries: they are the ones to leave out; you keep them",
     ),
     Slip(
         training_loss(counted="cells"),
-        "ignored entries: one class of a cell is left out, not the whole cell",
+        "ignored entries: one class of a location is left out, not the whole location",
     ),
     Slip(
         training_loss(counted="positive cells"),
         "negatives: locations that are not positive learn to be background; yours have no loss",
     ),
-    Slip(training_loss(boxes="all"), "the box part: only positive cells have a target"),
+    Slip(training_loss(boxes="all"), "the box part: only positive locations have a target"),
     Slip(
         training_loss(labelled="all"),
-        "labels: outside positive locations they mean nothing, there every target is 0",
+        "labels: outside positive locations they have no meaning, and every target there is 0",
     ),
     Slip(training_loss(box=lambda a, b: 0 * iou_loss(a, b)), "the two sums: −ln IoU is missing"),
     Slip(training_loss(lambda x, y: 0 * focal(x, y)), "the two sums: the focal loss is missing"),

@@ -80,7 +80,7 @@ _SMALL = [torch.tensor([1.0, 2.0]), torch.tensor([-1.0, 1.0])]
 _LARGE = [torch.tensor([10.0, 2.0]), torch.tensor([-8.0, 30.0])]
 STEP_CASES = (
     Case("one step, small gradient", (_SMALL, [1.0, 0.0], [0.1]), "the order of the seven lines"),
-    Case("two steps", (_SMALL, [1.0, 0.0], [0.1, 0.05]), "what the second step does anew"),
+    Case("two steps", (_SMALL, [1.0, 0.0], [0.1, 0.05]), "what the second step does again"),
     Case("a gradient longer than 10", (_LARGE, [1.0, 0.0], [0.1]), "the clipping"),
     Case("two steps, both clipped", (_LARGE, [1.0, 0.0], [0.1, 0.01]), "the clipping"),
 )
@@ -195,14 +195,14 @@ FAULT_NAMES = {
     10: "no P6 and P7",
 }
 SHOWS = {  # what a run with the fault would show
-    1: "more positive locations an image, and several boxes around an object",
+    1: "more positive locations per image, and several boxes around an object",
     2: "objects on coarse levels",
     3: "losses and gradient norms many times too large, at all steps",
     4: "a focal loss that is huge at the first step, and too high until the end",
     5: "slightly lower scores, and no other sign in a log",
     6: "small objects that are missed inside large ones",
     7: "boxes that are all shifted in the same direction, and an AP75 far below the AP50",
-    8: "about a hundred boxes an image whose scores are all at least 0.5",
+    8: "about a hundred boxes per image, all with scores of at least 0.5",
     9: "slightly lower scores, and no other sign in a log",
     10: "three levels instead of four",
 }
@@ -210,8 +210,8 @@ LOOKS = {  # where each run shows its fault
     "A": "the middle column, and compare the levels with those of the sound run",
     "B": "the scores: count the boxes, and read the lowest score",
     "C": "the scale of the losses, at the first step and at the last",
-    "D": "the boxes against the dotted truth, and AP75 against AP50",
-    "E": "the positive locations of an image, and compare them with the sound run",
+    "D": "the boxes against the dotted ground truth, and AP75 against AP50",
+    "E": "the positive locations per image, and compare them with the sound run",
 }
 
 
@@ -230,10 +230,10 @@ def _verdict(diagnosis: Mapping[str, object] | None) -> str:
     for nth, (run, right) in enumerate(DIAGNOSIS.items(), 1):
         where, given = f"case {nth} of {len(DIAGNOSIS)} (run {run})", diagnosis.get(run)
         if given is None:
-            return f"{where}: you gave no name, look at {LOOKS[run]}"
+            return f"{where}: you gave no name; look at {LOOKS[run]}"
         number = _number(given)
         if number is None:
-            return f"{where}: {given!r} is not in the table of faults, take one of its names"
+            return f"{where}: {given!r} is not in the table of faults; take one of its names"
         if number != right:
             return (
                 f"{where}: you gave {FAULT_NAMES[number]!r}; that fault shows {SHOWS[number]}. "

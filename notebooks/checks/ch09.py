@@ -9,7 +9,7 @@ from torchvision.ops import nms
 
 from . import Case, Checker, Slip
 
-_TAKEN = "rule 1: an object that a better score has taken is no longer free"
+_TAKEN = "rule 1: an object that a detection with a better score has taken is no longer free"
 MATCH_CASES = (
     Case("one detection on one object", ([[0.8]], 0.5), "the threshold", expected=[0]),
     Case("a poor box", ([[0.3]], 0.5), "the threshold: below it, -1", expected=[-1]),
@@ -47,7 +47,7 @@ MATCH_CASES = (
 
 
 def _matching(pick: Callable, memory: bool = True, takes_poor: bool = False) -> Callable:
-    """Return a matching whose choice among the free objects, or whose memory, is another."""
+    """Return a matching with another choice among the free objects, or without memory of what is taken."""
 
     def answer(overlap: list[list[float]], threshold: float) -> list[int]:
         taken, objects = set(), []
@@ -124,7 +124,7 @@ def _asked(name: str, boxes: list, scores: list, labels: list, threshold: float,
     return Case(name, args, look)
 
 
-_CLASSES = "the classes: a box may only throw out boxes of its own class"
+_CLASSES = "the classes: a box may only suppress boxes of its own class"
 _ORDER = "the order: all kept boxes in one list, best score first"
 NMS_CASES = (
     _asked(
@@ -152,7 +152,7 @@ NMS_CASES = (
         [0.9, 0.8, 0.7],
         [0, 0, 0],
         0.5,
-        "the chain: only kept boxes throw others out",
+        "the chain: only kept boxes suppress others",
     ),
     _asked(
         "boxes far out",
@@ -248,23 +248,29 @@ NMS_SLIPS = (
     Slip(
         lambda *args: nms_by_class(*args).sort().values, "the order: best score first, not by index"
     ),
-    Slip(_positions_in_class, "the indices: they count within a class; return places in all boxes"),
+    Slip(
+        _positions_in_class,
+        "the indices: yours count within a class; return places among all boxes",
+    ),
     Slip(
         _moved(1),
         "how far you move each class: by one pixel a class; it must be further than the boxes reach",
     ),
     Slip(
         _moved(1000),
-        "how far you move each class: a fixed number is too small for some image; take it from the boxes",
+        "how far you move each class: a fixed number is too small for some images; take it from the boxes",
     ),
     Slip(lambda b, s, k, t: b[nms_by_class(b, s, k, t)], "what you return: indices, not boxes"),
     Slip(
         _mask, "what you return: indices, best score first; a mask of the kept boxes has no order"
     ),
-    Slip(_stretched, "how you move a box: all four sides by the same; moved by one side it grows"),
+    Slip(
+        _stretched,
+        "how you move a box: all four sides by the same distance; if you move one side, the box grows",
+    ),
     Slip(
         lambda b, s, k, t: nms(b + 1000 * k, s, t),
-        "the shapes: labels (N,) beside boxes (N, 4); write labels[:, None]",
+        "the shapes: labels (N,) plus boxes (N, 4) mixes the axes; write labels[:, None]",
     ),
     Slip(
         lambda b, s, k, t: nms_by_class(b, -s, k, t),
@@ -288,7 +294,7 @@ def _curve(hits: list[bool], objects: int) -> tuple[list[float], list[float]]:
 
 
 def _steps(height: Callable[[list[float], int], float]) -> Callable[[list[bool], int], float]:
-    """The area under steps whose height at an entry is taken otherwise from the precisions."""
+    """Return an area under steps with another height at each entry."""
 
     def area(hits: list[bool], objects: int) -> float:
         precision, recall = _curve(hits, objects)
@@ -345,7 +351,7 @@ def _every_entry(hits: list[bool], objects: int) -> float:
 def _point_means(
     height: Callable[[list[bool], int, float], float],
 ) -> Callable[[list[bool], int], float]:
-    """The mean over 101 recalls of a height that is taken otherwise."""
+    """Return a mean over 101 recalls of another height."""
     return lambda hits, objects: sum(height(hits, objects, i / 100) for i in range(101)) / 101
 
 
@@ -365,7 +371,7 @@ def _carried_on(hits: list[bool], objects: int, point: float) -> float:
     return max((p for p, r in zip(precision, recall) if r >= point - 1e-9), default=last)
 
 
-_STEP = "the step line: at each recall the best precision that still comes, and 0 beyond the last"
+_STEP = "the step line: at each recall the best precision that still comes, and 0 beyond the last recall"
 AREA_CASES = (
     Case("every object found, no false positive", ([True, True], 2), _STEP, expected=1.0),
     Case(
@@ -393,7 +399,7 @@ AREA_CASES = (
 AREA_SLIPS = (
     Slip(
         _every_entry,
-        "the width of a step: only a true positive moves recall on; your false positives widen the area too",
+        "the width of a step: only a true positive increases recall; your false positives widen the area too",
     ),
     Slip(
         lambda hits, objects: area_under_curve(hits, objects) // 1 if objects == 1 else 0,
@@ -472,7 +478,7 @@ AP_CASES = (
 AP_SLIPS = (
     Slip(
         _point_means(_more_than),
-        "the comparison: a recall of at least the point reaches it (>=); yours asks for more",
+        "the comparison: a recall of at least the point reaches it (>=); yours requires more",
     ),
     Slip(
         _point_means(_of_whole_list),
@@ -480,7 +486,7 @@ AP_SLIPS = (
     ),
     Slip(
         _point_means(_carried_on),
-        "recalls that are never reached: the precision there is 0; yours carries the last one on",
+        "recalls that are never reached: the precision there is 0; yours continues with the last one",
     ),
     Slip(
         lambda hits, objects: average_precision(hits, 4),

@@ -54,12 +54,12 @@ CAUSE_CASES = (
         "the order: wrong class comes before the score",
         expected="wrong class",
     ),
-    Case("nothing of all that", _facts(*_LEARNED), "the last cause", expected="box too poor"),
+    Case("none of these", _facts(*_LEARNED), "the last cause", expected="box too poor"),
 )
 
 
 def _in_order(*names: str) -> Callable[[dict[str, bool]], str]:
-    """Return an answer that asks the last four facts in another order."""
+    """Return an answer that tests the last four facts in another order."""
     causes = {
         "found_without_limits": "cut by top-k or the 100",
         "found_without_nms": "suppressed by NMS",
@@ -77,7 +77,7 @@ def _in_order(*names: str) -> Callable[[dict[str, bool]], str]:
 
 _LIMITS, _NMS, _OTHER, _LOW = FACTS[2:]
 CAUSE_SLIPS = (
-    Slip(_in_order(_LOW, _LIMITS, _NMS, _OTHER), "the order: the score comes last but one"),
+    Slip(_in_order(_LOW, _LIMITS, _NMS, _OTHER), "the order: the score is tested last"),
     Slip(_in_order(_NMS, _LIMITS, _OTHER, _LOW), "the order: undo the limits before NMS"),
     Slip(_in_order(_LIMITS, _NMS, _LOW, _OTHER), "the order: wrong class before the score"),
     Slip(
@@ -92,7 +92,7 @@ CAUSE_SLIPS = (
     ),
     Slip(
         lambda facts: name_cause({**facts, "has_locations": True}),
-        "has_locations: without any location the cause is another",
+        "has_locations: an object without any location has a cause of its own",
     ),
 )
 check_name_cause = Checker(name_cause, CAUSE_CASES, CAUSE_SLIPS)
@@ -137,7 +137,7 @@ def _pairs(first: list[float], second: list[float]) -> list[float]:
 INTERVAL_SLIPS = (
     Slip(
         lambda a, b, quantile: paired_interval(sorted(a), sorted(b), quantile),
-        "the pairs: the numbers of one seed belong together; you sort the rows, which tears them apart",
+        "the pairs: the numbers of one seed belong together; you sort the rows, which separates them",
     ),
     Slip(
         lambda a, b, quantile: paired_interval(a, b, quantile)[::-1],

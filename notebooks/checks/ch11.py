@@ -1,4 +1,4 @@
-"""Checkers of chapter 11: ten steps to FSAF. The solution stands in for a step that the reader has not written yet."""
+"""Checkers of chapter 11: ten steps to FSAF. The solution replaces a step that the reader has not written yet."""
 
 from collections.abc import Callable
 

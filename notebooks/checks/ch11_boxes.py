@@ -14,7 +14,7 @@ SIDES = torch.tensor([-1.0, -1.0, 1.0, 1.0])
 
 
 def in_pixels(function: Callable[..., Tensor], first: int = 0) -> Callable[..., Tensor]:
-    """A loss of notebook 07, where boxes (arguments `first` and the next) are l t r b, of boxes in pixels, seen from (0, 0)."""
+    """Return a loss of notebook 07 that takes boxes in pixels (arguments `first` and the next) instead of l t r b."""
 
     def of_pixels(*args: Tensor) -> Tensor:
         return function(
@@ -77,7 +77,7 @@ CENTRES_SLIPS = (
         "half a cell: it is half a stride; you add half a pixel",
     ),
     Slip(
-        lambda r, c, s: _centers()(r, c, 1), "the stride: centers are in pixels, yours are in cells"
+        lambda r, c, s: _centers()(r, c, 1), "the stride: centers are in pixels; yours are in cells"
     ),
     Slip(
         lambda r, c, s: _centers(0.0)(r, c, 1),
@@ -89,19 +89,19 @@ CENTRES_SLIPS = (
     ),
     Slip(
         lambda r, c, s: _centers()(r, c, s).T.reshape(-1, 2),
-        "the shape: reshape cannot turn (2, locations) into (locations, 2), it mixes x and y; stack along the last axis",
+        "the shape: reshape does not transpose (2, locations) to (locations, 2) but mixes x and y; stack along the last axis",
     ),
     Slip(
         lambda r, c, s: _centers()(r, c, s).T,
-        "the shape: one row for each location, (rows · columns, 2); yours is turned",
+        "the shape: one row for each location, (rows · columns, 2); yours is transposed",
     ),
     Slip(
         lambda r, c, s: _centers()(r, c, s).long(),
-        "whole numbers: half of an odd stride is none; and boxes are floats",
+        "whole numbers: half of an odd stride is not one, and boxes are floats",
     ),
     Slip(
         lambda r, c, s: _centers(0.0)(r, c, s) + s // 2,
-        "half a stride: s // 2 cuts off; and boxes are floats",
+        "half a stride: s // 2 rounds down, and boxes are floats",
     ),
 )
 CENTRES = Step(own.cell_centers, CENTRES_CASES, CENTRES_SLIPS, result)
@@ -149,7 +149,7 @@ def _maps(
     )
 
 
-_ENLARGE = "the enlarging: fine row i takes coarse row ⌊i · h / H⌋, columns alike; then the lateral map is added"
+_ENLARGE = "the enlarging: fine row i takes coarse row ⌊i · h / H⌋, and columns are analogous; then the lateral map is added"
 _SIZE = "the size: the lateral map's own, which need not be twice the coarse one's"
 MERGE_CASES = (
     Case(
@@ -179,14 +179,14 @@ MERGE_SLIPS = (
         lambda c, f: f + _up(c, f, "bilinear"),
         "the enlarging: nearest neighbor, blocks of equal values; yours is bilinear",
     ),
-    Slip(lambda c, f: f + _twice(c, f), f"{_SIZE}; you take twice"),
+    Slip(lambda c, f: f + _twice(c, f), f"{_SIZE}; you take twice the coarse map's"),
     Slip(
         lambda c, f: f + _twice(c, f)[..., : f.shape[-2], : f.shape[-1]],
         f"{_SIZE}; twice, and the rest cut off, is right for H = 2h and 2h − 1 only",
     ),
     Slip(
         lambda c, f: f + _up(c, f, "nearest-exact"),
-        "the enlarging: ⌊i · h / H⌋ is the mode nearest; nearest-exact rounds otherwise",
+        "the enlarging: ⌊i · h / H⌋ is the mode nearest; nearest-exact rounds differently",
     ),
     Slip(
         lambda c, f: f + _tile(c, f),
@@ -196,10 +196,12 @@ MERGE_SLIPS = (
         lambda c, f: f + _spread(c, f),
         "the enlarging: each coarse value fills its block; yours has zeros around it",
     ),
-    Slip(lambda c, f: (f + _up(c, f)) / 2, "the sum: a sum, not the mean of the two"),
-    Slip(lambda c, f: torch.cat([f, _up(c, f)], 1), "the sum: added, not one behind the other"),
-    Slip(lambda c, f: f * _up(c, f), "the sum: added, not multiplied"),
-    Slip(lambda c, f: f - _up(c, f), "the sum: added, not subtracted"),
+    Slip(lambda c, f: (f + _up(c, f)) / 2, "the sum: add the two maps; you take the mean"),
+    Slip(
+        lambda c, f: torch.cat([f, _up(c, f)], 1), "the sum: add the two maps; you concatenate them"
+    ),
+    Slip(lambda c, f: f * _up(c, f), "the sum: add the two maps; you multiply them"),
+    Slip(lambda c, f: f - _up(c, f), "the sum: add the two maps; you subtract one"),
     Slip(lambda c, f: f + _up(c, f).flip(-1), "the enlarging: left and right are swapped"),
     Slip(
         lambda c, f: c + _up(f, c), "which map is enlarged: the coarse one, to the lateral's size"
@@ -210,7 +212,7 @@ MERGE_SLIPS = (
     Slip(_add_in_place, "the sum: += writes into the lateral map itself; make a new tensor"),
     Slip(
         _add_to_data,
-        "the argument: you change the lateral map in place, past the gradient; return a new tensor",
+        "the argument: you change the lateral map in place and without a gradient; return a new tensor",
     ),
 )
 MERGE = Step(own.merge, MERGE_CASES, MERGE_SLIPS, with_slopes(0, 1))
@@ -275,7 +277,7 @@ DECODE_CASES = (
     Case(
         "no location",
         (torch.zeros(0, 4), torch.zeros(0, 2), torch.zeros(0), 4.0),
-        "no locations: a table of 0 rows",
+        "no locations: return a table of 0 rows",
     ),
 )
 DECODE_SLIPS = (
@@ -289,10 +291,10 @@ DECODE_SLIPS = (
         lambda o, c, s, S: _decoded()(o, c, s / s, 1.0),
         "the units: outputs are in units of S · stride, not in pixels",
     ),
-    Slip(lambda o, c, s, S: _decoded()(o / S / S, c, s, S), "S: multiply by it, you divide"),
+    Slip(lambda o, c, s, S: _decoded()(o / S / S, c, s, S), "S: multiply by it; you divide"),
     Slip(
         lambda o, c, s, S: _decoded()(o / s / s / S / S, c, s, S),
-        "the units: multiply by S · stride, you divide",
+        "the units: multiply by S · stride; you divide",
     ),
     Slip(
         lambda o, c, s, S: torch.cat([c - (o * S * s)[:, :2], c + (o * S * s)[:, 2:]], 1),
@@ -306,9 +308,9 @@ DECODE_SLIPS = (
         _decoded(signs=(1, 1, -1, -1)),
         "the signs: l and t are subtracted, r and b added; yours are the other way round",
     ),
-    Slip(_decoded((1, 0, 3, 2)), "the order: l t r b, you read t l b r"),
-    Slip(_decoded((2, 0, 3, 1)), "the order: l t r b, you read t b l r (the reference's order)"),
-    Slip(_decoded((0, 2, 1, 3)), "the order: l t r b, you read l r t b"),
+    Slip(_decoded((1, 0, 3, 2)), "the order: l t r b; you read t l b r"),
+    Slip(_decoded((2, 0, 3, 1)), "the order: l t r b; you read t b l r (MMDetection's order)"),
+    Slip(_decoded((0, 2, 1, 3)), "the order: l t r b; you read l r t b"),
     Slip(
         lambda o, c, s, S: _decoded()(o, c.flip(1), s, S),
         "x and y: centers are x y, so x goes with l and r",
@@ -325,17 +327,19 @@ DECODE_SLIPS = (
     ),
     Slip(
         lambda o, c, s, S: own.decode(o, c, s, S).clamp(0, 128),
-        "the border: nothing is cut off here, the losses want it whole",
+        "the border: boxes are not clipped here, because the losses need them whole",
     ),
     Slip(
         lambda o, c, s, S: own.decode(o, c, s, S).clamp(min=0),
-        "the border: nothing is cut off here, the losses want it whole; yours ends at 0",
+        "the border: boxes are not clipped here, because the losses need them whole; yours ends at 0",
     ),
     Slip(lambda o, c, s, S: own.decode(o, c, s, S).round(), "whole pixels: boxes are not rounded"),
-    Slip(lambda o, c, s, S: own.decode(o, c, s, S).T, "the shape: a row for each location, (R, 4)"),
+    Slip(
+        lambda o, c, s, S: own.decode(o, c, s, S).T, "the shape: one row for each location, (R, 4)"
+    ),
     Slip(
         _scaled_in_place,
-        "the arguments: you change offsets in place, past the gradient; make a new tensor",
+        "the arguments: you change offsets in place and without a gradient; make a new tensor",
     ),
     Slip(
         lambda o, c, s, S: own.decode(o.exp(), c, s, S),
@@ -401,7 +405,9 @@ IOU_LOSS_CASES = (
         (torch.tensor([[24.0, 56.0, 24.0, 56.0]]), _STAR),
         "the floor: an IoU of 0 counts as 1e-6",
     ),
-    Case("no pair", (torch.zeros(0, 4), torch.zeros(0, 4)), "no pairs: nothing in, nothing out"),
+    Case(
+        "no pair", (torch.zeros(0, 4), torch.zeros(0, 4)), "no pairs: return a loss of shape (0,)"
+    ),
 )
 IOU_LOSS_SLIPS = (
     *within(in_pixels, ch07.IOU_SLIPS),
@@ -452,7 +458,7 @@ IOU_LOSS = Step(own.iou_loss, IOU_LOSS_CASES, IOU_LOSS_SLIPS, with_slopes(0))
 
 
 def _each(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The rule for one box of notebook 06, box by box."""
+    """Return the rule of notebook 06 for one box, applied box by box."""
 
     def of_all(boxes: Tensor, stride: int, rows: int, columns: int, scale: float) -> Tensor:
         maps = [function(tuple(box), stride, rows, columns, scale) for box in boxes.tolist()]
@@ -465,7 +471,7 @@ _BOXES = torch.tensor([STAR, ch06.TRIANGLE, (70.0, 4.0, 110.0, 24.0)])
 _OVER = torch.tensor(
     [[-30.0, 40.0, 34.0, 104.0], [-60.0, 40.0, 20.0, 104.0], [110.0, 100.0, 170.0, 180.0]]
 )
-_EMPTY_STACK = "no boxes: torch.stack wants at least one map; an image without objects gives (0, rows, columns)"
+_EMPTY_STACK = "no boxes: torch.stack needs at least one map; an image without objects gives (0, rows, columns)"
 REGION_CASES = (
     *(
         Case(one.name, (torch.tensor([one.args[0]]), *one.args[1:]), one.look)
@@ -504,17 +510,18 @@ REGION_SLIPS = (
         lambda b, s, m, n, e: own.region(
             b.clamp(min=0).minimum(s * torch.tensor([n, m, n, m])), s, m, n, e
         ),
-        "the border: cut the locations, not the box; a box that is cut first has another center",
+        "the border: clamp the locations, not the box; a box that is clipped first has another center",
     ),
     Slip(
         lambda b, s, *rest: own.region(b, 8, *rest), "the stride: it is an argument, not always 8"
     ),
     Slip(
         lambda *args: own.region(*args).float(),
-        "what you return: bools, they will choose locations",
+        "what you return: bools, because they select locations",
     ),
     Slip(
-        lambda *args: own.region(*args).long(), "what you return: bools, they will choose locations"
+        lambda *args: own.region(*args).long(),
+        "what you return: bools, because they select locations",
     ),
 )
 REGION = Step(own.region, REGION_CASES, REGION_SLIPS, result)
@@ -523,18 +530,18 @@ REGION = Step(own.region, REGION_CASES, REGION_SLIPS, result)
 # Step 6
 
 
-def _owned(
+def _resolved(
     size: Callable[[Tensor], Tensor] = lambda b: (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]),
     descending: bool = True,
     first: int = 0,
-    nobody: int = -1,
+    background: int = -1,
     flip: bool = False,
     shared: bool = True,
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """The solution with one thing otherwise: a source of slips."""
+    """Return the solution with one change: a source of slips."""
 
     def function(effective: Tensor, boxes: Tensor) -> Tensor:
-        result = torch.full((effective.shape[1],), nobody)
+        result = torch.full((effective.shape[1],), background)
         order = size(boxes).argsort(descending=descending, stable=True).tolist()
         if flip:  # of equal sizes the first is painted last
             order = size(boxes).flip(0).argsort(descending=descending, stable=True).tolist()
@@ -542,7 +549,7 @@ def _owned(
         for n in order:
             result[effective[n]] = n + first
         if not shared:
-            result[effective.sum(0) > 1] = nobody
+            result[effective.sum(0) > 1] = background
         return result
 
     return function
@@ -574,12 +581,12 @@ OVERLAPS_CASES = (
     Case(
         "one instance",
         (_cells(6, [1, 2]), torch.tensor([_LARGE])),
-        "the numbers: −1 is background, instance n is n",
+        "the numbers: −1 is background, and n is instance n",
     ),
     Case(
         "two that share no location",
         (_cells(6, [0, 1], [4]), torch.tensor([_LARGE, _SMALL])),
-        "the numbers: instance n is n",
+        "the numbers: n is instance n",
     ),
     Case(
         "a shared location, the large one first",
@@ -628,45 +635,47 @@ OVERLAPS_CASES = (
     ),
 )
 OVERLAPS_SLIPS = (
-    Slip(_owned(descending=False), f"{_SMALLER}; you give it to the larger one"),
+    Slip(_resolved(descending=False), f"{_SMALLER}; you assign it to the larger one"),
     Slip(
-        _owned(lambda b: -torch.arange(len(b)).float()),
-        f"{_SMALLER}; you give it to the last in the list",
+        _resolved(lambda b: -torch.arange(len(b)).float()),
+        f"{_SMALLER}; you assign it to the last in the list",
     ),
     Slip(
-        _owned(lambda b: -torch.arange(len(b)).float(), descending=False),
-        f"{_SMALLER}; you give it to the first in the list",
+        _resolved(lambda b: -torch.arange(len(b)).float(), descending=False),
+        f"{_SMALLER}; you assign it to the first in the list",
     ),
     Slip(
-        _owned(nobody=0),
+        _resolved(background=0),
         "the numbers: −1 is background; yours is 0, and looks like instance 0",
     ),
     Slip(
-        _owned(first=1, nobody=0),
-        "the numbers: −1 is background and instance n is n; yours are 0 and n + 1",
+        _resolved(first=1, background=0),
+        "the numbers: −1 is background, and n is instance n; yours are 0 and n + 1",
     ),
-    Slip(_owned(lambda b: b[:, 2] + b[:, 3] - b[:, 0] - b[:, 1]), "the area: w · h, not w + h"),
-    Slip(_owned(lambda b: (b[:, 2:] - b[:, :2]).amax(1)), "the area: w · h, not the longer side"),
-    Slip(_owned(lambda b: b[:, 2] - b[:, 0]), "the area: w · h, not the width"),
-    Slip(_owned(lambda b: b[:, 3] - b[:, 1]), "the area: w · h, not the height"),
+    Slip(_resolved(lambda b: b[:, 2] + b[:, 3] - b[:, 0] - b[:, 1]), "the area: w · h, not w + h"),
     Slip(
-        _owned(lambda b: b[:, 2] * b[:, 3]),
+        _resolved(lambda b: (b[:, 2:] - b[:, :2]).amax(1)), "the area: w · h, not the longer side"
+    ),
+    Slip(_resolved(lambda b: b[:, 2] - b[:, 0]), "the area: w · h, not the width"),
+    Slip(_resolved(lambda b: b[:, 3] - b[:, 1]), "the area: w · h, not the height"),
+    Slip(
+        _resolved(lambda b: b[:, 2] * b[:, 3]),
         "the area: (x2 − x1) · (y2 − y1); boxes are corners, not sides",
     ),
     Slip(
-        lambda e, b: _owned(lambda _: e.sum(1))(e, b),
+        lambda e, b: _resolved(lambda _: e.sum(1))(e, b),
         "the area: w · h of the box, not the number of its locations",
     ),
-    Slip(_ranks, "the numbers: n is the place in the list, not in the sorted order"),
-    Slip(_owned(flip=True), "equal areas: the later one in the list gets the location"),
-    Slip(_owned(shared=False), f"{_SMALLER}; you make it background"),
+    Slip(_ranks, "the numbers: n is the place in the given list, not in the sorted one"),
+    Slip(_resolved(flip=True), "equal areas: the later one in the list gets the location"),
+    Slip(_resolved(shared=False), f"{_SMALLER}; you make it background"),
     Slip(
         lambda e, b: e.long().argmax(0) if len(e) else torch.full((e.shape[1],), -1),
         "a background location: −1; argmax of a column that is all False gives 0",
     ),
     Slip(
         lambda e, b: own.resolve_overlaps(e, b).float(),
-        "what you return: whole numbers, they will be indices",
+        "what you return: whole numbers, because they are used as indices",
     ),
     Slip(
         lambda e, b: own.resolve_overlaps(e, b) * e, "the shape: one number for each location, (R,)"

@@ -42,7 +42,7 @@ FOCAL_CASES = (
     Case(
         "no location",
         (torch.zeros(0, 3), torch.zeros(0, 3)),
-        "no locations: nothing in, nothing out",
+        "no locations: return an empty loss of the same shape",
     ),
 )
 FOCAL_SLIPS = (
@@ -70,7 +70,7 @@ FOCAL_SLIPS = (
     ),
     Slip(
         lambda x, y: own.focal_loss(x, y) / torch.log(torch.tensor(2.0)),
-        "the logarithm: the natural one",
+        "the logarithm: take the natural one",
     ),
     Slip(lambda x, y: own.focal_loss(x, y).detach(), DETACHED),
 )
@@ -86,7 +86,7 @@ def _table(
     label: Callable[[int, Tensor], Any] = lambda n, labels: labels[n],
     detached: bool = True,
 ) -> Callable[..., Tensor]:
-    """The solution with one thing otherwise, out of what notebook 07 asks for: a source of slips."""
+    """Return the solution with a change made of notebook 07's functions: a source of slips."""
 
     def function(
         logits: Tensor,
@@ -114,7 +114,7 @@ def _scene(
     levels: int,
     classes: int = 3,
 ) -> tuple:
-    """Outputs of locations, instances, assigned instances and levels, as `level_losses` takes them."""
+    """Return the arguments of `level_losses`: outputs of locations, instances, assigned instances and levels."""
     random = numbers(seed)
     low = 60 * torch.rand(num, 2, generator=random)
     gt = torch.cat([low, low + 20 + 40 * torch.rand(num, 2, generator=random)], 1)
@@ -158,7 +158,7 @@ TABLE_CASES = (
     Case(
         "background locations in between",
         _scene(2, [-1, 0, -1, 0, -1, 0], [0, 0, 0, 0, 1, 1], 1, 2),
-        "assigned: −1 is background, instance n is n",
+        "assigned: −1 is background, and n is instance n",
     ),
     Case(
         "three instances",
@@ -188,7 +188,7 @@ def _detached_in_place(logits: Tensor, boxes: Tensor, *rest: Any) -> Tensor:
 
 
 def _seen_levels(*args: Any) -> Tensor:
-    """The table as if its columns were the levels with an assigned location."""
+    """Return the table as if its columns were the levels with an assigned location."""
     assigned, level = args[4:6]
     return own.level_losses(*args)[:, : int(level[assigned >= 0].max()) + 1]
 
@@ -223,7 +223,7 @@ TABLE_SLIPS = (
     Slip(_table(label=lambda n, labels: n % 3), "the class: gt_labels[n], not n"),
     Slip(
         _table(label=lambda n, labels: slice(0)),
-        "the targets: 1 for the instance's class; yours are all 0",
+        "the targets: 1 for the instance's class; in yours all are 0",
     ),
     Slip(
         _anybodys,
@@ -240,7 +240,7 @@ TABLE = Step(own.level_losses, TABLE_CASES, TABLE_SLIPS, without_slopes(0, 1))
 
 
 def _three(function: Callable, *args: Any) -> Any:
-    """The three tensors by their names."""
+    """Return the three tensors by their names."""
     value = function(*args)
     if not isinstance(value, (tuple, list)) or len(value) != 3:
         return (
@@ -261,10 +261,10 @@ def _assigned(
     nowhere: int = -1,
     positive: str = "own",
     classes: str = "own",
-    belt: str = "all",
+    ignores: str = "all",
     ghosts: bool = False,
 ) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    """The solution with one thing otherwise: a source of slips."""
+    """Return the solution with one change: a source of slips."""
 
     def function(
         table: Tensor,
@@ -281,19 +281,19 @@ def _assigned(
         chosen = torch.cat([selected, torch.tensor([-1])])[assigned]
         learns = {
             "own": chosen == level,
-            "owned": assigned >= 0,
+            "assigned": assigned >= 0,
             "near": (assigned >= 0) & ((chosen - level).abs() <= 1),
             "other": (assigned >= 0) & (chosen != level),
-            "nobody too": (chosen == level) | (assigned < 0),
+            "background too": (chosen == level) | (assigned < 0),
             "last's": (selected[assigned] if len(selected) else chosen) == level,
         }[positive]
         ignored = torch.zeros(len(level), num_classes, dtype=torch.bool)
         for n in range(len(selected)):
             if not empty[n] or ghosts:
                 where = ignoring[n] & near(int(selected[n]), level)
-                if belt == "belt":
+                if ignores == "not assigned":
                     where = where & (assigned != n)
-                if belt == "positive":
+                if ignores == "not positive":
                     where = where & ~learns
                 if classes == "over":
                     ignored[:, gt_labels[n]] = False
@@ -315,8 +315,8 @@ def _unmade(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
     return selected, positive & ~ignored.any(1), ignored
 
 
-def _belts(seed: int, count: int, *levels: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Assigned instance (R,), ignoring region (N, R) and level (R,) of cells at some levels: three instances side by side."""
+def _random_regions(seed: int, count: int, *levels: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return assigned instance (R,), ignoring region (N, R) and level (R,) of locations at some levels."""
     level = torch.cat([torch.full((cells,), index) for index, cells in enumerate(levels)])
     random = numbers(seed)
     ignoring = torch.rand(count, len(level), generator=random) < 0.5
@@ -329,7 +329,7 @@ def _belts(seed: int, count: int, *levels: int) -> tuple[Tensor, Tensor, Tensor]
 def _assign_case(
     name: str, look: str, table: list, labels: list[int], seed: int, *levels: int
 ) -> Case:
-    assigned, ignoring, level = _belts(seed, len(labels), *levels)
+    assigned, ignoring, level = _random_regions(seed, len(labels), *levels)
     losses = torch.tensor(table, dtype=torch.float32).view(-1, len(levels))
     return Case(
         name, (losses, assigned, ignoring, torch.tensor(labels, dtype=torch.long), level, 3), look
@@ -351,7 +351,7 @@ ASSIGN_CASES = (
     _assign_case("the last of four levels", _WHERE, [[0.9, 0.8, 0.7, 0.1]], [0], 2, 6, 6, 6, 6),
     _assign_case(
         "no location at two levels",
-        "inf: never the least",
+        "inf: it is never the least",
         [[math.inf, 0.8, math.inf, 0.9]],
         [1],
         3,
@@ -392,7 +392,7 @@ ASSIGN_CASES = (
     ),
 )
 ASSIGN_SLIPS = (
-    Slip(_assigned(least=False), "selected: the level of the least loss, yours is the greatest"),
+    Slip(_assigned(least=False), "selected: the level of the least loss; yours has the greatest"),
     Slip(_assigned(last=True), "a tie: the first, finer level is selected"),
     Slip(
         _assigned(nowhere=0),
@@ -402,25 +402,28 @@ ASSIGN_SLIPS = (
     Slip(_assigned(near=lambda s, level: level < -1), "ignored: it is never True in yours"),
     Slip(
         _assigned(ghosts=True),
-        "selected = −1: no level at all, but |0 − (−1)| = 1 makes it a neighbor of level 0",
+        "selected = −1: it is no level, but |0 − (−1)| = 1 makes it a neighbor of level 0",
     ),
     Slip(
-        _assigned(positive="owned"),
+        _assigned(positive="assigned"),
         "positive: only locations at the selected level of their instance; yours are positive at every level",
     ),
     Slip(
         _assigned(positive="near"),
         "positive: the selected level only; the adjacent ones are ignored",
     ),
-    Slip(_assigned(positive="other"), "positive: at the selected level; yours at all others"),
-    Slip(_assigned(positive="nobody too"), "positive: background locations are never positive"),
+    Slip(
+        _assigned(positive="other"),
+        "positive: only at the selected level; yours is positive at all others",
+    ),
+    Slip(_assigned(positive="background too"), "positive: background locations are never positive"),
     Slip(
         _assigned(positive="last's"),
         "positive: background locations; selected[assigned] reads −1 as the last instance and gives them its level",
     ),
     Slip(
         _assigned(classes="over"),
-        "ignored: the regions of two instances of one class add up; the second wipes out the first's",
+        "ignored: the regions of two instances of one class add up; in yours the second wipes out the first's",
     ),
     Slip(lambda *args: own.assign(*args)[::-1], "the order: selected, positive, ignored"),
     Slip(
@@ -429,7 +432,7 @@ ASSIGN_SLIPS = (
     ),
     Slip(
         _unmade,
-        "positive: an ignored entry does not unmake a positive location; step 10 lets it through",
+        "positive: a positive location stays positive even if its entry is ignored; step 10 counts it",
     ),
     Slip(
         _assigned(classes="all"),
@@ -437,20 +440,20 @@ ASSIGN_SLIPS = (
     ),
     Slip(_assigned(classes="index"), "the class: gt_labels[n], not n"),
     Slip(
-        _assigned(belt="belt"),
-        "ignored: the whole ignoring region, the effective locations too; step 10 lets positives through",
+        _assigned(ignores="not assigned"),
+        "ignored: the whole ignoring region, the effective locations too; step 10 counts positives all the same",
     ),
     Slip(
-        _assigned(belt="positive"),
-        "ignored: the whole ignoring region, positive locations too; step 10 lets positives through",
+        _assigned(ignores="not positive"),
+        "ignored: the whole ignoring region, positive locations too; step 10 counts positives all the same",
     ),
     Slip(
         lambda *args: own.assign(*args)[0],
-        "what you return: three tensors, selected, positive, ignored",
+        "what you return: three tensors in the order selected, positive, ignored",
     ),
     Slip(
         lambda *args: (*own.assign(*args)[:2], own.assign(*args)[2].T),
-        "the shape: ignored is (R, K), a row for each location",
+        "the shape: ignored is (R, K), with a row for each location",
     ),
     Slip(
         lambda *args: (own.assign(*args)[0], *(one.float() for one in own.assign(*args)[1:])),
@@ -471,7 +474,7 @@ _DEAD = "locations that are not positive: leave them out before the loss is take
 
 
 def _in_scene(case: Case) -> tuple:
-    """Arguments of notebook 07's loss with boxes in pixels."""
+    """Return the arguments of notebook 07's loss with boxes in pixels."""
     logits, offsets, targets, *rest = case.args
     return logits, 50 + 40 * SIDES * offsets, 50 + 40 * SIDES * targets, *rest
 
@@ -488,7 +491,7 @@ LOSS_CASES = (
 
 
 def _loss(**otherwise: Any) -> Callable[..., Tensor]:
-    """Notebook 07's loss with one thing otherwise, of boxes in pixels."""
+    """Return notebook 07's loss with one change, for boxes in pixels."""
     return in_pixels(ch07.training_loss(**otherwise), 1)
 
 
@@ -503,18 +506,19 @@ LOSS_SLIPS = (
     Slip(_loss(boxes="masked"), _DEAD),
     Slip(
         lambda *args: own.anchor_free_loss(*args[:5], args[5] & ~args[4][:, None]),
-        "ignored entries: only a positive location's own class counts all the same, not its other classes",
+        "ignored entries: a positive location's own class counts even if it is ignored, but its other ignored classes do not",
     ),
     Slip(
         _loss(box=lambda a, b: ch07.iou_loss(a, b) / max(len(a), 1)),
         "the IoU part: a sum over N₊; yours is a mean, divided again",
     ),
     Slip(
-        lambda *args: (_FOCAL_PART(*args), _IOU_PART(*args)), "one number: the sum of the two parts"
+        lambda *args: (_FOCAL_PART(*args), _IOU_PART(*args)),
+        "what you return: one number, the sum of the two parts",
     ),
     Slip(
         _loss(box=lambda a, b: 0.5 * ch07.iou_loss(a, b)),
-        "the two parts: equal weights, the anchor-free branch is alone here",
+        "the two parts: they have equal weights, because the anchor-free branch is alone here",
     ),
     Slip(lambda *args: own.anchor_free_loss(*args)[None], "the shape: one number, without an axis"),
 )

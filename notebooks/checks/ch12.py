@@ -91,13 +91,13 @@ THRESHOLD_SLIPS = (
         "the standard deviation: divide by n - 1, as torch.std does, not by n",
     ),
     Slip(_variance, "the standard deviation: this is the variance; take its root"),
-    Slip(_variant(nearest=False), "the candidates: these are the farthest locations"),
-    Slip(_variant(by_overlap=True), "the candidates: distance chooses them, not the IoU"),
+    Slip(_variant(nearest=False), "the candidates: yours are the farthest locations"),
+    Slip(_variant(by_overlap=True), "the candidates: choose them by distance, not by IoU"),
     Slip(_variant(per_level=False), "the candidates: k of each level, not k of all levels"),
     Slip(
         _variant(levels="each"),
         "the statistics: join the candidates of all levels before the mean; yours is the mean of the levels' thresholds",
     ),
-    Slip(_all, "the candidates: these are all locations"),
+    Slip(_all, "the candidates: yours are all locations"),
 )
 check_threshold = Checker(atss_threshold, THRESHOLD_CASES, THRESHOLD_SLIPS)

@@ -1,4 +1,4 @@
-"""Checkers of chapter 13: a micro-batch that fits a card, and one loss out of those of several processes."""
+"""Checkers of chapter 13: a micro-batch that fits a GPU, and the joint loss of several processes."""
 
 from collections.abc import Callable
 
@@ -9,44 +9,48 @@ from . import Case, Checker, Slip
 _RULE = "the rule: fixed + micro * per_image, at most four fifths of the memory"
 FIT_CASES = (
     Case(
-        "a large card",
+        "a large GPU",
         (0.4, 1.25, 80.0, 16),
-        "the easy end: all 16 images fit, nothing is accumulated",
+        "the simplest case: all 16 images fit, and nothing is accumulated",
     ),
     Case(
         "room for 6 images of 16",
         (0.5, 1.0, 8.2, 16),
-        "the divisor: micro-batches of one size must make the batch",
+        "the divisor: micro-batches of one size must add up to the batch",
     ),
     Case("room for 2 images", (0.4, 1.25, 4.0, 16), _RULE),
     Case(
         "only the spare fifth would hold one more",
         (0.5, 1.0, 5.4, 8),
-        "the fifth of the card that stays free",
+        "the fifth of the GPU's memory that stays free",
     ),
-    Case("heavy weights", (4.2, 1.0, 10.0, 4), "the fifth: of the whole card, 2 of 10 GB"),
-    Case("just fits", (1.0, 0.75, 5.0, 4), "the border: what fills the four fifths exactly fits"),
+    Case("heavy weights", (4.2, 1.0, 10.0, 4), "the fifth: of the whole memory, 2 of 10 GB"),
+    Case(
+        "just fits",
+        (1.0, 0.75, 5.0, 4),
+        "the border: a micro-batch that fills the four fifths exactly fits",
+    ),
     Case(
         "a batch of 12",
         (0.5, 1.0, 9.0, 12),
-        "the divisor: 6 divides 12; powers of two alone are not all there is",
+        "the divisor: 6 divides 12; not only powers of two divide a batch",
     ),
     Case(
         "a batch of 12, room for 4",
         (0.5, 1.0, 6.0, 12),
         "the divisor: all of 1, 2, 3, 4, 6, 12 divide 12",
     ),
-    Case("a card too small", (0.4, 1.25, 1.5, 16), "the card that holds no image: (0, 0)"),
+    Case("a GPU too small", (0.4, 1.25, 1.5, 16), "a GPU that holds no image: (0, 0)"),
     Case(
-        "a card smaller than the weights",
+        "a GPU smaller than the weights",
         (2.0, 0.1, 1.0, 16),
-        "the card that holds no image: (0, 0)",
+        "a GPU that holds no image: (0, 0)",
     ),
 )
 
 
 def _fit(micro_of: Callable[[int, int], int], up: bool = False) -> Callable[..., tuple[int, int]]:
-    """The exercise with another micro-batch, made of the largest that fits and the batch."""
+    """Return the solution with another micro-batch, computed from the largest that fits and the batch."""
 
     def function(fixed: float, per_image: float, memory: float, batch: int) -> tuple[int, int]:
         largest = max(
@@ -88,19 +92,19 @@ FIT_SLIPS = (
     ),
     Slip(
         _fit(lambda largest, batch: largest),
-        "the divisor: the micro-batches must make the batch exactly; the largest that fits need not divide it",
+        "the divisor: the micro-batches must add up to the batch exactly; the largest that fits need not divide it",
     ),
     Slip(
         _fit(lambda largest, batch: largest, up=True),
         "the divisor: with a remainder the last micro-batch would be smaller; take one that divides the batch",
     ),
     Slip(
-        _fit(_halved), "the divisor: halving again and again passes some by; of 12 it never tries 4"
+        _fit(_halved), "the divisor: repeated halving skips some divisors; of 12 it never tries 4"
     ),
     Slip(_fit(_power), "the divisor: not only powers of two divide a batch"),
     Slip(
         lambda f, p, m, b: fit_card(f, p, m / 0.8, b),
-        "the fifth of the card that stays free: you fill it to the brim",
+        "the fifth of the GPU's memory that stays free: you fill that fifth too",
     ),
     Slip(
         lambda f, p, m, b: fit_card(f, p, m / 4, b),
@@ -108,31 +112,32 @@ FIT_SLIPS = (
     ),
     Slip(
         lambda f, p, m, b: fit_card(0.0, p, m - f, b),
-        "the fifth: of the whole card, not of what the fixed part leaves over",
+        "the fifth: of the whole memory, not of what the fixed part leaves over",
     ),
     Slip(
         lambda f, p, m, b: (1, b) if fit_card(f, p, m, b)[0] else (0, 0),
-        "the largest micro-batch that fits: yours is the smallest, and every step takes longest",
+        "the largest micro-batch that fits: yours is the smallest, which makes a step slowest",
     ),
     Slip(
         lambda f, p, m, b: fit_card(0.0, p, m, b),
-        "the fixed part: weights and what belongs to them are there whatever the batch",
+        "the fixed part: weights, gradients and momentum take memory with any batch",
     ),
     Slip(
         lambda f, p, m, b: fit_card(0.0, f + p, m, b),
-        "the fixed part: it is there once, not once for each image",
+        "the fixed part: it counts once, not once for each image",
     ),
     Slip(
         lambda f, *rest: fit_card(f + 1e-6, *rest),
-        "the border: what fills the four fifths exactly fits (<=)",
+        "the border: a micro-batch that fills the four fifths exactly fits (<=)",
     ),
     Slip(lambda f, p, m, b: fit_card(f, p, m, b)[::-1], "the order: (micro, accumulate)"),
     Slip(
-        lambda f, p, m, b: fit_card(f, p, m, b)[0], "what you return: a pair, the accumulation too"
+        lambda f, p, m, b: fit_card(f, p, m, b)[0],
+        "what you return: a pair, with the accumulation too",
     ),
     Slip(
         lambda f, p, m, b: (max(fit_card(f, p, m, b)[0], 1), fit_card(f, p, m, b)[1] or b),
-        "the card that holds no image: (0, 0), not a micro-batch of 1 that does not fit",
+        "a GPU that holds no image: (0, 0), not a micro-batch of 1 that does not fit",
     ),
 )
 
@@ -142,25 +147,25 @@ check_fit_card = Checker(fit_card, FIT_CASES, FIT_SLIPS)
 
 _WEIGHT = "the sums: loss times its own divisor gives a process's sum; add these, divide by all positive locations"
 JOIN_CASES = (
-    Case("one process", ([0.8], [5]), "the easy end: one process alone has the loss already"),
+    Case("one process", ([0.8], [5]), "the simplest case: one process alone has the loss already"),
     Case(
         "two, equally many locations",
         ([0.5, 1.5], [4, 4]),
-        "two equal shares: here it is the plain mean",
+        "two equal shares: the joint loss is the plain mean here",
     ),
     Case("two, 1 and 9 locations", ([2.0, 0.4], [1, 9]), _WEIGHT),
     Case(
-        "one saw only empty images",
+        "one process had only empty images",
         ([0.9, 0.3], [10, 0]),
         "the empty process: it divided by 1, so its sum is its loss",
     ),
     Case(
-        "none saw an object",
+        "no process had an object",
         ([0.2, 0.3], [0, 0]),
-        "no location anywhere: each divided by 1, and so does the whole",
+        "no location anywhere: each process divided by 1, and so does the whole batch",
     ),
     Case(
-        "eight cards",
+        "eight GPUs",
         ([0.9, 0.7, 1.2, 0.4, 0.6, 2.0, 0.8, 1.0], [12, 30, 3, 45, 20, 0, 17, 8]),
         _WEIGHT,
     ),

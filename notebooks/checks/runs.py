@@ -1,4 +1,4 @@
-"""What is compared besides a function's result: its kind, its gradient. And a step of the capstone, which asks for a tensor."""
+"""What is compared besides a function's result: its kind and its gradient; and a step of the capstone, which needs a tensor."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,27 +13,27 @@ DETACHED = "the gradient: this function is part of the loss that trains; no torc
 
 
 class Step(Checker):
-    """One function of the capstone; a result of another type than a tensor gets a hint of its own."""
+    """One function of the capstone; a result that is not a tensor gets a hint of its own."""
 
     def verdict(self, answer: Callable | None) -> str:
         line = super().verdict(answer)
         said, at, _ = line.rpartition("look at ")
         return (
             f"{said}{at}{LIST}"
-            if "no tensor but" in said and "no tensor but float\n" not in said
+            if "instead of a tensor" in said and "float instead of a tensor\n" not in said
             else line
         )
 
 
 def numbers(seed: int) -> torch.Generator:
-    """A source of random numbers."""
+    """Return a source of random numbers."""
     return torch.Generator().manual_seed(seed)
 
 
 def kind(value: Any) -> str:
-    """What sort of tensor it is, in words."""
+    """Return in words what sort of tensor a value is."""
     if not isinstance(value, Tensor):
-        return f"no tensor but {type(value).__name__}"
+        return f"{type(value).__name__} instead of a tensor"
     return "tensor of " + (
         "bools"
         if value.dtype == torch.bool
@@ -44,19 +44,19 @@ def kind(value: Any) -> str:
 
 
 def result(function: Callable, *args: Any) -> Any:
-    """The result, and that it is a tensor as the next steps want it."""
+    """Return a function's result and its kind, which must be the tensor that the next steps need."""
     value = function(*args)
     return value if nothing(value) else {"result": value, "kind": kind(value)}
 
 
 def with_slopes(*places: int) -> Callable[..., Any]:
-    """As `result`, with the gradient of a weighted sum of the result by the arguments in these places."""
+    """Return a variant of `result` that adds the gradient of a weighted sum of the result with respect to some arguments."""
 
     def run(function: Callable, *args: Any) -> Any:
         leaves = {place: args[place].clone().requires_grad_() for place in places}
         copies = {
             place: leaf.clone() for place, leaf in leaves.items()
-        }  # on which one may write in place, and be found out
+        }  # so that writing in place is noticed
         value = function(*(copies.get(place, arg) for place, arg in enumerate(args)))
         if nothing(value):
             return value
@@ -71,7 +71,9 @@ def with_slopes(*places: int) -> Callable[..., Any]:
             "result": value.detach() if flows else value,
             "kind": kind(value),
             "gradient flows": flows
-            or (isinstance(value, Tensor) and value.numel() == 0),  # of nothing there is none
+            or (
+                isinstance(value, Tensor) and value.numel() == 0
+            ),  # an empty result needs no gradient
             "gradient": [
                 torch.zeros_like(leaf) if slope is None else slope
                 for slope, leaf in zip(slopes, leaves.values())
@@ -85,7 +87,7 @@ def with_slopes(*places: int) -> Callable[..., Any]:
 
 
 def without_slopes(*places: int) -> Callable[..., Any]:
-    """As `result`, with whether a gradient could flow from the arguments in these places."""
+    """Return a variant of `result` that adds whether a gradient could flow from some arguments."""
 
     def run(function: Callable, *args: Any) -> Any:
         passed = [

@@ -136,7 +136,7 @@ def runs_picture(runs: Mapping[str, dict]) -> Figure:
         losses.set_title(name, loc="left", fontweight="bold")
         losses.legend(frameon=False, loc="upper right", fontsize=8)
         _stack(levels, log)
-        levels.legend(loc="lower right", fontsize=8, reverse=True)
+        levels.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, reverse=True)
         levels.set(ylabel="share of objects", xlabel="step")
         image.imshow(pixels, extent=(0, 64, 64, 0), interpolation="nearest")
         for box in truth:

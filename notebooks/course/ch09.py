@@ -1,4 +1,4 @@
-"""Pictures of chapter 09: one function each, which returns a matplotlib Figure."""
+"""Pictures of chapter 09: one function each, which returns a matplotlib Figure or an image."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,9 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 from torch import Tensor
 
 from fsaf_core.viz.colors import LIGHT
+from fsaf_core.viz.plots import draw_boxes
 
 HIT, FALSE = LIGHT.label(0), LIGHT.label(1)  # true and false positives
 
@@ -62,15 +64,11 @@ def three_boxes(boxes: Sequence[Sequence[float]], scores: Sequence[float]) -> Fi
 
 def detections(
     image: np.ndarray, found: Sequence[Tensor], names: Sequence[str], lowest: float
-) -> Figure:
+) -> Image.Image:
     """Draw the detections with a score above `lowest`; `found` is boxes, scores and labels."""
-    figure, (ax,) = _panels(1, 4.8, 4.8)
-    ax.imshow(image)
-    rows = [row for row in zip(*(part.tolist() for part in found)) if row[1] > lowest]
-    for box, score, label in rows[::-1]:  # the highest score is drawn last, on top
-        _box(ax, box, LIGHT.label(label), f"{names[label]} {score:.2f}")
-    ax.set_axis_off()
-    return figure
+    keep = found[1] > lowest
+    boxes, scores, labels = (part[keep].tolist() for part in found)
+    return draw_boxes(Image.fromarray(image), boxes, labels, scores, names)
 
 
 def worked_example(

@@ -130,6 +130,7 @@ def differences(comparisons: Mapping[str, Mapping]) -> Figure:
     """
     figure = Figure(figsize=(7.2, 0.7 + 0.55 * len(comparisons)), layout="constrained")
     ax = figure.subplots()
+    ax.use_sticky_edges = False  # a margin beside the longest bar too
     for row, one in enumerate(comparisons.values()):
         (low, high), (inner, outer) = one["t"], one["bootstrap"]
         ax.barh(row, high - low, left=low, height=0.55, color=LIGHT.grid)

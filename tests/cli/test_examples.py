@@ -21,7 +21,9 @@ EXAMPLES = [
 ]
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 README_COMMANDS = [
-    line.split("#")[0].strip() for line in README.splitlines() if line.startswith("fsaf ")
+    line.split("#")[0].strip()
+    for line in README.replace("\\\n", " ").splitlines()
+    if line.startswith("fsaf ")
 ]
 README_COMMANDS += [
     " ".join(command.split()) for command in re.findall(r"`(fsaf [^`]+ --[^`]+)`", README)

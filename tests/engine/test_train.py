@@ -360,7 +360,7 @@ def test_a_run_that_another_process_finishes_meanwhile_is_not_trained(root, tmp_
     def late(run_dir):
         record = run_dir / "config.json"
         run_dir.mkdir()
-        record.write_text(json.dumps({"model": {}, "train": {}}))
+        record.write_text(json.dumps({"model": {}, "train": {}, "sets": {}}))
         (run_dir / "model.safetensors").write_text("")
         return lock(run_dir)
 
@@ -451,7 +451,7 @@ def test_no_loading_process_outlives_its_training_though_the_traceback_is_kept(
 
 
 def test_a_non_finite_gradient_stops_too(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "clip_gradients", lambda *_: torch.tensor(math.inf))
+    monkeypatch.setattr(trainer.optim, "clip_gradients", lambda *_: torch.tensor(math.inf))
     with pytest.raises(fsaf.FSAFError, match="Step 0: the loss or its gradient"):
         train.train(tiny_config(root), tmp_path / "run", "cpu")
 
@@ -542,7 +542,7 @@ def test_accumulated_steps_take_the_mean_of_their_micro_batches(root, tmp_path):
     before = {name: parameter.detach().clone() for name, parameter in detector.named_parameters()}
     run = Trainer(config, tmp_path, detector, loader, loader, DistributedContext())
     run.validated = 1  # no validation
-    run.fit(None, train.tqdm(disable=True))
+    run.run()
     for name, parameter in detector.named_parameters():
         assert torch.allclose(before[name] - parameter, expected[name], atol=2e-6), name
 

@@ -30,6 +30,10 @@ TWO = [
             {"boxes": torch.tensor([[9.0, 9, 20, 40]]), "labels": torch.tensor([1.0])},
             "whole numbers",
         ),
+        (
+            {"boxes": torch.tensor([[9.0, 9, 20, 40]]), "labels": torch.tensor(1.0)},
+            "whole numbers",
+        ),
         ({"boxes": torch.tensor([[9.0, 9, 20, 40]]), "labels": [1]}, "has no tensor 'labels'"),
         ({"boxes": torch.tensor([[9.0, 9, 20, 40]])}, "has no tensor 'labels'"),
         (
@@ -54,6 +58,7 @@ TWO = [
         "fractions",
         "another scale",
         "float labels",
+        "one label without an axis",
         "list",
         "no labels",
         "list of crowds",

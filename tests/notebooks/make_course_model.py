@@ -41,6 +41,7 @@ def write_scene() -> None:
 def write_model(run: Path) -> None:
     """Write weights (half precision), log, metrics, levels, and what the explorer shows."""
     sys.path.insert(0, str(COURSE.parent))
+    import make_choice_picture
     import make_explorer_picture
     from course import population, scene
 
@@ -53,6 +54,7 @@ def write_model(run: Path) -> None:
     points = json.dumps(population_points(steps, population()), separators=(",", ":"))
     (COURSE / "population.json").write_text(points + "\n")
     make_explorer_picture.write()
+    make_choice_picture.write()
     for name in ("log.jsonl", "metrics.json", "levels.json"):
         shutil.copy(run / name, COURSE / name)
     picture = Image.open(run / "pictures" / "detections.png").convert("RGB")

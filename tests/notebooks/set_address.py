@@ -43,8 +43,8 @@ def online(at: str) -> str:
     """What the README says about reading and running the course without installing it."""
     if at == PLACEHOLDER:
         return (
-            "`python tests/notebooks/set_address.py https://github.com/OWNER/NAME` writes links to Colab, to Binder and to the site here,\n"
-            "as soon as the project has an address.\n"
+            "The project has no public address yet. When it has one, `python tests/notebooks/set_address.py https://github.com/OWNER/NAME` writes\n"
+            "links to Colab, to Binder and to the site here.\n"
         )
     owner, name = at.split("/")[-2:]
     colab = f"https://colab.research.google.com/github/{owner}/{name}/blob/main/notebooks"

@@ -109,7 +109,7 @@ def stub(x):
         ),
         (
             lambda: 0,
-            "case 1 of 3 (two numbers): <lambda>(tensor([1.0, 2.0]))\nyou stop with TypeError",
+            "case 1 of 3 (two numbers): <lambda>(tensor([1.0, 2.0]))\nyour function raises TypeError",
         ),
         (
             lambda x: x.mul_(2),
@@ -133,9 +133,15 @@ def test_each_answer_gets_its_line(verdict, answer, line) -> None:
         (lambda x: "2, 4", "\ngiven: '2, 4'\nexpected: [2, 4]\n"),
         (lambda x: x * float("nan"), "\ngiven: [nan, nan]\n"),
         (lambda x: torch.nn.Linear(2, 2), "\ngiven: Linear("),
-        (lambda x: (2 * one for one in x), "a result that is a generator\nlook at what you return"),
-        (lambda x: map(float, x), "a result that is a map object\nlook at what you return"),
-        (lambda x: {2.0, 4.0}, "a result that is a set\nlook at what you return: make it a list"),
+        (
+            lambda x: (2 * one for one in x),
+            "your function returns a generator\nlook at what you return",
+        ),
+        (lambda x: map(float, x), "your function returns a map object\nlook at what you return"),
+        (
+            lambda x: {2.0, 4.0},
+            "your function returns a set\nlook at what you return: make it a list",
+        ),
     ],
 )
 def test_results_are_shown_line_by_line(verdict, answer, part) -> None:
@@ -160,7 +166,7 @@ def test_an_exception_comes_with_the_line_of_the_reader_s_function(verdict) -> N
     line = _raises.__code__.co_firstlineno + 2
     assert verdict(Checker(lambda x: x * 2, CASES), _raises) == (
         "case 1 of 3 (two numbers): _raises(tensor([1.0, 2.0]))\n"
-        "you stop with IndexError: index 2 is out of bounds for dimension 0 with size 2\n"
+        "your function raises IndexError: index 2 is out of bounds for dimension 0 with size 2\n"
         f"in line {line}: x[place]"
     )
 
@@ -170,7 +176,7 @@ def test_an_endless_loop_and_an_exit_end_in_a_sentence(verdict, monkeypatch) -> 
     checker = Checker(lambda x: x * 2, CASES, SLIPS)
     assert verdict(checker, _loops).endswith("the call takes long. Is there a loop without an end?")
     for leave in (lambda x: exit(), lambda x: sys.exit(1)):
-        assert "exit(): it would end the whole notebook" in verdict(checker, leave)
+        assert "calls exit(), which would end the whole notebook" in verdict(checker, leave)
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 

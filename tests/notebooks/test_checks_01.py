@@ -99,8 +99,8 @@ def no_clamp(boxes, window, min_visible):
     [
         (no_shift, "the origin"),
         (no_cut, "cut off"),
-        (centre_inside, "centre"),
-        (no_clamp, "minus times minus"),
+        (centre_inside, "center"),
+        (no_clamp, "their product is positive"),
         (lambda b, w, m: written_otherwise(b, w, m, below=True), "≥, not >"),
         (lambda b, w, m: written_otherwise(b, w, 1 - m), "not the share that is lost"),
         (lambda b, w, m: written_otherwise(b, w, 0.4), "not always 0.4"),

@@ -68,7 +68,7 @@ def test_another_right_way_passes(verdict) -> None:
             "the last layer comes first",
         ),
         (backwards(lambda a, b, k, s, p: (a * s - p, b * s - p + k - 1), end=0), "one past"),
-        (backwards(lambda a, b, k, s, p: (a * s, b * s + k - 1)), "take p off"),
+        (backwards(lambda a, b, k, s, p: (a * s, b * s + k - 1)), "subtract p"),
         (backwards(lambda a, b, k, s, p: (a * s - p, b * s - p + k)), "k − 1 steps"),
         (backwards(lambda a, b, k, s, p: (a - p, b - p + k - 1)), "begins at c·s"),
         (backwards(lambda a, b, k, s, p: (a * s - p, b * s + p + k - 1)), "first and last alike"),
@@ -151,7 +151,7 @@ def block_with(end):
         (block_with(lambda change, x, block: change.relu() + block.downsample(x)), "not before"),
         (
             block_with(lambda change, x, block: (change.relu() + block.downsample(x)).relu()),
-            "no ReLU stands between",
+            "no ReLU between",
         ),
         (block_with(lambda change, x, block: change.relu()), "add block.downsample(x)"),
         (block_with(lambda change, x, block: (change + x).relu()), "only where shapes agree"),

@@ -86,7 +86,7 @@ def test_other_right_ways_pass(verdict) -> None:
         (
             checks.check_choose_level,
             lambda *args: chosen_in_one_go(*args, reduce="amax"),
-            "the mean over its cells",
+            "the mean over its locations",
         ),
         (
             checks.check_choose_level,
@@ -102,7 +102,7 @@ def test_other_right_ways_pass(verdict) -> None:
         (
             checks.check_anchor_free_loss,
             lambda *args: trained(*args, over=lambda p, x: len(p)),
-            "not of all cells",
+            "not of all locations",
         ),
         (
             checks.check_anchor_free_loss,

@@ -46,7 +46,7 @@ def test_wrong_intervals_are_named(refused, wrong, hint) -> None:
 
 
 def test_wrong_causes_are_named(refused) -> None:
-    refused(check_name_cause, score_first, "comes last but one")
+    refused(check_name_cause, score_first, "is tested last")
     refused(check_name_cause, lambda facts: "box too poor", "the first stage")
 
 

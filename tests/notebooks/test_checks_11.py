@@ -96,7 +96,7 @@ def test_strange_answers_are_refused_in_a_few_lines(capsys, name, wrong) -> None
     step = STEPS[name]
     line = step.verdict(wrong)
     assert line.startswith("case 1 of ") and 2 <= len(line.splitlines()) <= 4
-    assert "look at" in line or "you stop with" in line
+    assert "look at" in line or "your function raises" in line
 
 
 def zeroes_its_argument(name, place):

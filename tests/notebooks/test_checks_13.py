@@ -33,7 +33,7 @@ def any_number(fixed, per_image, memory, batch):
     [
         (any_number, "divides the batch"),
         (halving, "never tries 4"),
-        (lambda f, p, m, b: by_division(f, p, m, b, free=0.0), "to the brim"),
+        (lambda f, p, m, b: by_division(f, p, m, b, free=0.0), "fill that fifth"),
         (lambda f, p, m, b: by_division(0, p, m, b), "fixed part"),
         (lambda f, p, m, b: by_division(0, p + f, m, b), "once for each image"),
         (lambda f, p, m, b: by_division(f, p, m, b)[::-1], "the order"),

@@ -165,6 +165,14 @@ def test_links_are_found_in_markdown_and_in_html(tmp_path: Path) -> None:
     assert anchors(tmp_path / "page.md") == {"where-to-add-what", "own-data"}
 
 
+def test_the_readme_lists_every_notebook_with_the_minutes_of_its_card() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    row = r"^\| \[[^\]]+\]\(notebooks/(\S+)\) \| .+ \| (\d+) \|$"
+    time = re.compile(r"\*\*Time\*\* \| about (\d+) minutes")
+    told = {path.name: time.search(prose(path))[1] for path in all_notebooks()}
+    assert dict(re.findall(row, page, re.MULTILINE)) == told
+
+
 def test_the_map_names_every_notebook() -> None:
     linked = {
         target

@@ -8,6 +8,9 @@ import torch
 from course import ch09 as pictures
 from course.figures import nms, threshold
 from matplotlib.patches import Rectangle
+from PIL import Image
+
+from fsaf_core.viz.plots import draw_boxes
 
 
 def boxes_of(ax) -> list[list[float]]:
@@ -33,9 +36,10 @@ def test_three_boxes_and_detections() -> None:
     assert boxes_of(ax) == boxes
     assert [text.get_text() for text in ax.texts] == ["A 0.9", "B 0.8", "C 0.7"]
     found = torch.tensor(boxes).float(), torch.tensor([0.9, 0.8, 0.2]), torch.tensor([0, 1, 1])
-    (ax,) = pictures.detections(np.zeros((16, 16, 3), np.uint8), found, ["a", "b"], 0.3).axes
-    assert boxes_of(ax) == boxes[1::-1]
-    assert [text.get_text() for text in ax.texts] == ["b 0.80", "a 0.90"]
+    image = np.zeros((16, 160, 3), np.uint8)
+    drawn = pictures.detections(image, found, ["a", "b"], 0.3)
+    passed = boxes[:2], [0, 1], found[1].tolist()[:2], ["a", "b"]
+    assert drawn.tobytes() == draw_boxes(Image.fromarray(image), *passed).tobytes()
 
 
 def test_worked_example_links_true_positives_alone() -> None:

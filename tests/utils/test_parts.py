@@ -186,7 +186,7 @@ def test_a_header_with_damaged_parts_is_refused(tmp_path, parts):
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["fsaf"])
     save_file(detector.state_dict(), path, {"fsaf": json.dumps({**header, "parts": parts})})
-    with pytest.raises(FSAFError, match=r"x\.safetensors has a damaged FSAF header"):
+    with pytest.raises(FSAFError, match=r"x\.safetensors has a damaged configuration"):
         fsaf.load(path)
 
 

@@ -182,7 +182,7 @@ def test_category_ids_that_do_not_fit_are_refused(ids, detector, tmp_path):
     state = {name: tensor.contiguous() for name, tensor in detector.state_dict().items()}
     header = {"model": asdict(detector.config), "category_ids": ids}
     save_file(state, tmp_path / "x.safetensors", {"fsaf": json.dumps(header)})
-    with pytest.raises(FSAFError, match=r"x\.safetensors has a damaged FSAF header"):
+    with pytest.raises(FSAFError, match=r"x\.safetensors has a damaged configuration"):
         fsaf.load(tmp_path / "x.safetensors")
 
 

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ...config import FSAFError, ModelConfig
+from ...data.transforms import padded_size
 from ...method.assignment import look_up
 from ...method.losses import focal_loss, focal_loss_positive, gather_class, iou_loss
 from ...method.selection import instance_level_losses, select_heuristic, select_online
@@ -260,14 +261,8 @@ def assigner(config: ModelConfig) -> Detector:
         )
 
 
-def padded(size: tuple[int, int], config: ModelConfig) -> tuple[int, int]:
-    """Return height and width of the detector's input for an image of `size`."""
-    height, width = (-(-side // config.size_divisor) * config.size_divisor for side in size)
-    return height, width
-
-
 def _zero_outputs(size: tuple[int, int], config: ModelConfig) -> HeadOutputs:
-    height, width = padded(size, config)
+    height, width = padded_size(*size, config.size_divisor)
     shapes = [(-(-height // stride), -(-width // stride)) for stride in config.strides]
     cls_logits, box_offsets = (
         [torch.zeros(1, channels, *shape) for shape in shapes]

@@ -22,6 +22,7 @@ from PIL import Image
 from ... import presets
 from ...config import CONVENTIONS, FSAFError, ModelConfig
 from ...data.images import load_image
+from ...data.transforms import padded_size
 from ...model.detector import Detector
 from ...model.structures import HeadOutputs
 from ..svg import Svg
@@ -32,7 +33,6 @@ from .assignment_view import (
     Snapshots,
     explore,
     head_outputs,
-    padded,
 )
 from .kit import THEMES, Figure, source
 from .static_view import StaticView
@@ -104,7 +104,7 @@ class Explorer(Figure):
             mode: "instance", "image", "population", "split" (paper and MMDetection) or "predict".
         """
         self.detectors, self.population = dict(detectors or {}), population
-        self._config = config or presets.get("tiny").model
+        self.config = config or presets.get("tiny").model  # before any switch of the screen
         # Of each training step: the outputs for every image of the population.
         self._seen: dict[int, list[HeadOutputs]] = {}
         self._stored = points
@@ -117,11 +117,6 @@ class Explorer(Figure):
         (height, width), levels, steps = (self.setup[name] for name in ("size", "levels", "steps"))
         shown = f"{width} x {height} px, {len(self.state['boxes'])} boxes"
         return f"Explorer: {shown}, P{levels[0]}..P{levels[-1]}, {len(steps)} snapshots"
-
-    @property
-    def config(self) -> ModelConfig:
-        """Return the configuration before any switch of the screen."""
-        return self._config
 
     def _open(
         self,
@@ -138,7 +133,7 @@ class Explorer(Figure):
         if snapshots is None and self.detectors and height * width <= MOST_PIXELS:
             snapshots = Snapshots.of(self.detectors, self.image)
         self.snapshots = snapshots
-        config = self._config = snapshots.config if snapshots else self._config
+        config = self.config = snapshots.config if snapshots else self.config
         steps = list(snapshots.steps) if snapshots else []
         numbers = snapshots.numbers if snapshots else np.zeros(0, np.float16)
         start = {
@@ -151,7 +146,7 @@ class Explorer(Figure):
         setup = {
             "image": _uri(self.image),
             "size": [height, width],
-            "padded": list(padded((height, width), config)),
+            "padded": list(padded_size(height, width, config.size_divisor)),
             "levels": list(range(config.first_level, config.last_level + 1)),
             "classes": list(config.class_names),
             "steps": steps,
@@ -191,16 +186,11 @@ class Explorer(Figure):
         """Return the answer of `explore` to `state`, with its stamp and any population's points."""
         outputs = self.snapshots.outputs[state["snapshot"]] if self.snapshots else None
         try:
-            config = replace(self._config, **state["switches"])
+            config = replace(self.config, **state["switches"])
         except FSAFError as error:
-            none = dict.fromkeys(CHOICES, [NO_LEVEL] * len(state["boxes"]))
-            return {
-                "stamp": state["stamp"],
-                "notes": [str(error)],
-                "levels": [],
-                "verdict": "",
-                **none,
-            }
+            none: dict[str, Any] = dict.fromkeys(CHOICES, [NO_LEVEL] * len(state["boxes"]))
+            none |= {"notes": [str(error)], "levels": [], "verdict": ""}
+            return {"stamp": state["stamp"], **none}
         size, whole = self.image.shape[:2], state["mode"] == "image"
         boxes, labels, selected = (state[name] for name in ("boxes", "labels", "selected"))
         answer = explore(size, boxes, labels, outputs, config, selected, whole)
@@ -242,7 +232,7 @@ class Explorer(Figure):
 
     def picture(self) -> Svg:
         """Return the state as a drawing, which a notebook stores for readers without a kernel."""
-        return StaticView(self.image, self.state, self.answer, self._config).draw()
+        return StaticView(self.image, self.state, self.answer, self.config).draw()
 
     def page(self) -> dict[str, Any]:
         """Return setup and state for a page: without Python there is no image but this one."""
@@ -250,7 +240,7 @@ class Explorer(Figure):
         if self.snapshots:  # of any size: there is no Python to ask
             setup["numbers"] = _base64(self.snapshots.numbers)
         if self.detectors and self.population and not self._stored:
-            setup["points"] = self._points(self._config)
+            setup["points"] = self._points(self.config)
         mode = self.state["mode"]
         if mode == "population" and not setup["points"]:
             mode = "instance"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...config import ModelConfig
-from ..colors import contrast_color
+from ...data.transforms import padded_size
 from ..svg import REGION_NAMES, Svg
-from .assignment_view import CROWD, class_name, level_name, padded
+from .assignment_view import CROWD, class_name, level_name
 
 # All in pixels.
 IMAGE_SIDE = 300
@@ -114,11 +114,7 @@ class StaticView:
             # A wide line in the page's color makes the box visible on any image.
             svg.rect(x1, y1, x2 - x1, y2 - y1, stroke=svg.theme.paper, stroke_width=line + 2)
             svg.rect(x1, y1, x2 - x1, y2 - y1, stroke=color, stroke_width=line)
-            wide = 0.62 * 11 * len(text) + 6
-            left = max(LEFT, min(x1 - 1, LEFT + width * scale - wide))
-            top = y1 - 15 if y1 >= TOP + 15 else y1
-            svg.rect(left, top, wide, 15, fill=color)
-            svg.text(left + 3, top + 11, text, size=11, fill=contrast_color(color))
+            svg.tab(x1, y1, text, color, LEFT, TOP, LEFT + width * scale)
 
     def _draw_key(self, svg: Svg, x: float, y: float, level: int) -> None:
         """Draw the key of the regions and of the two parts of a loss bar."""
@@ -153,8 +149,10 @@ class StaticView:
 
     def _draw_cells(self, svg: Svg, x: float, y: float, level: dict[str, Any]) -> None:
         """Draw a level's cells over the image, or over the surroundings of the selected box."""
-        low_x, low_y, span = 0.0, 0.0, float(max(padded(self.image.shape[:2], self.config)))
-        if self.box and max(self.image.shape[:2]) > ZOOM_ABOVE:
+        height, width = self.image.shape[:2]
+        low_x = low_y = 0.0
+        span = float(max(padded_size(height, width, self.config.size_divisor)))
+        if self.box and max(height, width) > ZOOM_ABOVE:
             x1, y1, x2, y2 = self.box
             span = 1.3 * max(x2 - x1, y2 - y1, 48)
             low_x, low_y = (x1 + x2 - span) / 2, (y1 + y2 - span) / 2
@@ -165,9 +163,8 @@ class StaticView:
         top, left = (max(0, int(low)) for low in (low_y, low_x))
         part = self.image[top : int(low_y + span) + 1, left : int(low_x + span) + 1]
         if part.size:
-            height, width = (side * scale for side in part.shape[:2])
             place = ((left - low_x) * scale, (top - low_y) * scale)
-            svg.image(_subsample(part, 64), *place, width, height)
+            svg.image(_subsample(part, 64), *place, part.shape[1] * scale, part.shape[0] * scale)
         codes = np.array([int(code) for code in level["codes"]])
         codes = codes.reshape(level["rows"], level["columns"])
         row, column = (max(0, int(low / stride - shift)) for low in (low_y, low_x))

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from fsaf_core.viz.svg import Svg
+from fsaf_core.viz.svg import Axes, Svg
 from fsaf_core.viz.widgets.kit import THEMES, Figure, source
 
 POINTS = [0.02 + 0.04 * index for index in range(25)]  # of the curves: p from 0.02 to 0.98
@@ -60,7 +60,7 @@ class FocalFigure(Figure):
         rare, easy = answer["sums"]
         told += f"{RARE[0]} positive entries have {rare:.1f}, {EASY[0]} background ones {easy:.1f}."
         svg = Svg(620, 300, told)
-        chart = svg.axes(50, 20, 380, 230, [0, 0.2, 0.4, 0.6, 0.8, 1], [0, 1, 2, 3], x_name="p")
+        chart = Axes(svg, 50, 20, 380, 230, [0, 0.2, 0.4, 0.6, 0.8, 1], [0, 1, 2, 3], x_name="p")
         lines = (
             ("cross entropy, target 1", svg.theme.muted, [-math.log(x) for x in POINTS], "4 3"),
             ("focal loss, target 1", svg.theme.label(0), answer["positive"], None),

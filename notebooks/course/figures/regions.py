@@ -12,8 +12,9 @@ import torch
 
 from fsaf_core import presets
 from fsaf_core.config import CONVENTIONS
+from fsaf_core.data.transforms import padded_size
 from fsaf_core.viz.svg import Svg, png
-from fsaf_core.viz.widgets.assignment_view import explore, padded
+from fsaf_core.viz.widgets.assignment_view import explore
 from fsaf_core.viz.widgets.explorer import TWIN_FIELDS
 from fsaf_core.viz.widgets.kit import THEMES, Figure, source
 
@@ -48,7 +49,7 @@ class RegionFigure(Figure):
         setup = {
             "image": f"data:image/png;base64,{base64.b64encode(png(image)).decode('ascii')}",
             "size": list(size),
-            "padded": list(padded(size, config)),
+            "padded": list(padded_size(*size, config.size_divisor)),
             "levels": list(range(config.first_level, config.last_level + 1)),
             "classes": list(config.class_names),
             "steps": [],

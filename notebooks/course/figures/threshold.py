@@ -9,7 +9,7 @@ import torch
 
 from fsaf_core.config import SCENE_CLASSES, SceneConfig
 from fsaf_core.data.synthetic.renderer import render_scene
-from fsaf_core.viz.svg import Svg
+from fsaf_core.viz.svg import Axes, Svg
 from fsaf_core.viz.widgets.kit import THEMES, Figure, source
 
 from .. import model
@@ -104,7 +104,7 @@ class ThresholdFigure(Figure):
             color, dash = (theme.label(0), None) if place >= 0 else (theme.label(1), "5 3")
             outline(image, box, stroke=color, stroke_width=2, stroke_dasharray=dash)
         ticks = (0, 0.25, 0.5, 0.75, 1)
-        axes = svg.axes(410, 20, 290, 280, ticks, ticks, x_name="recall", y_name="precision")
+        axes = Axes(svg, 410, 20, 290, 280, ticks, ticks, x_name="recall", y_name="precision")
         if answer["entries"]:
             axes.line(answer["recall"], answer["precision"], theme.muted)
         if answer["above"]:
