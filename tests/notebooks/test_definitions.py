@@ -23,6 +23,7 @@ from examples.iou import iou
 from PIL import Image
 from solutions import ch02 as backbone
 from solutions import ch11 as capstone
+from solutions import ch12 as assignment
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.models.detection._utils import Matcher
@@ -484,6 +485,16 @@ def four_assigners(own: SimpleNamespace) -> None:
                 assert torch.equal(mine(boxes, locations), core), mine.__name__
         found = own.assign_by_loss(boxes, target["labels"], locations)
         assert torch.equal(found, detector.assign(outputs, [target]).assigned[0])
+
+
+@of("12_after_fsaf")
+def chosen_by_cost(own: SimpleNamespace) -> None:
+    for count in (1, 3, 12):
+        cost, overlap = torch.rand(2, count, 60)
+        chosen = own.simota(cost, overlap)
+        assigned = chosen.int().argmax(0).where(chosen.any(0), -1)
+        assert torch.equal(assigned, assignment.simota(cost, overlap))
+        assert (chosen.sum(0) <= 1).all()
 
 
 @of("02_backbone")

@@ -241,3 +241,236 @@ def threshold_endless(overlaps, distances, k=9):
         chosen.append(level[best])
     chosen = torch.cat(chosen)
     return chosen.mean() + chosen.std()
+
+
+# Exercise 2: my_simota(cost, overlap, q=10)
+
+
+def _best(overlap, q):
+    return overlap.sort(dim=1, descending=True).values[:, :q].sum(1)
+
+
+def _resolve(cost, chosen):
+    """Objects of each location, -1 for none; of several the cheapest."""
+    result = []
+    for place in range(cost.shape[1]):
+        wanted = [index for index in range(cost.shape[0]) if chosen[index][place]]
+        result.append(min(wanted, key=lambda index: float(cost[index, place])) if wanted else -1)
+    return torch.tensor(result)
+
+
+def _choose(cost, counts):
+    chosen = torch.zeros(cost.shape, dtype=torch.bool)
+    for index, count in enumerate(counts):
+        chosen[index, cost[index].argsort()[: int(count)]] = True
+    return chosen
+
+
+@wrong(
+    "my_simota",
+    fault="rounded to the nearest",
+    true="round|down",
+    false="background|lowest cost decides",
+)
+def simota_rounded(cost, overlap, q=10):
+    return _resolve(cost, _choose(cost, _best(overlap, q).round().clamp(min=1)))
+
+
+@wrong(
+    "my_simota",
+    fault="rounded up",
+    true="round|down",
+    false="background|lowest cost decides",
+)
+def simota_ceil(cost, overlap, q=10):
+    return _resolve(cost, _choose(cost, torch.ceil(_best(overlap, q))))
+
+
+@wrong("my_simota", fault="no minimum of 1", true="at least 1", false="round the sum|lowest cost")
+def simota_zero(cost, overlap, q=10):
+    return _resolve(cost, _choose(cost, _best(overlap, q).int()))
+
+
+@wrong(
+    "my_simota", fault="the sum of all IoUs", true="highest|all", false="background|round the sum"
+)
+def simota_all(cost, overlap, q=10):
+    return _resolve(cost, _choose(cost, overlap.sum(1).int().clamp(min=1)))
+
+
+@wrong("my_simota", fault="10 written in", true="\\bq\\b|10|argument", false="background")
+def simota_ten(cost, overlap, q=10):
+    return _resolve(cost, _choose(cost, _best(overlap, 10).int().clamp(min=1)))
+
+
+@wrong(
+    "my_simota",
+    fault="q locations for each object",
+    true="sum|\\bk\\b",
+    false="background|lowest cost decides",
+)
+def simota_q(cost, overlap, q=10):
+    return _resolve(cost, _choose(cost, [q] * len(cost)))
+
+
+@wrong(
+    "my_simota",
+    fault="the IoUs of the q cheapest locations",
+    true="highest IoU|cheapest",
+    false="background|round the sum",
+)
+def simota_cheapest(cost, overlap, q=10):
+    order = cost.argsort(1)[:, :q]
+    counts = overlap.gather(1, order).sum(1).long().clamp(min=1)
+    return _resolve(cost, _choose(cost, counts))
+
+
+@wrong(
+    "my_simota",
+    fault="the highest costs: topk without largest=False",
+    true="lowest|highest|largest",
+    false="background|round",
+)
+def simota_highest(cost, overlap, q=10):
+    counts = _best(overlap, q).int().clamp(min=1).tolist()
+    chosen = torch.zeros_like(cost, dtype=torch.bool)
+    for index, count in enumerate(counts):
+        chosen[index, cost[index].topk(count).indices] = True
+    return _resolve(cost, chosen)
+
+
+@wrong(
+    "my_simota",
+    fault="the locations of the best IoUs",
+    true="cost|IoU",
+    false="round|background",
+)
+def simota_by_iou(cost, overlap, q=10):
+    counts = _best(overlap, q).int().clamp(min=1)
+    return _resolve(cost, _choose(-overlap, counts))
+
+
+# an object overwrites those before it
+@wrong(
+    "my_simota",
+    fault="a later object takes a shared location",
+    true="lowest cost|last",
+    false="round|at least",
+)
+def simota_last(cost, overlap, q=10):
+    assigned = torch.full((cost.shape[1],), -1)
+    for index, count in enumerate(_best(overlap, q).int().clamp(min=1)):
+        assigned[cost[index].argsort()[:count]] = index
+    return assigned
+
+
+@wrong(
+    "my_simota",
+    fault="an earlier object keeps a shared location",
+    true="lowest cost|index",
+    false="round|at least",
+)
+def simota_first(cost, overlap, q=10):
+    chosen = _choose(cost, _best(overlap, q).int().clamp(min=1))
+    first = chosen.int().argmax(0)
+    return torch.where(chosen.any(0), first, torch.tensor(-1))
+
+
+@wrong(
+    "my_simota",
+    fault="the object with the best IoU gets a shared location",
+    true="lowest cost|share|several",
+    false="round|at least",
+)
+def simota_shared_by_iou(cost, overlap, q=10):
+    chosen = _choose(cost, _best(overlap, q).int().clamp(min=1))
+    best = (overlap + 1) * chosen
+    return best.argmax(0).where(chosen.any(0), -1)
+
+
+@wrong(
+    "my_simota",
+    fault="objects choose in turn, among free locations",
+    true="all locations|afterwards|exchange|order",
+    false="round|background",
+)
+def simota_greedy(cost, overlap, q=10):
+    assigned = torch.full((cost.shape[1],), -1)
+    for index in range(len(cost)):
+        k = max(1, int(_best(overlap, q)[index]))
+        for place in cost[index].argsort().tolist():
+            if k and assigned[place] < 0:
+                assigned[place] = index
+                k -= 1
+    return assigned
+
+
+@wrong(
+    "my_simota",
+    fault="no background: the cheapest object of each location",
+    true="background|no object",
+    false="round",
+)
+def simota_argmin(cost, overlap, q=10):
+    return cost.argmin(dim=0)
+
+
+@wrong("my_simota", fault="background is 0", true="background|-1", false="round|lowest cost")
+def simota_background(cost, overlap, q=10):
+    return _resolve(cost, _choose(cost, _best(overlap, q).int().clamp(min=1))).clamp(min=0)
+
+
+@wrong("my_simota", fault="returns the mask", true="index|mask|return", false="round")
+def simota_mask(cost, overlap, q=10):
+    assigned = _resolve(cost, _choose(cost, _best(overlap, q).int().clamp(min=1)))
+    return torch.stack([assigned == index for index in range(len(cost))])
+
+
+@wrong(
+    "my_simota",
+    fault="one k for all objects, the mean of their sums",
+    true="\\bk\\b|each object",
+    false="background|lowest cost decides",
+)
+def simota_mean(cost, overlap, q=10):
+    k = max(1, int(_best(overlap, q).mean()))
+    return _resolve(cost, _choose(cost, [k] * len(cost)))
+
+
+@right("my_simota", unusual="plain Python, a list returned")
+def simota_lists(cost, overlap, q=10):
+    rows, assigned = cost.tolist(), [-1] * cost.shape[1]
+    paid = [float("inf")] * cost.shape[1]
+    for index, overlaps in enumerate(overlap.tolist()):
+        k = max(int(sum(heapq.nlargest(q, overlaps))), 1)
+        for place in heapq.nsmallest(k, range(len(paid)), key=rows[index].__getitem__):
+            if rows[index][place] < paid[place]:
+                paid[place], assigned[place] = rows[index][place], index
+    return assigned
+
+
+@right("my_simota", unusual="numpy, ranks by a double argsort")
+def simota_numpy(cost, overlap, q=10):
+    costs, overlaps = cost.numpy(), overlap.numpy()
+    counts = np.maximum(1, np.sort(overlaps, 1)[:, ::-1][:, :q].sum(1).astype(int))
+    chosen = costs.argsort(1).argsort(1) < counts[:, None]
+    price = np.where(chosen, costs, np.inf)
+    return np.where(chosen.any(0), price.argmin(0), -1)
+
+
+@right("my_simota", unusual="topk with a clamped number, integers of int32")
+def simota_topk(cost, overlap, q=10):
+    counts = overlap.topk(min(q, overlap.size(1)), dim=1).values.sum(1).floor().int()
+    price = torch.full_like(cost, torch.inf)
+    for index in range(cost.size(0)):
+        near = cost[index].topk(max(int(counts[index]), 1), largest=False)
+        price[index, near.indices] = near.values
+    least, who = price.min(0)
+    who[least == torch.inf] = -1
+    return who.int()
+
+
+@breaks("my_simota", how="raises RuntimeError: topk of q in a table with fewer locations")
+def simota_topk_error(cost, overlap, q=10):
+    counts = overlap.topk(q).values.sum(1).int().clamp(min=1)
+    return _resolve(cost, _choose(cost, counts))
