@@ -57,6 +57,12 @@ def options(config, start=""):
         )
 
 
+def test_help_of_data_names_its_commands(capsys):
+    for args in (["data"], ["data", "--help"]):
+        assert main(args) == 0
+        assert "data convert" in capsys.readouterr().out
+
+
 def test_every_field_of_the_configuration_is_an_option(capsys):
     _, out, _ = run(capsys, "train", "tiny", "--help")
     shown = re.findall(r"--[a-z][\w.-]*", out.replace("_", "-"))
