@@ -89,7 +89,8 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: list[str]) -> None:
     """Find the command, parse its options, and run it."""
     try:
-        if not args or args[0] in ("-h", "--help"):
+        first = args[1:2] if args[:1] == ["data"] else args[:1]
+        if not args or first in (["-h"], ["--help"]):
             return print(_help())
         name = " ".join(args[:2]) if args[0] == "data" else args[0]
         if name not in COMMANDS:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 import tyro
 from PIL import Image, ImageDraw
@@ -20,6 +21,8 @@ from ..data.coco_index import counted
 from ..data.images import header_size
 from ..utils.files import excerpt
 
+#: Folders of a YOLO set that are trained on and validated on separately.
+SPLITS = ("images/train", "images/val", "images/test", "train", "valid", "val", "test")
 SHOWN = 10  # images that are drawn, and files whose fault is printed, at most
 
 
@@ -100,12 +103,16 @@ class Check:
                 turned[i] = is_turned
             except FSAFError as fault:
                 faults.append(str(fault))
+        per_class = np.bincount(index.labels[~index.iscrowd], minlength=len(index.class_names))
+        named = [f"{excerpt(n)} {count:,}" for n, count in zip(index.class_names, per_class)]
         noted = dataset.counts | {
+            "classes without a box": int((per_class == 0).sum()),
             "files that cannot be used, as said below": len(faults),
             "images turned by their EXIF data": sum(turned.values()),
         }
         print(f"trained on: {len(turned):,} of {len(index):,} images, {dataset.instances:,} boxes")
-        print(f"classes: {excerpt(', '.join(index.class_names))}")
+        more = [f"and of {len(named) - 20} more classes"] if len(named) > 20 else []
+        print(f"boxes of each class: {', '.join(named[:20] + more)}")
         print(f"repaired: {'; '.join(counted(dataset.repaired)) or 'nothing'}")
         print(f"noted or left out: {'; '.join(counted(noted)) or 'nothing'}")
         print(*faults[:SHOWN], sep="\n", end="\n" if faults else "")
@@ -161,5 +168,8 @@ class Convert:
         from ..data.convert import convert
 
         images, boxes = convert(self.kind, self.source, self.out)
+        splits = [name for name in SPLITS if (self.source / name).is_dir()]
+        if self.kind == "yolo" and len(splits) > 1:
+            print(f"{self.out} joins {' and '.join(splits)}: for a training, convert each alone.")
         print(f"{self.out} has {images:,} images and {boxes:,} boxes. To look at them:")
         print(shlex.join(["fsaf", "data", "check", str(self.out), str(self.source)]))

@@ -138,7 +138,8 @@ class CocoDataset(Dataset):
             example = f"{images}/{excerpt(index.file_name(int(present.argmin())))}"
             raise FSAFError(
                 f"{images} does not contain {missing:,} of the {len(index):,} images of "
-                f"{json_path}, for example {example}: give the folder of its files."
+                f"{json_path}, for example {example}: give the folder of its files, or add "
+                "the missing files."
             )
         if not len(self.kept):
             raise FSAFError(

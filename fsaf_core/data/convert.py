@@ -61,7 +61,9 @@ def convert(kind: Literal["yolo", "voc"], source: Path, out: Path) -> tuple[int,
             box = [round(edge, 4) for edge in (x1, y1, x2 - x1, y2 - y1)]
             annotations.append({**annotation, "bbox": box, "area": round(box[2] * box[3], 4)})
     if not annotations:
-        raise FSAFError(f"{source} has no annotation of this kind: give the folder above it.")
+        raise FSAFError(
+            f"{source} has no image with an annotation of this kind: give the folder of the images."
+        )
     categories = [{"id": i, "name": name} for i, name in enumerate(names, start=1)]
     content = {"images": images, "annotations": annotations, "categories": categories}
     write_atomically(out, json.dumps(content))

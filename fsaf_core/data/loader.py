@@ -58,7 +58,7 @@ def open_dataset(data: DataConfig, split: Literal["train", "val"]) -> CocoDatase
     Raises:
         FSAFError: as `CocoDataset`; "data/coco/annotations/instances_train2017.json does not exist:
             get COCO with `fsaf data coco`, ..."; "x.json has no usable box (...): give ...";
-            "--data.source files needs both paths: give --data.val_json and --data.val_images."
+            "A path of the val set is missing: give --data.val-json and --data.val-images."
     """
     if data.source == "scenes":
         folder = make_scenes(data.scenes, data.root)
@@ -69,15 +69,15 @@ def open_dataset(data: DataConfig, split: Literal["train", "val"]) -> CocoDatase
         images = folder / f"{split}2017"
         if not json_path.exists():
             raise FSAFError(
-                f"{json_path} does not exist: get COCO with `fsaf data coco`, "
-                "or set --data.source files."
+                f"{json_path} does not exist: get COCO with `fsaf data coco`, or give your own "
+                f"data with --data.{split}-json and --data.{split}-images."
             )
     else:
         json_path, images = (getattr(data, f"{split}_{what}") for what in ("json", "images"))
         if not json_path or not images:
             raise FSAFError(
-                "--data.source files needs both paths: "
-                f"give --data.{split}_json and --data.{split}_images."
+                f"A path of the {split} set is missing: "
+                f"give --data.{split}-json and --data.{split}-images."
             )
     dataset = CocoDataset(json_path, images, train=split == "train")
     if not dataset.instances:

@@ -57,6 +57,12 @@ def options(config, start=""):
         )
 
 
+def test_help_of_data_names_its_commands(capsys):
+    for args in (["data", "-h"], ["data", "--help"]):
+        assert main(args) == 0
+        assert "data convert" in capsys.readouterr().out
+
+
 def test_every_field_of_the_configuration_is_an_option(capsys):
     _, out, _ = run(capsys, "train", "tiny", "--help")
     shown = re.findall(r"--[a-z][\w.-]*", out.replace("_", "-"))
@@ -88,7 +94,7 @@ def test_every_option_of_a_training_has_a_help_text(capsys):
             "nowhere.jpg: no such file or folder",
         ),
         (["evaluate", "nothing.safetensors"], "nothing.safetensors"),
-        (["train", "tiny", "--data.source", "files"], "give --data.train_json"),
+        (["train", "tiny", "--data.source", "files"], "give --data.train-json"),
         (["train", "tiny", "--data.scenes.min-size", "200"], "min_size is 200"),
         (["train", "tiny", "--model.effective-scale", "0.7"], "ignoring_scale is 0.5"),
     ],

@@ -137,7 +137,7 @@ def test_what_cannot_be_converted_is_one_sentence(tmp_path):
     out = tmp_path / "out.json"
     for kind, source, said in [
         ("yolo", tmp_path, "no class names for"),
-        ("voc", tmp_path, "has no annotation of this kind"),
+        ("voc", tmp_path, "has no image with an annotation of this kind"),
         ("voc", tmp_path / "none", "is not a folder"),
     ]:
         with pytest.raises(FSAFError, match=said):
@@ -174,7 +174,7 @@ def test_convert_and_check_say_what_a_set_holds(tmp_path, capsys):
     assert cli.main([*command, "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     for part in (
-        "trained on: 10 of 12 images, 6 boxes\nclasses: cell\n",
+        "trained on: 10 of 12 images, 6 boxes\nboxes of each class: cell 6\n",
         "repaired: 12 files found under another name\n",
         "1 annotations marked 'ignore' not trained on; 1 degenerate boxes not trained on; 6 crowds",
         "2 files that cannot be used, as said below; 1 images turned by their EXIF data",
@@ -191,3 +191,22 @@ def test_convert_and_check_say_what_a_set_holds(tmp_path, capsys):
     assert cli.main(["data", "convert", "yolo", str(folder), str(tmp_path / "y.json")]) == 0
     said = capsys.readouterr().out
     assert "y.json has 10 images and 1 boxes" in said and "fsaf data check" in said
+    assert "joins" not in said
+
+
+def test_a_folder_of_several_parts_and_a_class_without_a_box_are_named(tmp_path, capsys):
+    """Ultralytics' layout converted as a whole; Roboflow's root category, which no box uses."""
+    (tmp_path / "data.yaml").write_text("names: [cells, red]\n")
+    for part in ("train", "val"):
+        for kind in ("images", "labels"):
+            (tmp_path / kind / part).mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / "images" / part / f"{part}.jpg")
+        (tmp_path / "labels" / part / f"{part}.txt").write_text("1 .5 .5 .5 .5")
+    out = tmp_path / "set.json"
+    assert cli.main(["data", "convert", "yolo", str(tmp_path), str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "joins images/train and images/val: for a training, convert each alone." in said
+    check = ["data", "check", str(out), str(tmp_path), "--out", str(tmp_path / "out")]
+    assert cli.main(check) == 0
+    said = capsys.readouterr().out
+    assert "boxes of each class: cells 0, red 2\n" in said and "1 classes without a box" in said

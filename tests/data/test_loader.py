@@ -359,7 +359,7 @@ def test_each_source_is_found_or_its_lack_explained(config, broken, tmp_path):
         source="files", train_json=str(tmp_path / "set.json"), train_images=str(tmp_path)
     )
     assert len(open_dataset(files, "train")) == 4
-    with pytest.raises(FSAFError, match=r"give --data\.val_json and --data.val_images"):
+    with pytest.raises(FSAFError, match=r"give --data\.val-json and --data.val-images"):
         open_dataset(files, "val")
     with pytest.raises(
         FSAFError, match=r"instances_val2017\.json does not exist: get COCO with `fsaf data coco`"
