@@ -70,9 +70,9 @@ class ImageFolder:
 
     def size(self, name: str) -> tuple[int, int]:
         """Return width and height of the file that `name` means, or 0, 0 without one."""
+        path = self.find(name)
         with suppress(FSAFError):
-            width, height, _ = header_size(self.root / (self.find(name) or ""))
-            return width, height
+            return header_size(self.root / path)[:2] if path else (0, 0)
         return 0, 0
 
     def _descend(self, name: str) -> str | None:

@@ -90,7 +90,7 @@ def _yolo(source: Path) -> tuple[list[str], Annotated]:
                 index, *values = map(float, line.split())
                 x1, y1, x2, y2 = _yolo_box(values)
                 name = dict(enumerate(names))[int(index)]
-            except (ValueError, KeyError) as error:
+            except (ValueError, KeyError, OverflowError) as error:
                 raise FSAFError(
                     f"{label}, line {number} cannot be used ({excerpt(error)}): write a class "
                     f"below {len(names)}, then x y w h or a polygon in fractions of the image."

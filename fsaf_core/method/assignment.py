@@ -67,8 +67,6 @@ class Assignment:
         return self.positive.sum()
 
 
-# A way to assign labels: `assign` with its configuration, or another in its place.
-Assigner = Callable[[Locations, Predictions, GroundTruth], Assignment]
 # The loss (...) of predicted boxes (..., 4) with targets (..., 4), x1 y1 x2 y2 pixels: `iou_loss`.
 BoxLoss = Callable[[Tensor, Tensor], Tensor]
 

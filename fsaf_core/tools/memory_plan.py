@@ -5,6 +5,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from .. import presets
 from ..config import Config
+from ..data.transforms import padded_size
 from ..engine.optim import build_optimizer, take_step
 from ..model.detector import build_detector
 from .op_counter import OpCounter
@@ -26,10 +27,7 @@ def step_memory(config: Config, batch: int) -> int:
         batch: images of one micro-batch, each of the largest size that the configuration allows.
     """
     model = config.model
-    height, width = (
-        -(-side // model.size_divisor) * model.size_divisor
-        for side in (model.short_side, model.long_side)
-    )
+    height, width = padded_size(model.short_side, model.long_side, model.size_divisor)
     with FakeTensorMode(allow_non_fake_inputs=True), OpCounter() as counter:
         detector = build_detector(model).train()
         optimizer = build_optimizer(config.train, detector)

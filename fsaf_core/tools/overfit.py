@@ -13,7 +13,6 @@ import numpy as np
 
 from ..config import Config, DataConfig
 from ..data.coco import CocoDataset
-from ..data.coco_index import read_json
 from ..data.loader import Loader, open_dataset
 from ..engine.optim import set_rate
 from ..engine.train import build
@@ -94,20 +93,27 @@ def overfit(
 def _write_json(dataset: CocoDataset, path: Path) -> int:
     """Write a json of up to ten images of one orientation, and return their number.
 
-    A batch has images of one orientation only.
+    A batch has images of one orientation only. The json has the boxes that a training uses, since
+    the metrics would count the others as missed.
     """
-    wide = dataset.wide
+    index, wide = dataset.index, dataset.wide
     candidates = np.flatnonzero(wide == (wide.mean() >= 0.5))
     chosen = np.unique(np.linspace(0, len(candidates) - 1, IMAGES).round().astype(int))
-    ids = {*dataset.index.image_ids[dataset.kept[candidates[chosen]]].tolist()}
-    entries = read_json(dataset.json_path)
-    content = {
-        "images": [image for image in entries.images.values() if image["id"] in ids],
-        "categories": [*entries.categories.values()],
-        "annotations": [one for one in entries.annotations if one["image_id"] in ids],
-    }
+    images: list[dict] = []
+    annotations: list[dict] = []
+    for i in dataset.kept[candidates[chosen]].tolist():
+        entry = {"id": int(index.image_ids[i]), "file_name": index.file_name(i)}
+        images.append(entry | {"width": int(index.widths[i]), "height": int(index.heights[i])})
+        rows = index.annotations(i)
+        columns = (index.boxes[rows], index.labels[rows], index.iscrowd[rows])
+        for (x1, y1, x2, y2), label, crowd in zip(*(column.tolist() for column in columns)):
+            row = {"image_id": entry["id"], "category_id": index.category_ids[label]}
+            annotations.append(row | {"bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": int(crowd)})
+    named = zip(index.category_ids, index.class_names)
+    categories = [{"id": category, "name": name} for category, name in named]
+    content = {"images": images, "annotations": annotations, "categories": categories}
     write_atomically(path, json.dumps(content))
-    return len(ids)
+    return len(images)
 
 
 def _advice(losses: list[float], ap50: float) -> str:

@@ -46,9 +46,9 @@ def write_atomically(path: str | Path, payload: bytes | memoryview | str) -> Non
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if temporary.is_file():
+        with suppress(OSError):  # it may not exist, or its folder may be closed to us
             temporary.unlink()
-        existing = next(folder for folder in path.parents if folder.exists())
+        existing = next(folder for folder in path.parents if os.path.exists(folder))
         need, left = len(payload) / 1e6, shutil.disk_usage(existing).free / 1e6
         raise FSAFError(
             f"{path} needs {need:.1f} MB and cannot be written ({error.strerror}; the disk has "

@@ -115,6 +115,7 @@ def test_voc_boxes_come_back(tmp_path):
     [
         ("3 .5 .5 .1 .1", "cannot be used .3"),
         ("-1 .5 .5 .1 .1", "cannot be used"),
+        ("inf .5 .5 .1 .1", "cannot be used .cannot convert float infinity"),
         ("x .5 .5 .1 .1", "cannot be used .could not convert"),
         ("1 .5 .5", "cannot be used"),
         ("1 30 40 20 20", "not fractions of the image"),

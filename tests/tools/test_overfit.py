@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 
+from PIL import Image
 from tiny_config import tiny_config
 
 from fsaf_core.cli import main
+from fsaf_core.data.coco import CocoDataset
 from fsaf_core.tools import overfit as module
-from fsaf_core.tools.overfit import _advice, overfit
+from fsaf_core.tools.overfit import _advice, _write_json, overfit
 
 
 def test_ten_images_are_trained_on_and_drawn(root, tmp_path, monkeypatch):
@@ -21,6 +23,24 @@ def test_ten_images_are_trained_on_and_drawn(root, tmp_path, monkeypatch):
     before, after = text.split("loss ")[1].split(",")[0].split(" -> ")
     assert float(after) < 0.8 * float(before)
     assert "30 steps on 10 training images" in text and "AP50" in text
+
+
+def test_only_boxes_that_are_trained_on_are_checked(tmp_path):
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg")
+    boxes = [[1, 1, 20, 20], [30, 1, 20, 20], [30, 1, 0.5, 20], [100, 100, 9, 20], [50, 1, 40, 20]]
+    annotations = [
+        {"id": i, "image_id": 7, "category_id": 3, "bbox": b} for i, b in enumerate(boxes)
+    ]
+    annotations[1]["ignore"] = 1
+    content = {"images": [{"id": 7, "file_name": "A.JPG"}], "annotations": annotations}
+    content["categories"] = [{"id": 3, "name": "cell"}]
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    dataset = CocoDataset(tmp_path / "set.json", tmp_path, train=True)
+    assert _write_json(dataset, tmp_path / "images.json") == 1
+    written = json.loads((tmp_path / "images.json").read_text())
+    assert [row["bbox"] for row in written["annotations"]] == [[1, 1, 20, 20], [50, 1, 14, 20]]
+    again = CocoDataset(tmp_path / "images.json", tmp_path, train=True)
+    assert again[0]["boxes"].equal(dataset[0]["boxes"]) and again.class_names == ("cell",)
 
 
 def test_it_stops_after_its_seconds(root, tmp_path):
