@@ -24,7 +24,7 @@ from .images import header_size, load_image
 # Source: MMDetection 3.3.0, configs/_base_/datasets/coco_detection.py, filter_cfg.
 MIN_SIDE = 32  # pixels; training leaves out images with a shorter side
 MAX_FAULTY = 0.01  # fraction of a set's images that may be missing or unreadable
-CACHE_BYTES = 256 * 2**20  # a set whose decoded images fit into this is decoded only once
+CACHE_BYTES = 320 * 2**20  # a set whose decoded images fit into this is decoded only once
 
 
 class Sample(TypedDict):

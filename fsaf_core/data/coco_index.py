@@ -246,7 +246,8 @@ def _parse(path: Path, size_of: Callable[[str], tuple[int, int]]) -> CocoIndex:
     corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
     limits = np.stack([widths, heights, widths, heights], axis=1)
     clipped = corners.clip(0, limits[image])
-    drop((clipped[:, 2:] <= clipped[:, :2]).any(1), "boxes outside the image not trained on")
+    sides = clipped[:, 2:] - clipped[:, :2]
+    drop(sides.min(1) <= 0, "boxes outside the image not trained on")
 
     kept = np.flatnonzero(keep)
     kept = kept[np.argsort(image[kept], kind="stable")]

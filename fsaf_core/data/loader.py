@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import count, groupby
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -29,8 +29,8 @@ from .transforms import eval_transform, padded_size, resized_size, train_transfo
 
 PREFETCH = 4  # batches that each loading process prepares ahead
 SHARED = "/dev/shm"  # holds them until they are received
-PATIENCE = 60  # seconds without a batch after which a warning is printed
-WARNINGS = 9  # printed in a row before the run ends
+PATIENCE = 60  # seconds without a batch after which a warning is printed, each time
+END_AFTER = 600  # seconds without a batch after which the run ends
 TRIES = 10  # images tried in a row to replace one that cannot be read
 TARGETS = ("boxes", "labels", "ignored")  # of a sample: tensors, which are sent as arrays
 
@@ -213,9 +213,9 @@ def _pack(loaded: list[tuple[Sample | None, dict[int, str]]]) -> _Packed:
     for sample, faults_of_sample in loaded:
         faults |= faults_of_sample
         if sample is not None:
+            fields: dict[str, Any] = {**sample, "image": sample["image"].shape}
             pixels.append(sample["image"].flatten())
-            arrays = {name: sample[name].numpy() for name in TARGETS}
-            samples.append({**sample, "image": sample["image"].shape, **arrays})
+            samples.append(fields | {name: fields[name].numpy() for name in TARGETS})
     return _Packed(torch.cat(pixels), samples, faults)
 
 
@@ -329,7 +329,8 @@ class Loader:
 
     def _next(self, iterator: Iterator[_Packed]) -> _Packed | None:
         """Return what the loading processes send next, or None at the end."""
-        for attempt in count(1):
+        waited = 0
+        while True:
             try:
                 return next(iterator, None)
             except RuntimeError as error:
@@ -341,11 +342,12 @@ class Loader:
                         "the memory may be full; where processes are spawned, a script must call "
                         'below `if __name__ == "__main__":`.'
                     ) from error
+            waited += PATIENCE
             fault = FSAFError(
-                f"No batch was loaded for {attempt * PATIENCE} seconds; {SHARED} may be full, or a "
-                "disk does not answer: try --data.workers 0."
+                f"No batch was loaded for {waited} seconds; {SHARED} may be full, or a disk does "
+                "not answer: try --data.workers 0."
             )
-            if attempt > WARNINGS:
+            if waited >= END_AFTER:
                 raise fault
             tqdm.write(str(fault), file=sys.stderr)
 

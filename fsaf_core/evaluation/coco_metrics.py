@@ -43,10 +43,10 @@ def to_coco_results(
         A dict for each detection: `image_id`, `category_id`, `bbox` (x y w h, pixels), `score`.
     """
     results = []
-    for image_id, found in zip(image_ids, detections, strict=True):
-        boxes = found["boxes"].detach().cpu().double()  # MPS has no float64
+    for image_id, detected in zip(image_ids, detections, strict=True):
+        boxes = detected["boxes"].detach().cpu().double()  # MPS has no float64
         boxes[:, 2:] -= boxes[:, :2]
-        rows = zip(boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True)
+        scores, labels = detected["scores"].tolist(), detected["labels"].tolist()
         results += [
             {
                 "image_id": int(image_id),
@@ -54,7 +54,7 @@ def to_coco_results(
                 "bbox": box,
                 "score": score,
             }
-            for box, score, label in rows
+            for box, score, label in zip(boxes.tolist(), scores, labels, strict=True)
         ]
     return results
 
@@ -219,13 +219,13 @@ def _tables(
         detections an image) and recall (T, K, A, M).
     """
     COCO, COCOeval = _library(library)
-    found = []
+    rows = []
     for number, row in enumerate(results, 1):
         bbox = [*row["bbox"]]
-        found.append({**row, "id": number, "bbox": bbox, "area": bbox[2] * bbox[3], "iscrowd": 0})
+        rows.append({**row, "id": number, "bbox": bbox, "area": bbox[2] * bbox[3], "iscrowd": 0})
     with contextlib.redirect_stdout(io.StringIO()):  # both libraries print while they work
         sides = []
-        for annotations in (truth["annotations"], found):
+        for annotations in (truth["annotations"], rows):
             side = COCO()
             side.dataset = truth | {"annotations": annotations}
             side.createIndex()

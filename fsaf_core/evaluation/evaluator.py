@@ -167,8 +167,8 @@ def evaluate(detector: Predictor, loader: Loader, thorough: bool = True) -> Eval
         bar.close()
         detector.train(was_training)
 
-    ids, results, levels, pictures, outcomes = map(
-        context.gather, (ids, results, levels, pictures, outcomes)
+    ids, results, levels, pictures, outcomes = (
+        context.gather(part) for part in (ids, results, levels, pictures, outcomes)
     )
     metrics = coco_metrics(dataset.json_path, results, ids) if context.is_main else {}
     metrics = context.broadcast(metrics)

@@ -99,7 +99,7 @@ def diagnose_misses(
     unlimited = replace(detector.config, topk_candidates=most, detections_per_img=most)
     if detections is None:
         detections = detector.postprocess(outputs, sizes)
-    untaught = _untaught(detector, outputs, sizes, targets, assignment)
+    unassigned = _unassigned(detector, outputs, sizes, targets, assignment)
 
     causes, start = [], 0
     images = zip(sizes, targets, detections, detector.candidates(outputs))
@@ -113,7 +113,7 @@ def diagnose_misses(
         causes.append(row)
         missed = []  # objects that a location learns, or an anchor
         for instance in sorted({*range(len(row))} - {*matched.tolist()}):
-            row[instance] = untaught.get(start + instance)
+            row[instance] = unassigned.get(start + instance)
             if row[instance] is None:
                 missed.append(instance)
         start += len(row)
@@ -146,7 +146,7 @@ def diagnose_misses(
     return causes
 
 
-def _untaught(
+def _unassigned(
     detector: Detector,
     outputs: HeadOutputs,
     sizes: list[tuple[int, int]],
@@ -184,7 +184,7 @@ def miss_table(outcomes: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
     """
     causes = [cause for _, cause in outcomes]
     bins = sorted({size for size, _ in outcomes}, key=lambda size: int(size.split("-")[0]))
-    of_bin = {size: [cause for own, cause in outcomes if own == size] for size in bins}
+    of_bin = {size: [cause for size_of, cause in outcomes if size_of == size] for size in bins}
     return {
         "instances": len(causes),
         "found": causes.count(None),

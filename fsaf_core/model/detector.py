@@ -238,9 +238,9 @@ class Detector(Predictor):
         losses: dict[str, Tensor] = {}
         if assignment is not None:
             normalizer, config = self.normalizer(assignment), self.config
-            given = self.predictions(outputs), ground_truth, assignment, normalizer, config
+            inputs = self.predictions(outputs), ground_truth, assignment, normalizer, config
             box_loss = iou_loss if self.parts.box_loss is None else self.parts.loss_of_boxes
-            losses |= anchor_free_losses(*given, box_loss)
+            losses |= anchor_free_losses(*inputs, box_loss)
         if self.anchor_based is not None:
             losses |= self.anchor_based.losses(
                 outputs.ab_cls, outputs.ab_box, ground_truth, self.sync_normalizer
@@ -316,8 +316,8 @@ class Detector(Predictor):
         for index in range(len((outputs.cls_logits or outputs.ab_cls)[0])):
             levels = [(logits[index], boxes[index]) for logits, boxes in free]
             if branch is not None:
-                for cls, box, own in zip(outputs.ab_cls, outputs.ab_box, anchors):
-                    levels.append(branch.candidates(cls[index], box[index], own))
+                for cls, box, of_level in zip(outputs.ab_cls, outputs.ab_box, anchors):
+                    levels.append(branch.candidates(cls[index], box[index], of_level))
             yield levels
 
 

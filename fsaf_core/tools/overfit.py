@@ -100,14 +100,11 @@ def _write_json(dataset: CocoDataset, path: Path) -> int:
     candidates = np.flatnonzero(wide == (wide.mean() >= 0.5))
     chosen = np.unique(np.linspace(0, len(candidates) - 1, IMAGES).round().astype(int))
     ids = {*dataset.index.image_ids[dataset.kept[candidates[chosen]]].tolist()}
-    images: list[dict] = []
-    categories: list[dict] = []
-    annotations: list[dict] = []
-    read_json(dataset.json_path, images.append, categories.append, annotations.append)
+    entries = read_json(dataset.json_path)
     content = {
-        "images": [image for image in images if image["id"] in ids],
-        "categories": categories,
-        "annotations": [one for one in annotations if one["image_id"] in ids],
+        "images": [image for image in entries.images.values() if image["id"] in ids],
+        "categories": [*entries.categories.values()],
+        "annotations": [one for one in entries.annotations if one["image_id"] in ids],
     }
     write_atomically(path, json.dumps(content))
     return len(ids)

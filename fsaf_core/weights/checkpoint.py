@@ -120,8 +120,8 @@ def load(path: str | Path, parts: Parts = Parts()) -> Detector:
     parts = parts.complete(import_paths, str(path))
     # "meta" takes no memory, however much the configuration asks for. Not every backbone can do it.
     with torch.device("meta") if parts.backbone is None else nullcontext():
-        own = build_detector(config, parts=parts).state_dict()
-    if wrong := mismatches(own, tensors):
+        expected = build_detector(config, parts=parts).state_dict()
+    if wrong := mismatches(expected, tensors):
         raise FSAFError(
             f"{path} does not fit its own configuration: {wrong}; "
             "it was changed since, take another copy."
@@ -193,31 +193,30 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Any]:
     return tensors, facts
 
 
-def mismatches(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> str:
+def mismatches(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> str:
     """Return which tensors do not fit, as part of a sentence; "" if all do.
 
     Args:
-        own: the tensors of the model.
+        expected: the tensors of the model.
         tensors: those of the file.
     """
-    wrong = dict.fromkeys(own.keys() - tensors.keys(), "missing")
-    wrong |= dict.fromkeys(tensors.keys() - own.keys(), "not of this model")
-    for name in own.keys() & tensors.keys():
-        if own[name].shape != tensors[name].shape:
-            wrong[name] = (
-                f"{tuple(tensors[name].shape)} in the file, {tuple(own[name].shape)} in the model"
-            )
-        elif what := tensor_problem(tensors[name], own[name]):
-            wrong[name] = what
-    return list_some([f"{name} ({what})" for name, what in sorted(wrong.items())])
+    wrong = dict.fromkeys(expected.keys() - tensors.keys(), "missing")
+    wrong |= dict.fromkeys(tensors.keys() - expected.keys(), "not of this model")
+    for name in expected.keys() & tensors.keys():
+        shape, expected_shape = tuple(tensors[name].shape), tuple(expected[name].shape)
+        if shape != expected_shape:
+            wrong[name] = f"{shape} in the file, {expected_shape} in the model"
+        elif problem := tensor_problem(tensors[name], expected[name]):
+            wrong[name] = problem
+    return list_some([f"{name} ({problem})" for name, problem in sorted(wrong.items())])
 
 
-def tensor_problem(tensor: Tensor, own: Tensor) -> str:
-    """Return why a file's tensor cannot replace `own`, which has the same shape; "" if it can."""
+def tensor_problem(tensor: Tensor, expected: Tensor) -> str:
+    """Return why a file's tensor cannot replace `expected`, of the same shape; "" if it can."""
     if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
         return "is sparse, quantized or without data"
-    if tensor.is_complex() or own.is_floating_point() > tensor.is_floating_point():
-        return f"is of type {tensor.dtype}, not {own.dtype}"
+    if tensor.is_complex() or expected.is_floating_point() > tensor.is_floating_point():
+        return f"is of type {tensor.dtype}, not {expected.dtype}"
     return "" if tensor.float().isfinite().all() else "holds non-finite values"
 
 

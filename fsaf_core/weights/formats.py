@@ -69,21 +69,21 @@ def load_weights(detector: Detector, path: str | Path) -> tuple[Weights, list[in
     return weights, labels
 
 
-def _take_rows(theirs: Tensor, own: Tensor, labels: list[int | None], classes: int) -> Tensor:
-    """Return `own`, with the rows of `theirs` at the classes that have a label there.
+def _take_rows(tensor: Tensor, initial: Tensor, labels: list[int | None], classes: int) -> Tensor:
+    """Return `initial`, with the rows of `tensor` at the classes that have a label there.
 
     Args:
-        theirs: (A * classes, ...), A = 1 or the anchors of a location.
-        own: (A * K, ...). Where the shapes cannot be those of a class layer, `theirs` is returned
-            unchanged.
-        labels: of the K classes in `theirs`.
-        classes: number of classes of `theirs`.
+        tensor: (A * classes, ...), A = 1 or the anchors of a location.
+        initial: (A * K, ...). Where the shapes cannot be those of a class layer, `tensor` is
+            returned unchanged.
+        labels: of the K classes in `tensor`.
+        classes: number of classes of `tensor`.
     """
-    anchors = own.shape[0] // len(labels)
-    if theirs.shape != (anchors * classes, *own.shape[1:]) or tensor_problem(theirs, own):
-        return theirs
-    rows = own.clone().unflatten(0, (anchors, len(labels)))
-    found = [label for label, at in enumerate(labels) if at is not None]
-    at = [at for at in labels if at is not None]
-    rows[:, found] = theirs.to(own.dtype).unflatten(0, (anchors, classes))[:, at]
+    anchors = initial.shape[0] // len(labels)
+    if tensor.shape != (anchors * classes, *initial.shape[1:]) or tensor_problem(tensor, initial):
+        return tensor
+    rows = initial.clone().unflatten(0, (anchors, len(labels)))
+    known = [label for label, row in enumerate(labels) if row is not None]
+    at = [row for row in labels if row is not None]
+    rows[:, known] = tensor.to(initial.dtype).unflatten(0, (anchors, classes))[:, at]
     return rows.flatten(0, 1)

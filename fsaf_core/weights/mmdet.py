@@ -93,8 +93,8 @@ def load_mmdet(source: str | Path | Mapping[str, Any]) -> Detector:
     weights = _without_wrappers(weights)
     config = _recognize(weights, names, ignoring_scale, where)
     with torch.device("meta"):  # takes no memory, whatever the shapes ask for
-        own = build_detector(config).state_dict()
-    reference = {reference_name(name): tensor for name, tensor in own.items()}
+        expected = build_detector(config).state_dict()
+    reference = {reference_name(name): tensor for name, tensor in expected.items()}
     for name in reference:
         if name.endswith("num_batches_tracked"):  # older versions of PyTorch did not count
             weights.setdefault(name, torch.tensor(0))
@@ -102,7 +102,7 @@ def load_mmdet(source: str | Path | Mapping[str, Any]) -> Detector:
         raise FSAFError(
             f"{where} does not fit: {wrong}: give the whole checkpoint of that code, unchanged."
         )
-    state = {name: weights[reference_name(name)] for name in own}
+    state = {name: weights[reference_name(name)] for name in expected}
     for name in state:
         if "af_box" in name:
             state[name] = state[name][LTRB_ROWS]

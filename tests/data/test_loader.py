@@ -289,7 +289,7 @@ class Hangs(CocoDataset):
 
 def test_a_wait_without_end_is_said_and_ends(config, broken, monkeypatch, capsys):
     monkeypatch.setattr(loader_module, "PATIENCE", 2)
-    monkeypatch.setattr(loader_module, "WARNINGS", 1)
+    monkeypatch.setattr(loader_module, "END_AFTER", 4)
     dataset = broken(8, [])
     dataset.__class__ = Hangs
     loader = Loader(dataset, replace(config, data=replace(config.data, workers=1)), training=True)

@@ -547,7 +547,7 @@ def test_15_shared_memory_too_small(run, own, quick, tmp_path, monkeypatch):
 
     monkeypatch.setattr(CocoDataset, "_image", slow)
     monkeypatch.setattr(loader, "PATIENCE", 1)
-    monkeypatch.setattr(loader, "WARNINGS", 1)
+    monkeypatch.setattr(loader, "END_AFTER", 2)
     said = train(run, own, tmp_path / "slow", *data)
     assert said.code == 2 and said.err.count("No batch was loaded for") == 2
 

@@ -188,7 +188,7 @@ class Explorer(Figure):
         try:
             config = replace(self.config, **state["switches"])
         except FSAFError as error:
-            none = dict.fromkeys(CHOICES, [NO_LEVEL] * len(state["boxes"]))
+            none: dict[str, Any] = dict.fromkeys(CHOICES, [NO_LEVEL] * len(state["boxes"]))
             none |= {"notes": [str(error)], "levels": [], "verdict": ""}
             return {"stamp": state["stamp"], **none}
         size, whole = self.image.shape[:2], state["mode"] == "image"

@@ -149,9 +149,10 @@ class StaticView:
 
     def _draw_cells(self, svg: Svg, x: float, y: float, level: dict[str, Any]) -> None:
         """Draw a level's cells over the image, or over the surroundings of the selected box."""
+        height, width = self.image.shape[:2]
         low_x = low_y = 0.0
-        span = float(max(padded_size(*self.image.shape[:2], self.config.size_divisor)))
-        if self.box and max(self.image.shape[:2]) > ZOOM_ABOVE:
+        span = float(max(padded_size(height, width, self.config.size_divisor)))
+        if self.box and max(height, width) > ZOOM_ABOVE:
             x1, y1, x2, y2 = self.box
             span = 1.3 * max(x2 - x1, y2 - y1, 48)
             low_x, low_y = (x1 + x2 - span) / 2, (y1 + y2 - span) / 2
@@ -162,9 +163,8 @@ class StaticView:
         top, left = (max(0, int(low)) for low in (low_y, low_x))
         part = self.image[top : int(low_y + span) + 1, left : int(low_x + span) + 1]
         if part.size:
-            height, width = (side * scale for side in part.shape[:2])
             place = ((left - low_x) * scale, (top - low_y) * scale)
-            svg.image(_subsample(part, 64), *place, width, height)
+            svg.image(_subsample(part, 64), *place, part.shape[1] * scale, part.shape[0] * scale)
         codes = np.array([int(code) for code in level["codes"]])
         codes = codes.reshape(level["rows"], level["columns"])
         row, column = (max(0, int(low / stride - shift)) for low in (low_y, low_x))
