@@ -87,6 +87,12 @@ def train(
         raise FSAFError(
             f"config is a {type(config).__name__}: give a Config, such as presets.get('tiny')."
         )
+    is_list = isinstance(callbacks, (list, tuple))
+    if not is_list or not all(isinstance(one, Callback) for one in callbacks):
+        raise FSAFError(
+            f"callbacks is {callbacks!r:.100}: give a list of objects of classes that derive from "
+            "fsaf_core.Callback, such as [Print()]."
+        )
     paths: dict[str, Any] = dict(zip(PATHS, (train_json, train_images, val_json, val_images)))
     if any(paths.values()):
         config = replace(config, data=replace(config.data, source="files", **paths))

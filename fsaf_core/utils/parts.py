@@ -27,7 +27,7 @@ class Parts:
     #: From `Locations`, `Predictions` and `GroundTruth` to an `Assignment`; without gradient.
     assigner: Callable[[Any, Any, Any], Any] | None = None
     #: The loss (...) of predicted boxes (..., 4) with targets (..., 4), x1 y1 x2 y2 pixels, in
-    #: training. The online selection keeps -ln IoU.
+    #: training. A predicted box may have no width or no height. The online selection keeps -ln IoU.
     box_loss: Callable[[Any, Any], Any] | None = None
 
     def __post_init__(self) -> None:
@@ -45,15 +45,19 @@ class Parts:
         return {name: import_path(part) for name, part in vars(self).items() if part is not None}
 
     def assign(self, locations: Any, predictions: Any, ground_truth: Any) -> Any:
-        """Return what the assigner returns, and check its shape and type.
+        """Return what the assigner returns, and check its shapes, types and, on the CPU, indices.
+
+        On another device, a check of the indices would wait for the device in every step.
 
         Raises:
             FSAFError: "The assigner mine.fcos returns assigned of (2728, torch.int64): give an
-                Assignment ..."
+                Assignment ..."; "... returns valid of (2728, torch.bool): give (1, 2728) ..."; "...
+                returns the index 6, but the batch has 6 instances: ..."; "... gives a location of
+                image 1 the instance 0, which is in image 0: ..."
         """
         assert self.assigner is not None
         assignment = self.assigner(locations, predictions, ground_truth)
-        batch, _, count = predictions.logits.shape
+        batch, classes, count = predictions.logits.shape
         assigned = getattr(assignment, "assigned", None)
         found = (*assigned.shape, assigned.dtype) if isinstance(assigned, torch.Tensor) else ()
         if found != (batch, count, torch.int64):
@@ -63,7 +67,37 @@ class Parts:
                 f"whose assigned is ({batch}, {count}) of torch.int64, for each location the index "
                 "of an instance of the batch, or -1."
             )
+        for name, shape in (("valid", (batch, count)), ("ignore", (batch, classes, count))):
+            mask = getattr(assignment, name)
+            if mask is not None and (*mask.shape, mask.dtype) != (*shape, torch.bool):
+                raise FSAFError(
+                    f"The assigner {import_path(self.assigner)} returns {name} of "
+                    f"{(*mask.shape, mask.dtype)}: give {shape} of torch.bool, or None."
+                )
+        if assigned.device.type == "cpu":
+            self._check_indices(assigned, ground_truth)
         return assignment
+
+    def _check_indices(self, assigned: torch.Tensor, ground_truth: Any) -> None:
+        """Raise unless every location has an instance of its own image, or -1."""
+        count, image = len(ground_truth.boxes), ground_truth.image
+        outside = assigned[(assigned < -1) | (assigned >= count)].tolist()
+        if outside:
+            raise FSAFError(
+                f"The assigner {import_path(self.assigner)} returns the index {outside[0]}, but "
+                f"the batch has {count} instances: count them from 0 over all images of the batch; "
+                "-1 is background."
+            )
+        row, place = (assigned >= 0).nonzero(as_tuple=True)
+        index = assigned[row, place]
+        foreign = (image[index] != row).nonzero().flatten().tolist()
+        if foreign:
+            of, at = int(index[foreign[0]]), int(row[foreign[0]])
+            raise FSAFError(
+                f"The assigner {import_path(self.assigner)} gives a location of image {at} the "
+                f"instance {of}, which is in image {int(image[of])}: count the instances over all "
+                "images of the batch, as ground_truth.image does."
+            )
 
     def loss_of_boxes(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return what the box loss returns, and check its shape.
@@ -74,10 +108,11 @@ class Parts:
         """
         assert self.box_loss is not None
         loss = self.box_loss(predicted, target)
-        if loss.shape != predicted.shape[:-1]:
+        shape = tuple(loss.shape) if isinstance(loss, torch.Tensor) else f"a {type(loss).__name__}"
+        if shape != predicted.shape[:-1]:
             raise FSAFError(
                 f"The box loss {import_path(self.box_loss)} turns boxes {tuple(predicted.shape)} "
-                f"into {tuple(loss.shape)}: give one loss for each box, not their mean or sum."
+                f"into {shape}: give one loss for each box, not their mean or sum."
             )
         return loss
 

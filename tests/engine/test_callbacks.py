@@ -56,6 +56,21 @@ def test_callbacks_follow_steps_validations_and_the_end(root, tmp_path):
     assert [entry["step"] for entry in recorder.entries] == [2, 3, 4, 5]
 
 
+@pytest.mark.parametrize(
+    ("callbacks", "given"),
+    [
+        ([Recorder], r"\[<class .*Recorder'>\]"),
+        (fsaf.Callback(), "<.*Callback object"),
+        ([object()], r"\[<object"),
+    ],
+)
+def test_callbacks_are_looked_at_before_the_training(root, tmp_path, unchecked, callbacks, given):
+    config = tiny_config(root, steps=5)
+    with pytest.raises(fsaf.FSAFError, match=f"^callbacks is {given}.*: give a list of objects"):
+        fsaf.train(config, tmp_path / "run", "cpu", callbacks=callbacks)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_with_own_parts_that_was_stopped_and_resumed_ends_as_one_that_was_not(root, tmp_path):
     config = tiny_config(root, steps=6, checkpoint_every=2)
     own = fsaf.Parts(backbone, partial(assign, config=config.model, box_loss=l1), l1)

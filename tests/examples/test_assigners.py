@@ -9,6 +9,7 @@ import torch
 from examples.atss import atss, square_anchors
 from examples.fcos import fcos
 from examples.iou import iou
+from examples.simota import Q, cost_table, simota
 from helpers import random_outputs, shapes_of, target
 from torchvision.models.detection._utils import Matcher
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -130,7 +131,35 @@ def test_iou_has_positive_and_background_anchors_and_some_without_loss():
     assert found == {-2, -1, 0}
 
 
-@pytest.mark.parametrize("assigner", [fcos, atss, iou])
+def test_simota_equals_plain_loops():
+    config = fsaf.ModelConfig(class_names=("a", "b", "c"), backbone="tiny", channels=8)
+    detector = fsaf.build_detector(config)
+    contested = several = 0
+    for seed in range(12):
+        _, targets = layout(seed)
+        targets = [{**one, "labels": one["boxes"][:, 0].long().abs() % 3} for one in targets]
+        outputs = random_outputs(seed)
+        truth = pack_ground_truth(targets, torch.device("cpu"), 3)
+        given = detector.locations(outputs), detector.predictions(outputs), truth
+        cost, overlap = (table.tolist() for table in cost_table(*given))
+        found = simota(*given).assigned
+        chosen = []
+        for costs, overlaps in zip(cost, overlap):
+            k = max(1, int(sum(sorted(overlaps, reverse=True)[:Q])))
+            cheapest = sorted(range(len(costs)), key=costs.__getitem__)[:k]
+            chosen.append({place for place in cheapest if costs[place] < torch.inf})
+            several += k > 1
+        for image, row in enumerate(found.tolist()):
+            own = [index for index in range(len(cost)) if truth.image[index] == image]
+            for place, index in enumerate(row):
+                wanted = [one for one in own if place in chosen[one]]
+                best = min(wanted, key=lambda one: cost[one][place], default=-1)
+                contested += len(wanted) > 1
+                assert index == best or cost[index][place] == cost[best][place]
+    assert contested > 10 and several > 10
+
+
+@pytest.mark.parametrize("assigner", [fcos, atss, iou, simota])
 def test_a_detector_learns_what_another_assigner_assigns(assigner):
     """Box outputs of positives get a gradient, and locations in the padding no loss."""
     config = fsaf.ModelConfig(class_names=("a", "b", "c"), backbone="tiny", channels=8)

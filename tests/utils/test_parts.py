@@ -108,6 +108,12 @@ def test_detectors_with_and_without_a_box_loss_select_the_same_levels():
         (lambda a: Assignment(a.assigned[0]), r"returns assigned of \(129, torch\.int64\): give an Assignment whose assigned is \(2, 129\)"),
         (lambda a: Assignment(a.assigned.int()), r"returns assigned of \(2, 129, torch\.int32\)"),
         (lambda a: None, r"returns a NoneType"),
+        (lambda a: replace(a, valid=torch.ones(129) > 0), r"returns valid of \(129, torch\.bool\): give \(2, 129\) of torch\.bool"),
+        (lambda a: replace(a, valid=torch.ones(2, 129)), r"returns valid of \(2, 129, torch\.float32\)"),
+        (lambda a: replace(a, ignore=torch.ones(2, 129) > 0), r"returns ignore of \(2, 129, torch\.bool\): give \(2, \d, 129\)"),
+        (lambda a: Assignment(a.assigned + 2), r"returns the index 3, but the batch has 3 instances: count them from 0 over all"),
+        (lambda a: Assignment(a.assigned * 0), r"gives a location of image 1 the instance 0, which is in image 0: count"),
+        (lambda a: Assignment(a.assigned - 2), r"returns the index -2, but"),
     ],
 )  # fmt: skip
 def test_what_an_assigner_returns_is_looked_at(unchecked, change, message):
@@ -119,7 +125,11 @@ def test_what_an_assigner_returns_is_looked_at(unchecked, change, message):
 
 
 @pytest.mark.parametrize(
-    ("box_loss", "shape"), [(nn.L1Loss(), r"\(\)"), (nn.L1Loss(reduction="none"), r"\(2, 129, 4\)")]
+    ("box_loss", "shape"),
+    [
+        (nn.L1Loss(), r"\(\)"),
+        (nn.L1Loss(reduction="none"), r"\(2, 129, 4\)"),
+    ],
 )
 def test_a_box_loss_gives_one_value_a_box(box_loss, shape):
     detector = fsaf.build_detector(SMALL, parts=Parts(box_loss=box_loss))
@@ -127,6 +137,13 @@ def test_a_box_loss_gives_one_value_a_box(box_loss, shape):
     with pytest.raises(
         FSAFError, match=rf"^The box loss torch\.\S*L1Loss turns boxes \(2, 129, 4\) into {shape}: "
     ):
+        detector.losses(outputs, detector.assign(outputs, TARGETS), TARGETS)
+
+
+def test_a_box_loss_gives_a_tensor():
+    detector = fsaf.build_detector(SMALL, parts=Parts(box_loss=lambda *boxes: 1.0))
+    outputs = random_outputs(0)
+    with pytest.raises(FSAFError, match="into a float: give one loss for each box"):
         detector.losses(outputs, detector.assign(outputs, TARGETS), TARGETS)
 
 
