@@ -58,7 +58,7 @@ class Parts:
         assert self.assigner is not None
         assignment = self.assigner(locations, predictions, ground_truth)
         batch, classes, count = predictions.logits.shape
-        assigned = getattr(assignment, "assigned", None)
+        assigned: Any = getattr(assignment, "assigned", None)
         found = (*assigned.shape, assigned.dtype) if isinstance(assigned, torch.Tensor) else ()
         if found != (batch, count, torch.int64):
             what = f"assigned of {found}" if found else f"a {type(assignment).__name__}"
