@@ -16,8 +16,8 @@ class Callback:
         Args:
             trainer: the `Trainer`; `trainer.step` steps are done, `trainer.detector` has learned.
             entry: the line that this step added to log.jsonl, with `step`, `loss` and the mean
-                losses since the line before; None if it added none. To read more values from the
-                device makes every step wait.
+                losses since the line before; None if it added none. `levels` is in it only if the
+                assigner selects levels. To read more values from the device makes every step wait.
         """
 
     def on_validation(self, trainer: Any, metrics: dict[str, Any]) -> None:

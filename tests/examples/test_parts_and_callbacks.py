@@ -99,11 +99,11 @@ def test_the_readmes_blocks_train(number, monkeypatch, capsys):
         assert all(loss.isfinite() and loss > 0 for loss in losses.values())
         for callback in callbacks:
             callback.on_step(None, None)
-            callback.on_step(None, {"step": 20, "loss": 1.5, "levels": {"P3": 4}})
+            callback.on_step(None, {"step": 20, "loss": 1.5, "grad_norm": 2.5})
 
     monkeypatch.setattr(fsaf, "train", train)
     exec(blocks[number], {})
-    assert capsys.readouterr().out == ("20 1.5 {'P3': 4}\n" if "Callback" in blocks[number] else "")
+    assert capsys.readouterr().out == ("20 1.5 2.5\n" if "Callback" in blocks[number] else "")
 
 
 def test_tensorboard_and_the_live_curve_show_a_training(root, tmp_path):
