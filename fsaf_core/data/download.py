@@ -80,7 +80,8 @@ def fetch(url: str, path: Path | str, sha256: str = "", md5: str | None = None) 
     Raises:
         FSAFError: "HOST cannot be reached (...): check your connection and try again."; "The server
             answers 404 ... for URL: ..."; "The connection to URL broke 5 times ...: try again
-            later; ..."; "URL was received with a wrong checksum and removed: try again."
+            later; ..."; "x.part cannot be written (...): make room ..."; "URL was received with a
+            wrong checksum and removed: try again."
     """
     path = Path(path)
     if _is_correct(path, sha256, md5):
@@ -109,6 +110,11 @@ def fetch(url: str, path: Path | str, sha256: str = "", md5: str | None = None) 
                 ) from None
         except (http.client.HTTPException, ConnectionError, TimeoutError):
             pass  # the connection broke; the loop continues with the rest
+        except OSError as error:
+            raise FSAFError(
+                f"{part} cannot be written ({error.strerror}): make room and try again; the part "
+                "that was received is kept."
+            ) from None
         idle = 0 if _size(part) > before else idle + 1
         time.sleep(min(2**idle, 10))
     else:

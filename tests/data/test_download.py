@@ -1,5 +1,6 @@
 """Downloads, against a server on this machine that breaks off, lies and goes away."""
 
+import errno
 import hashlib
 import io
 import json
@@ -117,6 +118,19 @@ def test_a_later_run_goes_on_with_what_an_earlier_one_left(server, tmp_path):
     (tmp_path / "all.part").write_bytes(CONTENT)  # killed just before the end
     assert fetch(f"{server.url}/file", tmp_path / "all", md5=MD5).read_bytes() == CONTENT
     assert [span for _, span in server.asked] == ["bytes=120000-", "bytes=300000-"]
+
+
+def test_a_disk_that_fills_up_keeps_the_part(server, tmp_path, monkeypatch):
+    def full(source, target):
+        target.write(source.read(1000))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", full)
+        with pytest.raises(FSAFError, match=r"file\.part cannot be written .No space .* is kept"):
+            fetch(f"{server.url}/file", tmp_path / "file", md5=MD5)
+    assert fetch(f"{server.url}/file", tmp_path / "file", md5=MD5).read_bytes() == CONTENT
+    assert [span for _, span in server.asked] == [None, "bytes=1000-"]
 
 
 def test_a_server_without_ranges_begins_anew(server, tmp_path):

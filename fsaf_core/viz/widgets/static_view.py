@@ -97,10 +97,10 @@ class StaticView:
         for level in self.answer["levels"] if self.box else []:
             wins = chosen[selected] == level["level"]
             line = 2 if wins else 1
-            for owner, *more in level["cells"].values():
-                if owner == selected and more:
+            for assigned, *details in level["cells"].values():
+                if assigned == selected and details:
                     within = (width, height, width, height)
-                    cut = [min(max(side, 0), most) for side, most in zip(more[-1], within)]
+                    cut = [min(max(side, 0), most) for side, most in zip(details[-1], within)]
                     x1, y1, x2, y2 = place(cut)
                     color = svg.theme.level(level["level"])
                     svg.rect(x1, y1, x2 - x1, y2 - y1, stroke=color, stroke_width=line)
