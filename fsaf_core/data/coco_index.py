@@ -275,13 +275,15 @@ def _parse(path: Path, size_of: Callable[[str], tuple[int, int]]) -> CocoIndex:
 
 
 def _are_repeated(annotations: list[dict]) -> Bool[np.ndarray, " A"]:
-    """Return which annotations have the id of an earlier one and are equal to it in all else."""
+    """Return which annotations have the id, image, class and box of an earlier one."""
+    fields = ("image_id", "category_id", "bbox")
     first: dict[str, dict] = {}
     repeated = np.zeros(len(annotations), np.bool_)
     for place, entry in enumerate(annotations):
         if "id" in entry:
             known = first.setdefault(str(entry["id"]), entry)
-            repeated[place] = known is not entry and known == entry
+            is_same = all(known[field] == entry[field] for field in fields)
+            repeated[place] = known is not entry and is_same
     return repeated
 
 

@@ -129,7 +129,7 @@ def test_each_unusable_annotation_is_counted_and_not_trained_on(make):
                 {"bbox": []},
                 {"bbox": [float("nan"), 1, 5, 5]},
                 {"bbox": [1000, 1, 5, 5]},
-                {"id": 1},  # the first annotation once more
+                {"id": 1, "note": "b"},  # the first annotation once more, but for a note
                 {"id": 1, "bbox": [1, 2, 3, 4]},  # the same id, but another box
             ),
             images=[

@@ -175,6 +175,10 @@ def test_made_scenes_are_not_made_again(tmp_path):
     assert make_scenes(SMALL, tmp_path) == folder
     assert (folder / "config.json").stat().st_mtime_ns == stamp
     assert json.loads((folder / "config.json").read_text()) == asdict(SMALL)
+    image = folder / "train" / "000004.jpg"
+    content = image.read_bytes()
+    image.unlink()
+    assert make_scenes(SMALL, tmp_path) == folder and image.read_bytes() == content
     assert [path.name for path in (tmp_path / "scenes").iterdir()] == [folder.name]
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -29,21 +30,22 @@ def make_scenes(config: SceneConfig, root: Path | str = "data") -> Path:
 
     It holds the images in `train/` and `val/`, `annotations_train.json` and `annotations_val.json`
     in COCO's format (category ids 1..6), and `config.json`. The files are written elsewhere and
-    the folder is renamed at the end, so a folder with this name is complete.
+    the folder is renamed at the end. A folder that lacks images is made again.
 
     Raises:
         FSAFError: "data/scenes cannot be written (...): free some space or choose another
             --data.root."
     """
     folder = Path(root) / "scenes" / config_hash(config)
-    if folder.exists():
+    if _is_complete(folder, config):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
             part = Path(temporary) / "whole"
             _fill(part, config, f"making scenes in {folder}")
-            if not folder.exists():  # otherwise another process was faster
+            if not _is_complete(folder, config):  # otherwise another process was faster
+                shutil.rmtree(folder, ignore_errors=True)
                 part.rename(folder)
     except OSError as error:
         raise FSAFError(
@@ -51,6 +53,15 @@ def make_scenes(config: SceneConfig, root: Path | str = "data") -> Path:
             "free some space or choose another --data.root."
         ) from None
     return folder
+
+
+def _is_complete(folder: Path, config: SceneConfig) -> bool:
+    """Return whether the folder has all images of these settings."""
+    try:
+        counts = [len(os.listdir(folder / split)) for split in ("train", "val")]
+    except OSError:
+        return False
+    return counts == [config.num_train, config.num_val]
 
 
 def _fill(part: Path, config: SceneConfig, title: str) -> None:
