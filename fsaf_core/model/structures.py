@@ -107,7 +107,8 @@ def _corners(where: str, boxes: Tensor, size: Size | None) -> Float[Tensor, "_ 4
                 f"and it has {width} x {height}: resize boxes with their image."
             )
         boxes = convert_bounding_box_format(boxes, new_format=BoundingBoxFormat.XYXY)
-    return boxes.as_subclass(Tensor).float()
+        boxes = boxes.as_subclass(Tensor)
+    return boxes.float()
 
 
 def _target_problem(target: dict[str, Tensor]) -> str:
