@@ -282,8 +282,8 @@ def _are_repeated(annotations: list[dict]) -> Bool[np.ndarray, " A"]:
     for place, entry in enumerate(annotations):
         if "id" in entry:
             known = first.setdefault(str(entry["id"]), entry)
-            is_same = all(known[field] == entry[field] for field in fields)
-            repeated[place] = known is not entry and is_same
+            if known is not entry:
+                repeated[place] = all(known[field] == entry[field] for field in fields)
     return repeated
 
 
