@@ -71,7 +71,7 @@ check: $(READY)  ## while you work: ruff, the import contract, unit tests of met
 	$(STEADY) FSAF_EXAMPLES=50 $(PY) -m pytest -q -o addopts= -p no:nbval -p no:cacheprovider $(UNIT_TESTS) $(PYTEST_ARGS)
 
 test: $(READY)  ## ruff, the import contract, the tests and the notebooks, in one pytest run
-	@echo "Testing: code style, import contract, tests, then every notebook against its stored outputs (several minutes)."
+	@echo "Testing: code style, import contract, tests, then every notebook against its stored outputs (15 to 20 minutes on two cores)."
 	$(STEADY) $(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 test-all: $(READY_SITE)  ## the same with the slow tests, then what depends on the CPU under every instruction set it has
