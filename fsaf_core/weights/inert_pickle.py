@@ -11,7 +11,7 @@ from torch._utils import _rebuild_tensor
 
 
 class Inert:
-    """Stands for an object of any class. It takes everything and keeps nothing."""
+    """Replaces an object of any class. It takes everything and keeps nothing."""
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Any:
         """Ignore the arguments."""
@@ -36,21 +36,21 @@ class Inert:
 
 
 class _RebuiltTensor(Inert):
-    """Stands for the functions that make a tensor of a storage, in both versions."""
+    """Replaces the functions that make a tensor of a storage, in both versions."""
 
     def __new__(cls, storage: Any, offset: int, size: tuple, stride: tuple, *_hooks: Any) -> Any:
         return _rebuild_tensor(storage, offset, size, stride)
 
 
 class _RebuiltParameter(Inert):
-    """Stands for the function that makes a parameter of a tensor."""
+    """Replaces the function that makes a parameter of a tensor."""
 
     def __new__(cls, tensor: Any, *_hooks: Any) -> Any:
         return tensor
 
 
 class _Dict(dict):
-    """Stands for an OrderedDict, whose attributes are ignored."""
+    """Replaces an OrderedDict, whose attributes are ignored."""
 
     def __setstate__(self, state: Any = None) -> None:
         pass
@@ -68,5 +68,5 @@ class Unpickler(pickle.Unpickler):
     """Finds the classes of this module in place of every global."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for a global, which is not imported."""
+        """Return the replacement of a global, which is not imported."""
         return KNOWN.get((module, name), Inert)

@@ -577,7 +577,7 @@ def test_17_ctrl_c_keeps_the_results(run, own, tmp_path, monkeypatch):
     for _ in range(3):
         child.stdout.readline()
     child.send_signal(signal.SIGINT)
-    said, error = child.communicate(timeout=60)
+    said, error = child.communicate(timeout=300)
     assert child.returncode == 130
     assert re.fullmatch(r"\nfsaf: stopped after \d+ of 2000 images\.\n", error)
     count = int(re.search(r"detections of (\d+) images", said)[1])
