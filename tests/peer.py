@@ -1,8 +1,8 @@
-"""Train torchvision's RetinaNet beside an ablation.
+"""Add torchvision's RetinaNet to an ablation: `python tests/peer.py runs/ablation`.
 
-Run `fsaf ablation --out runs/peer ...`, then `python tests/peer.py runs/peer`. The peer has the tiny
-backbone and pyramid, and the scenes, seeds, recipe and steps of the rows in that folder. Finished
-runs are kept. The script prints the table and writes its results to peer.json.
+The folder is that of a finished `fsaf ablation`. The peer has the tiny backbone and pyramid, and the
+scenes, seeds, recipe and steps of the rows in that folder. Finished runs are kept. The script adds
+its row to ablation.json and to the table in ablation.md, and prints the table.
 """
 
 import json
@@ -112,21 +112,23 @@ def train_peer(config: Config, run_dir: Path) -> dict:
 
 
 def compare_with_peer(out: Path, base: Config) -> str:
-    """Return the table of the ablation in `out` with the peer as its first row.
+    """Add the peer as the last row to the ablation in `out`, and return the table.
 
     `base` has the data, the recipe and the sizes of the peer.
     """
-    ablation = json.loads((out / "ablation.json").read_text())
+    record = json.loads((out / "ablation.json").read_text())
     results: dict[str, list[float]] = {"AP": [], "AP50": []}
-    for seed in range(ablation["seeds"]):
-        config = replace(base, train=replace(base.train, steps=ablation["steps"], seed=seed))
+    for seed in range(record["seeds"]):
+        config = replace(base, train=replace(base.train, steps=record["steps"], seed=seed))
         metrics = train_peer(config, out / f"{PEER}_seed{seed}")
         for name, values in results.items():
             values.append(100 * metrics[name])
         print(f"{PEER}, seed {seed}: AP {100 * metrics['AP']:.1f}", flush=True)
-    rows = {PEER: results, **ablation["rows"]}
-    write_atomically(out / "peer.json", json.dumps(ablation | {"rows": rows}, indent=1))
-    return ablation_table(rows, ablation["steps"])
+    record["rows"][PEER] = results
+    write_atomically(out / "ablation.json", json.dumps(record, indent=1))
+    table = ablation_table(record["rows"], record["steps"])
+    write_atomically(out / "ablation.md", table + "\n")
+    return table
 
 
 if __name__ == "__main__":

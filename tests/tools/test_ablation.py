@@ -77,9 +77,10 @@ def test_a_row_of_two_steps_and_the_peer_beside_it_end_in_a_table_and_are_not_tr
         out, replace(base, model=presets.get("tiny_retinanet").model)
     )
     assert [line.split(" |")[0] for line in with_peer.splitlines()[2:]] == [
-        f"| {peer.PEER}",
         "| tiny_paper",
+        f"| {peer.PEER}",
     ]
+    assert (out / "ablation.md").read_text().strip() == with_peer
     for path in (out / "tiny_paper_seed0").iterdir():  # as tests/records keeps finished runs
         if path.is_file() and path.name not in ("config.json", "metrics.json"):
             path.unlink()
