@@ -190,6 +190,7 @@ Count = Annotated[int, Range(1, 2**31 - 1)]
 Share = Annotated[float, Range(0, 1)]  # a fraction or a probability
 Positive = Annotated[float, Range(0, low_is_allowed=False)]
 NotNegative = Annotated[float, Range(0)]
+Deviation = Annotated[float, Range(0, 1, low_is_allowed=False)]  # of values in 0..1
 
 
 @dataclass(frozen=True)
@@ -246,9 +247,9 @@ class ModelConfig(Checked):
     loss_weight: NotNegative | None = None
 
     #: Subtracted from the red, green and blue values, which lie in 0..1.
-    image_mean: tuple[NotNegative, NotNegative, NotNegative] = (0.485, 0.456, 0.406)
+    image_mean: tuple[Share, Share, Share] = (0.485, 0.456, 0.406)
     #: Divisors of the result.
-    image_std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
+    image_std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
     #: Resizing: largest length of an image's short side, in pixels.
     short_side: Annotated[int, Range(1, 10_000)] = 800
     #: Resizing: largest length of an image's long side, in pixels.
@@ -268,6 +269,10 @@ class ModelConfig(Checked):
             raise FSAFError(
                 f"channels is {self.channels}: give a multiple of {GROUPS}, the groups of "
                 "tower_norm 'group'."
+            )
+        if self.short_side > self.long_side:
+            raise FSAFError(
+                f"short_side is {self.short_side}, above long_side, {self.long_side}: set both."
             )
         if not self.effective_scale <= self.rules.ignoring_scale <= 1:
             raise FSAFError(
@@ -304,8 +309,8 @@ class ModelConfig(Checked):
 class SceneConfig(Checked):
     """The generated scenes. Equal settings give equal bytes (with equal numpy and Pillow)."""
 
-    num_train: Whole = 6000  # images of the training set
-    num_val: Whole = 500  # images of the validation set
+    num_train: Count = 6000  # images of the training set
+    num_val: Count = 500  # images of the validation set
     image_size: Annotated[int, Range(32, 4096)] = 128  # side of an image, in pixels
     min_objects: Whole = 1  # smallest number of objects in an image
     max_objects: Whole = 8  # largest number of objects in an image, outside crowds
@@ -388,7 +393,8 @@ class TrainConfig(Checked):
     #: Decay of a moving average of the weights, which then is evaluated and saved; 0: none.
     ema: Annotated[float, Range(0, 0.99999)] = 0.0
     flip: Share = 0.5  # probability of a horizontal flip
-    ms: bool = False  # multi-scale: short side drawn from 640..800, and 1.5 x as many epochs
+    #: Multi-scale: the short side is drawn from 0.8..1 of short_side; 1.5 x as many epochs.
+    ms: bool = False
     crop: Share = 0.0  # probability of a random zoom and crop, for sets of few images
     amp: Amp = "none"  # number format of mixed precision
     channels_last: bool = False  # memory layout that is faster on many machines

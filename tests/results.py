@@ -1,8 +1,8 @@
 """Write the results in the README from the files that commands left: `python tests/results.py`.
 
 The results of the course are in notebooks/course, those of single measurements in tests/records.
-`python tests/results.py longer RUN` first copies a finished run's results to
-tests/records/longer.json; own_data works the same way.
+`python tests/results.py own_data RUN` first copies a finished run's results to
+tests/records/own_data.json.
 """
 
 import json
@@ -100,8 +100,6 @@ def record(name: str, fence: str = "") -> str:
 
 BLOCKS = {
     "tiny": tiny,
-    "longer": lambda: run_record("longer"),
-    "peer": lambda: compared("peer"),
     "ablation": lambda: compared("ablation"),
     "detail": lambda: compared("detail"),
     "own data": lambda: run_record("own_data"),

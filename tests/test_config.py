@@ -55,7 +55,12 @@ def test_a_number_out_of_its_range_is_one_short_sentence(config, unchecked):
         (ModelConfig, "ignore_levels", "none", "one of 'adjacent', 'all' or None instead."),
         (ModelConfig, "class_names", "cat", "give a tuple, each entry text instead."),
         (ModelConfig, "class_names", (1, 2), "give a tuple, each entry text instead."),
-        (ModelConfig, "image_mean", (0.5, 0.5), "give a tuple of 3, each entry a number from 0 up"),
+        (
+            ModelConfig,
+            "image_mean",
+            (0.5, 0.5),
+            "give a tuple of 3, each entry a number from 0 to 1",
+        ),
         (TrainConfig, "optimizer", "adam", "give one of 'sgd', 'adamw' instead."),
         (TrainConfig, "ms", "yes", "give True or False instead."),
         (TrainConfig, "clip_norm", -1, "give a number above 0 or None instead."),
@@ -95,6 +100,20 @@ def test_a_path_to_own_data_is_used_or_refused():
     with pytest.raises(FSAFError, match=r"'coco', but train_json is given \('a.json'\)"):
         DataConfig(train_json="a.json")
     assert DataConfig("files", train_json="a.json").train_json == "a.json"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"short_side": 1400}, "short_side is 1400, above long_side, 1333"),
+        ({"image_mean": (123.675, 116.28, 103.53)}, "image_mean is .* from 0 to 1"),
+        ({"image_std": (58.395, 57.12, 57.375)}, "image_std is .* above 0 to 1"),
+        ({"image_std": (0.0, 1.0, 1.0)}, "image_std is"),
+    ],
+)
+def test_sizes_and_normalization_that_would_mean_something_else_are_refused(setting, said):
+    with pytest.raises(FSAFError, match=said):
+        ModelConfig(**setting)
 
 
 def test_a_configuration_without_a_preset_has_no_name_of_one():

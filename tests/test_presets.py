@@ -17,7 +17,11 @@ PAPER = (
     "r50_paper",
     "r50_joint_heuristic",
     "r50_joint",
+    "r101_retinanet",
+    "r101_paper",
     "r101_joint",
+    "x101_retinanet",
+    "x101_paper",
     "x101_joint",
 )
 
@@ -48,6 +52,7 @@ def test_rows_have_their_published_ap():
     expected = {
         "r50": 37.4, "r50_ring": 36.0, "r101": 39.3, "x101": 42.4, "r50_retinanet": 35.7, "r50_af_heuristic": 34.7,
         "r50_paper": 35.9, "r50_joint_heuristic": 36.1, "r50_joint": 37.2, "r101_joint": 39.3, "x101_joint": 41.6,
+        "r101_retinanet": 37.7, "r101_paper": 37.9, "x101_retinanet": 39.8, "x101_paper": 41.0,
     }  # fmt: skip
     assert {name: row.ap for name, row in PRESETS.items() if row.ap is not None} == expected
     assert all(

@@ -1,5 +1,8 @@
 """The README's numbers are those of the files that commands wrote."""
 
+import json
+
+import pytest
 import results
 
 
@@ -8,3 +11,17 @@ def test_every_table_is_what_its_command_wrote():
     for name in results.BLOCKS:
         assert f"<!-- {name} -->" in text, f"the README lost its block {name}"
     assert results.filled(text) == text, "run `python tests/results.py`"
+
+
+@pytest.mark.parametrize("name", ["ablation", "detail"])
+def test_an_ablation_is_that_of_its_recorded_runs(name):
+    ablation = json.loads((results.COURSE / f"{name}.json").read_text())
+    for row, values in ablation["rows"].items():
+        for seed in range(ablation["seeds"]):
+            run = results.RECORDS / name / f"{row}_seed{seed}"
+            metrics = json.loads((run / "metrics.json").read_text())
+            for metric, kept in values.items():
+                assert kept[seed] == 100 * metrics[metric]
+            if (run / "config.json").exists():  # the peer has none
+                recipe = json.loads((run / "config.json").read_text())["train"]
+                assert (recipe["steps"], recipe["seed"]) == (ablation["steps"], seed)

@@ -173,13 +173,31 @@ def _as_in_its_run(weights: Path) -> Evaluate:
         values = json.loads(path.read_text())
         scenes = replace(default.data.scenes, **values["data"]["scenes"])
         data = replace(default.data, **values["data"] | {"scenes": scenes})
+        data = _where_it_lies(data, values.get("sets", {}).get("val", {}))
         evaluate = replace(default.evaluate, **values["evaluate"])
         return replace(default, data=data, evaluate=evaluate, amp=values["train"]["amp"])
-    except (OSError, ValueError, KeyError, TypeError, FSAFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, FSAFError) as error:
         raise FSAFError(
             f"{path} is damaged ({excerpt(error)}): "
             "repair it, or copy the weights to another folder."
         ) from None
+
+
+def _where_it_lies(data: DataConfig, val_set: dict[str, str]) -> DataConfig:
+    """Return a run's data with absolute paths: those in it are relative to where the run began.
+
+    Args:
+        data: as in the run's config.json.
+        val_set: `json` and `images` of its validation set, absolute; if they are not there any
+            more, `data` is returned.
+    """
+    paths = [Path(val_set.get(name, "")).absolute() for name in ("json", "images")]
+    if not (paths[0].is_file() and paths[1].is_dir()):
+        return data
+    if data.source == "files":
+        return replace(data, val_json=str(paths[0]), val_images=str(paths[1]))
+    # root/scenes/*/a.json or root/coco/annotations/a.json
+    return replace(data, root=str(paths[0].parents[2]))
 
 
 def _given(args: list[str]) -> set[str]:
@@ -188,12 +206,25 @@ def _given(args: list[str]) -> set[str]:
 
 
 def _with_source(data: DataConfig, given: set[str]) -> DataConfig:
-    """Return defaults that fit the options: a path means files, another source means no paths."""
+    """Return defaults that fit the options: a path means files, another source means no paths.
+
+    Raises:
+        FSAFError: "--data.root is given, but the data source is 'files', which does not have it:
+            give --data.source too, or leave it out."
+    """
     paths = {f"--data.{name}".replace("_", "-") for name in PATHS}
-    if "--data.source" in given and not paths & given:
-        return replace(data, train_json="", train_images="", val_json="", val_images="")
-    if paths & given and "--data.source" not in given:
-        return replace(data, source="files")
+    if "--data.source" in given:
+        own = {} if paths & given else dict.fromkeys(PATHS, "")
+        return replace(data, **own)
+    data = replace(data, source="files") if paths & given else data
+    unread = {"--data.root"} if data.source == "files" else set()
+    if data.source != "scenes":
+        unread |= {name for name in given if name.startswith("--data.scenes.")}
+    if ignored := unread & given:
+        raise FSAFError(
+            f"{min(ignored)} is given, but the data source is {data.source!r}, which does not "
+            "have it: give --data.source too, or leave it out."
+        )
     return data
 
 

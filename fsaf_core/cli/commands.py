@@ -97,9 +97,9 @@ class Train:
         if self.check:
             from ..tools.overfit import overfit
 
-            return print(
-                overfit(self.config, out.with_name(f"{out.name}_check"), self.device, self.from_)
-            )
+            folder = out.resolve() if out.name in ("", "..") else out
+            folder = folder.with_name(f"{folder.name}_check")
+            return print(overfit(self.config, folder, self.device, self.from_))
         result = train(self.config, out, self.device, self.resume, self.from_)
         if os.environ.get("RANK", "0") == "0":  # under torchrun only the first process prints
             print(table(result.metrics))
@@ -129,7 +129,7 @@ class Evaluate(Checked):
         """Evaluate and print."""
         detector = open_detector(self.weights, self.device, self.amp)
         dataset = open_dataset(self.data, "val")
-        print(f"evaluating {self.weights} on {dataset.summary()}", flush=True)
+        print(f"evaluating {self.weights} on {dataset.json_path}: {dataset.summary()}", flush=True)
         if are_unnamed(detector.config.class_names):
             print(f"{self.weights} has no class names: its classes are matched by position")
         config = Config(

@@ -73,6 +73,8 @@ class Coco:
                 json_path = folder / "annotations" / f"subset{self.subset}_{split}.json"
                 command += [f"--data.{split}-json", str(json_path)]
                 command += [f"--data.{split}-images", str(folder / "val2017")]
+            # r50's 500 steps are longer than this training; these are an epoch.
+            command += ["--train.warmup-steps", str(-(-self.subset // 16))]
             command += ["--out", f"runs/subset{self.subset}"]
         print(shlex.join(command))
 

@@ -3,12 +3,21 @@
 Each is a dataclass whose fields are its options. A call runs it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from .. import presets
-from ..config import Checked, Config, Count, DataConfig, Positive
+from ..config import (
+    Checked,
+    Config,
+    Count,
+    DataConfig,
+    EvaluateConfig,
+    FSAFError,
+    Positive,
+    TrainConfig,
+)
 from ..utils.distributed import device_of
 from .commands import Device, Flat
 
@@ -67,14 +76,24 @@ class Ablation(Checked):
     seeds: Count = 5  # trainings of each row
     steps: Count | None = None  # steps of each training; if not given, half of tiny's
     out: Path = Path("runs/ablation")
-    #: Data and recipe of all rows.
-    base: Annotated[Config, Flat] = field(default_factory=lambda: presets.get("tiny"))
+    data: DataConfig = presets.get("tiny").data
+    train: TrainConfig = presets.get("tiny").train
+    evaluate: EvaluateConfig = presets.get("tiny").evaluate
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        tiny = presets.get("tiny").train
+        for name, option in (("seed", "seeds"), ("steps", "steps"), ("epochs", "steps")):
+            if getattr(self.train, name) != getattr(tiny, name):
+                raise FSAFError(f"--train.{name} does not count here: give --{option}.")
 
     def __call__(self) -> None:
         """Train all rows and print the table."""
         from ..tools.ablation import ablation
 
-        print(ablation(self.out, self.rows, self.seeds, self.steps, self.base))
+        parts = {"data": self.data, "train": self.train, "evaluate": self.evaluate}
+        base = replace(presets.get("tiny"), **parts)
+        print(ablation(self.out, self.rows, self.seeds, self.steps, base))
 
 
 @dataclass(frozen=True)

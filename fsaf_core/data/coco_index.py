@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from ..config import FSAFError
 from ..utils.files import excerpt, write_atomically
 
-VERSION = 5  # of the arrays' layout; an index of another version is rebuilt
+VERSION = 6  # of the arrays' layout; an index of another version is rebuilt
 MAX_SIDE = 2**20  # pixels of an image
 BEYOND = 1e12  # every valid coordinate and area is smaller
 
@@ -157,11 +157,14 @@ def _whole(entry: dict, key: str) -> int:
 
 
 def _add(entry: dict, key: str, name: str, into: CocoJson) -> None:
-    """Add an image or a category once; raise if its id already belongs to another name."""
+    """Add an image or a category once; raise if its id already belongs to another one."""
     entry["id"] = _whole(entry, "id")
     known = getattr(into, key).setdefault(entry["id"], entry)
     if known.get(name) != entry.get(name):
         raise ValueError(f"id {entry['id']} is also that of {known.get(name)!r}")
+    sizes = {(one.get("width"), one.get("height")) for one in (known, entry)}
+    if len(sizes - {(0, 0)}) > 1:
+        raise ValueError(f"id {entry['id']} has two sizes")
     if known is not entry:
         into.repaired[f"{key} listed again"] += 1
 
@@ -170,7 +173,9 @@ def _take_image(entry: dict, into: CocoJson) -> None:
     if "file_name" not in entry and "coco_url" in entry:
         # LVIS has only this: http://host/train2017/000000000009.jpg
         entry["file_name"] = entry["coco_url"].partition("//")[2].partition("/")[2]
-    entry.get("file_name", "").encode()  # a name must be text, but the metrics need none
+    if not isinstance(entry.get("file_name", ""), str):  # the metrics need no name
+        raise ValueError("its file_name is not text")
+    entry.get("file_name", "").encode()
     for key in ("width", "height"):
         entry[key] = _whole(entry, key) if entry.get(key) else 0
         if not 0 <= entry[key] <= MAX_SIDE:
@@ -189,7 +194,8 @@ def _take_category(entry: dict, into: CocoJson) -> None:
 def _take_annotation(entry: dict, into: CocoJson) -> None:
     for key in ("image_id", "category_id"):
         entry[key] = _whole(entry, key)
-    entry["iscrowd"] = int(entry.get("iscrowd") or 0)
+    for key in ("iscrowd", "ignore"):
+        entry[key] = int(entry.get(key) or 0)
     if "bounds" in entry:
         entry["bbox"] = entry["bounds"]
         into.repaired["boxes taken from polygons"] += 1
@@ -238,7 +244,7 @@ def _parse(path: Path, size_of: Callable[[str], tuple[int, int]]) -> CocoIndex:
     # The metrics count these and the following, as pycocotools does.
     drop(_are_repeated(annotations), "repeated annotations not trained on")
     # Source: MMDetection 3.3.0, mmdet/datasets/coco.py, CocoDataset.parse_data_info.
-    ignored = np.array([bool(entry.get("ignore")) for entry in annotations], np.bool_)
+    ignored = np.array([entry["ignore"] != 0 for entry in annotations], np.bool_)
     drop(ignored, "annotations marked 'ignore' not trained on")
     finite = (np.abs(np.column_stack([area, xywh])) < BEYOND).all(1)  # False for NaN, too
     sound = finite & (area > 0) & (xywh[:, 2:] >= 1).all(1)
@@ -253,7 +259,11 @@ def _parse(path: Path, size_of: Callable[[str], tuple[int, int]]) -> CocoIndex:
     kept = kept[np.argsort(image[kept], kind="stable")]
     per_image = np.bincount(image[kept], minlength=len(images))
     moved = np.abs(clipped[kept] - corners[kept]) > 0.5  # less is rounding in the json
-    counts["boxes clipped"] = int(moved.any(1).sum())
+    clipped_boxes = int(moved.any(1).sum())
+    hint = " (are they x y w h?)" if clipped_boxes > max(9, len(kept) / 5) else ""
+    counts[f"boxes clipped{hint}"] = clipped_boxes
+    same = np.column_stack([image[kept], label[kept], iscrowd[kept], xywh[kept]])
+    counts["boxes equal to another of their class"] = len(kept) - len({*map(bytes, same)})
     counts["crowds"] = int(iscrowd[kept].sum())
     counts["images without a box"] = int((per_image == 0).sum())
     return CocoIndex(
@@ -313,8 +323,8 @@ def open_index(
         if index.stamp == (VERSION, status.st_size, status.st_mtime_ns):
             return index
     index = _parse(path, size_of)
-    if not index.widths.all():  # the files may be there the next time
-        return index
+    if not index.widths.all() or "sizes read from the files" in index.repaired:
+        return index  # the next time there may be other files
     arrays = {name: value for name, value in vars(index).items() if isinstance(value, np.ndarray)}
     facts = {name: value for name, value in vars(index).items() if name not in {*arrays, "file"}}
     try:

@@ -35,8 +35,9 @@ def convert(kind: Literal["yolo", "voc"], source: Path, out: Path) -> tuple[int,
 
     Args:
         kind: of the annotations. `yolo`: `labels/x.txt` for `images/x.jpg`, or `x.txt` beside it;
-            the class names are in a data.yaml or classes.txt here or in a folder above. `voc`: an
-            xml for each image.
+            the class names are in a data.yaml or classes.txt here or in a folder above. Keypoints
+            are left out, if the data.yaml has their kpt_shape. `voc`: an xml for each image; a
+            classes.txt here or in the folder above may list classes that do not occur.
         source: the folder of the images, or one above it.
         out: the json.
 
@@ -76,10 +77,11 @@ def _yolo(source: Path) -> tuple[list[str], Annotated]:
     Raises:
         FSAFError: "no class names for photos: ..."; "a.txt, line 3 cannot be used (...): ..."
     """
-    names, found = _class_names(source), []
+    (names, has_keypoints), found = _settings(source), []
     for path in images_below(source)[0]:
         head, images, tail = str(path.absolute()).rpartition(f"{os.sep}images{os.sep}")
         label = Path(f"{head}{os.sep}labels{os.sep}{tail}" if images else tail).with_suffix(".txt")
+        label = label if label.exists() else path.with_suffix(".txt")
         lines = _read(label).splitlines() if label.exists() else []
         width, height, _ = header_size(path)
         objects = []
@@ -88,7 +90,7 @@ def _yolo(source: Path) -> tuple[list[str], Annotated]:
                 continue
             try:
                 index, *values = map(float, line.split())
-                x1, y1, x2, y2 = _yolo_box(values)
+                x1, y1, x2, y2 = _yolo_box(values[:4] if has_keypoints else values)
                 name = dict(enumerate(names))[int(index)]
             except (ValueError, KeyError, OverflowError) as error:
                 raise FSAFError(
@@ -104,14 +106,19 @@ def _yolo_box(values: list[float]) -> tuple[float, float, float, float]:
     """Return x1 y1 x2 y2 of a center with width and height, or of a polygon, in fractions."""
     if not -1 <= min(values) <= max(values) <= 2:
         raise ValueError("its values are not fractions of the image")
-    if len(values) >= 6 and len(values) % 2 == 0:
+    if len(values) > 5:
+        if len(values) % 2:
+            raise ValueError(f"{len(values)} values are neither a box nor a polygon")
         return min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
     x, y, w, h = values[:4]  # a fifth value is the score of a detection
     return x - w / 2, y - h / 2, x + w / 2, y + h / 2
 
 
-def _class_names(source: Path) -> list[str]:
-    """Return the names in a data.yaml or classes.txt of the folder or the nearest one above."""
+def _settings(source: Path) -> tuple[list[str], bool]:
+    """Return the names in a data.yaml or classes.txt of the folder or the nearest one above.
+
+    The second value is whether a box is followed by keypoints, which a data.yaml says.
+    """
     for folder in (source, *source.absolute().parents[:3]):
         for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
             lines = re.sub(r"(?m)(^|\s)#.*$", "", _read(file)).rstrip()
@@ -121,14 +128,24 @@ def _class_names(source: Path) -> list[str]:
                 text = re.sub(r"(?m)^\s*-\s+", ",", block[1]).replace("\n", ",")
                 items = enumerate(ITEM.findall(text))
                 named = {int(key or i): name.strip().strip("\"'") for i, (key, name) in items}
-                return [named.get(i, f"class_{i}") for i in range(max(named, default=-1) + 1)]
-        if (folder / "classes.txt").exists():
-            return [name.strip() for name in _read(folder / "classes.txt").strip().splitlines()]
+                names = [named.get(i, f"class_{i}") for i in range(max(named, default=-1) + 1)]
+                return names, bool(re.search(r"(?m)^kpt_shape:", lines))
+        if names := _listed(folder):
+            return names, False
     raise FSAFError(f"no class names for {source}: put a data.yaml or a classes.txt there.")
 
 
+def _listed(folder: Path) -> list[str]:
+    """Return the names in the classes.txt of a folder, if there is one."""
+    file = folder / "classes.txt"
+    return [name.strip() for name in _read(file).strip().splitlines()] if file.exists() else []
+
+
 def _voc(source: Path) -> tuple[list[str], Annotated]:
-    """Return the class names in alphabetical order, and each image with its objects.
+    """Return the class names, and each image with its objects.
+
+    The names are those of a classes.txt here or in the folder above, then the others that occur,
+    in alphabetical order.
 
     Raises:
         FSAFError: "a.xml cannot be used (...): correct it."; "a.xml is of no image ...: ..."
@@ -152,12 +169,14 @@ def _voc(source: Path) -> tuple[list[str], Annotated]:
         except (ElementTree.ParseError, ValueError) as error:
             raise FSAFError(f"{xml} cannot be used ({excerpt(error)}): correct it.") from None
         stated = Path(root.findtext("filename", "").replace("\\", "/")).name
-        images = by_name[stated] or by_name[xml.stem]
+        images = by_name[xml.stem] or by_name[stated]  # a renamed file may still state its old name
         if not images:
             raise FSAFError(f"{xml} is of no image below {source}: add {stated}, or remove it.")
         nearest = max(images, key=lambda path: len(os.path.commonpath([path, xml])))
         found.append((nearest, objects))
-    return sorted({item.name for _, objects in found for item in objects}), found
+    listed = _listed(source) or _listed(source.absolute().parent)
+    others = {item.name for _, objects in found for item in objects} - {*listed}
+    return [*listed, *sorted(others)], found
 
 
 def _voc_box(item: ElementTree.Element) -> tuple[float, float, float, float]:

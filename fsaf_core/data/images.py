@@ -153,7 +153,10 @@ def read_image(source: "str | Path | Image.Image | np.ndarray") -> Image.Image:
             `load_image`.
     """
     try:
-        source = Image.fromarray(source) if isinstance(source, np.ndarray) else source
+        if isinstance(source, np.ndarray):
+            if source.dtype != np.uint8:  # the range of its values is anybody's guess
+                raise TypeError(f"an array of {source.dtype}")
+            source = Image.fromarray(source)
         return as_rgb(source) if isinstance(source, Image.Image) else load_image(source)
     except (TypeError, ValueError) as error:
         raise FSAFError(

@@ -90,7 +90,12 @@ def detect_each(
         sources: images of any kind, also from a generator without an end.
         batch_size: number of images that are read at a time.
         config: its sizes and class names count here.
+
+    Raises:
+        FSAFError: "batch_size is 0: give at least 1."; as `image_tensor`.
     """
+    if batch_size < 1:
+        raise FSAFError(f"batch_size is {batch_size}: give at least 1.")
     sources = iter(sources)
     while images := [image_tensor(source) for source in islice(sources, batch_size)]:
         inputs = [resize(image, config.short_side, config.long_side) for image in images]

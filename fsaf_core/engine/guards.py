@@ -106,4 +106,6 @@ class Interrupt:
                 os._exit(143)
         elif self.immediate or (self.requested and self.single_process):
             raise KeyboardInterrupt
+        elif self.single_process:
+            os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
         self.requested = True

@@ -25,6 +25,9 @@ from .run_dir import differences, lock_run_dir, run_record, validate_run_dir
 from .trainer import Trainer
 from .training_state import training_files
 
+# Options of a backbone without any frozen part.
+ALL_TRAINED = "--model.backbone_norm batch --model.frozen_stages 0"
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -187,25 +190,34 @@ def build(
         parts: as in `train`.
 
     Raises:
-        FSAFError: "The pretrained weights of resnet50 cannot be downloaded (...): connect ..."; as
+        FSAFError: "The backbone tiny starts from random weights, and a part of it is frozen: start
+            ..."; "The pretrained weights of resnet50 cannot be downloaded (...): connect ..."; as
             `load_weights`.
     """
+    model = config.model
     pretrained = is_new and weights is None and config.train.pretrained_backbone
+    from_scratch = is_new and weights is None and (not pretrained or model.backbone == "tiny")
+    is_frozen = model.frozen_stages > 0 or model.backbone_norm == "frozen"
+    if from_scratch and is_frozen and parts.backbone is None:
+        raise FSAFError(
+            f"The backbone {model.backbone} starts from random weights, and a part of it is "
+            f"frozen: start --from WEIGHTS, or give {ALL_TRAINED}."
+        )
     if pretrained and not context.is_main:
         context.barrier()  # the first process downloads, the others read its file
     try:
-        detector = build_detector(config.model, pretrained, parts)
+        detector = build_detector(model, pretrained, parts)
     except OSError as error:
         raise FSAFError(
-            f"The pretrained weights of {config.model.backbone} cannot be downloaded ({error}): "
+            f"The pretrained weights of {model.backbone} cannot be downloaded ({error}): "
             "connect to the internet once, start --from WEIGHTS, or from scratch with "
-            "--train.no-pretrained-backbone --model.backbone_norm batch --model.frozen_stages 0."
+            f"--train.no-pretrained-backbone {ALL_TRAINED}."
         ) from error
     if pretrained and context.is_main:
         context.barrier()
     if is_new and weights is not None:
         source, labels = load_weights(detector, weights)
-        own, theirs = config.model.class_names, source.config.class_names
+        own, theirs = model.class_names, source.config.class_names
         if context.is_main and own != theirs:
             print(_class_rows(own, theirs, labels, weights))
     detector.sync_normalizer = config.train.sync_normalizer
@@ -265,7 +277,7 @@ def _summary(trainer: Trainer) -> list[str]:
         changed = differences(asdict(presets.get(config.name)), asdict(config))
         fields = "; ".join(f"{name}: {how}" for name, how in changed.items())
         origin = f"differs from the preset in {fields}" if changed else "as the preset"
-    return [
+    lines = [
         f"{config.name}: {origin}",
         f"training:   {trainer.data.dataset.summary()}",
         f"validation: {trainer.val_data.dataset.summary()}",
@@ -275,3 +287,10 @@ def _summary(trainer: Trainer) -> list[str]:
         f"{'resuming ' if trainer.step else ''}from step {trainer.step} to {trainer.total_steps}, "
         f"{trainer.steps_per_epoch} steps an epoch",
     ]
+    warmup = config.train.warmup_steps
+    if 2 * warmup > trainer.total_steps:
+        lines.append(
+            f"the learning rate rises for {warmup} of {trainer.total_steps} steps, more than half "
+            "of the training: consider a smaller --train.warmup-steps"
+        )
+    return lines

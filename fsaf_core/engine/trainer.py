@@ -123,11 +123,13 @@ class Trainer:
             with self.interrupt, self.bar:
                 self.fit()
         except KeyboardInterrupt:
+            where = " at its last checkpoint"
             if self.interrupt.immediate:  # not in the middle of a step
                 self.checkpoint()
+                where = ""
             raise KeyboardInterrupt(
                 f"Stopped at step {self.step} of {self.total_steps}; {self.run_dir} is safe: "
-                "the same command resumes the run."
+                f"the same command resumes the run{where}."
             ) from None
 
     def fit(self) -> None:

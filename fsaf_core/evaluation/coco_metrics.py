@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..config import FSAFError
@@ -45,7 +46,7 @@ def to_coco_results(
     results = []
     for image_id, detected in zip(image_ids, detections, strict=True):
         boxes = detected["boxes"].detach().cpu().double()  # MPS has no float64
-        boxes[:, 2:] -= boxes[:, :2]
+        boxes = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
         scores, labels = detected["scores"].tolist(), detected["labels"].tolist()
         results += [
             {

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.image_list import ImageList
 from torchvision.ops.boxes import _box_inter_union, box_iou
 
 from ..method.assignment import GroundTruth, look_up
@@ -25,6 +24,10 @@ class AnchorBased(nn.Module):
     best anchors of each box are positive in any case.
 
     Source: Lin et al., Focal Loss for Dense Object Detection, section 4; paper, section 3.1.
+    Differs: anchors are `stride` pixels apart, as in MMDetection; torchvision's RetinaNet divides
+        the input's size by the map's, which padding changes. Smooth L1 with beta 1/9, as in the
+        paper's baseline, where MMDetection and torchvision have L1. Anchors in crowds are left
+        out, where MMDetection's RetinaNet trains them as background.
     """
 
     per_cell = 9
@@ -33,8 +36,8 @@ class AnchorBased(nn.Module):
         self, strides: tuple[int, ...], scale: float = 4.0, alpha: float = 0.25, gamma: float = 2.0
     ) -> None:
         super().__init__()
-        self.stride, self.alpha, self.gamma = strides[0], alpha, gamma
-        # In whole pixels, as torchvision truncates them: so its weights mean the same here.
+        self.strides, self.alpha, self.gamma = strides, alpha, gamma
+        # In whole pixels, as in torchvision's RetinaNet.
         sizes = tuple(
             tuple(int(scale * stride * 2 ** (octave / 3)) for octave in range(3))
             for stride in strides
@@ -49,11 +52,9 @@ class AnchorBased(nn.Module):
         Args:
             maps: for each level any (B, _, h, w) on the device.
         """
-        # The input's size, from which torchvision takes the strides.
-        height, width = (side * self.stride for side in maps[0].shape[-2:])
-        images = ImageList(maps[0].new_zeros(1, 1, height, width).float(), [(height, width)])
-        anchors = self.generator(images, [level.float() for level in maps])[0]
-        return list(anchors.split([level[0, 0].numel() * self.per_cell for level in maps]))
+        self.generator.set_cell_anchors(torch.float32, maps[0].device)
+        strides = [[stride, stride] for stride in self.strides]
+        return self.generator.grid_anchors([level.shape[-2:] for level in maps], strides)
 
     def losses(
         self, cls: list[Tensor], box: list[Tensor], ground_truth: GroundTruth, sync: bool = False

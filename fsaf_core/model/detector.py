@@ -220,9 +220,11 @@ class Detector(Predictor):
             return assignment
         # Only locations in an image's own padded extent are valid. x: column, y: row.
         xy = locations.centers / locations.stride[:, None] - self.config.rules.cell_center
+        xy = xy.round()  # 0.1 cells are no float
         inside = (xy < locations.extent[:, locations.level]).all(2)
         valid = inside if assignment.valid is None else assignment.valid & inside
-        return replace(assignment, valid=valid)
+        assigned = assignment.assigned.masked_fill(~inside, -1)
+        return replace(assignment, assigned=assigned, valid=valid)
 
     def losses(
         self, outputs: HeadOutputs, assignment: Assignment | None, targets: Targets | GroundTruth
@@ -297,7 +299,8 @@ class Detector(Predictor):
 
         Source: paper, section 3.4 (inference).
         """
-        images = zip(self.candidates(outputs), sizes, scales or (None,) * len(sizes))
+        scales = scales or (None,) * len(sizes)
+        images = zip(self.candidates(outputs), sizes, scales, strict=True)
         return [detect(levels, size, scale, self.config) for levels, size, scale in images]
 
     def candidates(self, outputs: HeadOutputs) -> Iterator[Levels]:

@@ -13,7 +13,8 @@ class FeaturePyramid(nn.Module):
     convolution makes the level. P6 comes from C5 and P7 from P6 by 3x3 convolutions of stride 2.
 
     Source: paper, section 3.1; MMDetection 3.3.0, mmdet/models/necks/fpn.py, FPN.
-    Differs: torchvision's `LastLevelP6P7` applies a ReLU before P7.
+    Differs: RetinaNet (Lin et al., section 4) and torchvision's `LastLevelP6P7` apply a ReLU
+        before P7. MMDetection's rows have none, and the paper says nothing about it.
     """
 
     def __init__(

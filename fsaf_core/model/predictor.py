@@ -56,7 +56,7 @@ class Predictor(nn.Module):
             orientation applied), `scores` (D,), `labels` (D,) and class `names`, best first.
 
         Raises:
-            FSAFError: as `image_tensor`.
+            FSAFError: as `detect_each`.
         """
         if isinstance(source, (list, tuple)):
             return [*self.stream(source, batch_size, amp)]

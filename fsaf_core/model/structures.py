@@ -68,10 +68,13 @@ def pack_ground_truth(
     each_boxes, each_labels, each_ignored = (list(parts) for parts in zip(*plain))
     boxes, labels = torch.cat(each_boxes), torch.cat(each_labels).long()
     smallest_side = min(map(min, sizes)) if sizes else 0
-    if readable(boxes) and len(boxes) and boxes.detach().numpy().max() <= 1 < smallest_side:
-        raise FSAFError(
-            "all boxes lie within 0..1: give x1 y1 x2 y2 in pixels of the image, not in fractions."
-        )
+    if readable(boxes) and len(boxes):
+        corners = boxes.detach().numpy()
+        if corners.max() <= 1 < smallest_side and (corners % 1).any():  # 0 0 1 1 is a pixel
+            raise FSAFError(
+                "all boxes lie within 0..1: give x1 y1 x2 y2 in pixels of the image, not in "
+                "fractions."
+            )
     image, crowd_image = (
         torch.cat([torch.full((len(part),), i, device=device) for i, part in enumerate(parts)])
         for parts in (each_labels, each_ignored)

@@ -115,6 +115,8 @@ def t_interval(values: np.ndarray) -> tuple[float, float]:
     from scipy import stats  # takes a second to import
 
     error = values.std(ddof=1) / len(values) ** 0.5
+    if not error:
+        return float(values.mean()), float(values.mean())
     low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), error)
     return float(low), float(high)
 

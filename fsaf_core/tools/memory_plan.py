@@ -67,6 +67,8 @@ def plan(config: Config, memory: float) -> str:
         f"{needed[2] / GIB:.2f} GiB, on several GPUs {buckets / GIB:.2f} GiB more for the buckets "
         "of the gradients"
     ]
+    if config.train.amp != "none" or config.train.ema:
+        lines.append("half precision (--train.amp) and the average (--train.ema) are not counted")
     if name in PUBLISHED_MEMORY:
         published, together = PUBLISHED_MEMORY[name], (needed[2] + buckets) / 1e9
         lines.append(
@@ -74,7 +76,7 @@ def plan(config: Config, memory: float) -> str:
             f"({together / published - 1:+.1%}): workspaces of convolutions are not included"
         )
     while needed[max(needed)] <= memory * GIB and max(needed) < size:
-        batch = 2 * max(needed)
+        batch = min(2 * max(needed), size)
         needed[batch] = step_memory(config, batch)
     fitting = [batch for batch in needed if needed[batch] <= memory * GIB]
     if not fitting:
@@ -84,7 +86,8 @@ def plan(config: Config, memory: float) -> str:
         )
         return "\n".join(lines)
     lines += [f"  {batch:3} images: {needed[batch] / GIB:6.2f} GiB" for batch in needed]
-    best = max(fitting)
+    # The micro-batches of a step have equal sizes.
+    best = max(batch for batch in range(1, size + 1) if size % batch == 0 and batch <= max(fitting))
     advice = f"--train.accumulate {size // best}" if best < size else "no accumulation"
     lines += [
         f"on a GPU of {memory:g} GiB: {best} images at once, {advice} for the recipe's batch of "

@@ -45,10 +45,15 @@ def reproduce(
         host: address of the published files.
 
     Raises:
-        FSAFError: "runs/reproduce/r50.json was measured on another device or validation set: take
-            another --out, or remove the file."; as `checkpoint`, `load_mmdet` and `measure`; the
-            rows measured before are kept.
+        FSAFError: "There is no published file of 'r50_joint': ..."; "runs/reproduce/r50.json was
+            measured on another device or validation set: take another --out, or remove the file.";
+            as `checkpoint`, `load_mmdet` and `measure`; the rows measured before are kept.
     """
+    for row in rows:
+        if row not in PUBLISHED:
+            raise FSAFError(
+                f"There is no published file of {row!r}: take rows of {', '.join(PUBLISHED)}."
+            )
     out.mkdir(parents=True, exist_ok=True)
     where = {"device": device_name(device), "set": open_dataset(data, "val").index.sha256}
     files = {row: out / f"{row}.json" for row in (*PUBLISHED, *rows)}

@@ -203,7 +203,8 @@ def levels_against_size(
     """
     figure, (ax,) = _figure(1, 1, (7.5, 4.2))
     size, level, by_size = np.array(sizes, float), np.array(levels, int), np.array(heuristic, int)
-    none = min(level[level > 0], default=3) - 1  # the row of objects without a level
+    # The row of objects without a level is below all others.
+    none = min([*level[level > 0], *by_size], default=3) - 1
     rows = np.where(level < 0, none, level)
     jitter = np.random.default_rng(0).uniform(-0.28, 0.28, len(rows))  # keeps the dots apart
     colors = [LIGHT.level(one) for one in level.tolist()]

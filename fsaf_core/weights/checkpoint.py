@@ -181,9 +181,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Any]:
             header = (file.metadata() or {}).get(HEADER)
         facts = None if header is None else json.loads(header)
     except Exception as error:  # the reader raises many kinds of errors for damaged files
+        is_pth = str(path).lower().endswith(".pth")
+        advice = "read MMDetection's files by load_mmdet" if is_pth else "take another copy"
         raise FSAFError(
-            f"{path} is no readable safetensors file ({excerpt(error)}): "
-            "take another copy, or a .pth."
+            f"{path} is no readable safetensors file ({excerpt(error)}): {advice}."
         ) from error
     if header is None:
         raise FSAFError(

@@ -14,7 +14,17 @@ CLASS_LAYERS = ("af_cls", "ab_cls")  # the number of their filters depends on th
 
 
 def _is_of_mmdet(path: Path) -> bool:
-    """Return whether a file is read as MMDetection's, whatever its name, and not as our own."""
+    """Return whether a file is read as MMDetection's, whatever its name, and not as our own.
+
+    Raises:
+        FSAFError: "x.onnx is an exported file, which only `fsaf predict` and `fsaf evaluate` take:
+            give the weights it was made of."
+    """
+    if path.suffix.lower() == ".onnx":
+        raise FSAFError(
+            f"{path} is an exported file, which only `fsaf predict` and `fsaf evaluate` take: "
+            "give the weights it was made of."
+        )
     return path.suffix.lower() not in (".safetensors", ".pt") and not path.is_dir()
 
 

@@ -18,22 +18,22 @@ def for_inference(detector: Detector) -> Detector:
     `detector` does not change. It cannot be saved or trained.
     """
     fast = copy.deepcopy(detector)
-    fast.network = fold_norms(fast.network)
+    if fast.parts.backbone is None:  # another forward pass may have another order
+        fast.network = fold_norms(fast.network)
     return fast.eval().to(memory_format=torch.channels_last)
 
 
 def fold_norms(network: Network) -> Network:
     """Return a copy for inference, each batch norm folded into the convolution before it.
 
-    The outputs of the copy differ by about 1e-5.
+    The backbone must be one of `build_backbone`, whose norms follow their convolutions. The outputs
+    of the copy differ by about 1e-5.
     """
     network = copy.deepcopy(network).eval()
     # "0" and "1" are the convolution and the norm of a skip connection.
     pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))
     for module in network.backbone.modules():
         for conv, norm in pairs:
-            # A user's backbone may have other modules by these names, such as a norm that contains
-            # its activation.
             kinds = type(getattr(module, conv, None)), type(getattr(module, norm, None))
             if kinds in ((nn.Conv2d, nn.BatchNorm2d), (nn.Conv2d, FrozenStatsBatchNorm)):
                 folded = fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm))

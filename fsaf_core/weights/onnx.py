@@ -52,10 +52,12 @@ class Exported(nn.Module):
                 "give another."
             )
         # A detector of half precision is exported in float32, in which its weights are the same.
-        network = copy.deepcopy(detector.network).float()
-        self.network, self.config = fold_norms(network), detector.config
-        self.register_buffer("mean", detector.mean.float() / 255)
-        self.register_buffer("std", detector.std.float() / 255)
+        detector = copy.deepcopy(detector).float().cpu()
+        own = detector.parts.backbone is not None
+        self.network = detector.network if own else fold_norms(detector.network)
+        self.config = detector.config
+        self.register_buffer("mean", detector.mean / 255)
+        self.register_buffer("std", detector.std / 255)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, Tensor, Tensor]:
         """Return boxes, scores and labels of the candidates, before NMS."""

@@ -238,7 +238,7 @@ WINDOW_CASES = (
     Case("a box inside the window", (_SEEN, _WINDOW, 0.4), _ORIGIN),
     Case("a box cut by the window", (_MANY[:1], _WINDOW, 0.4), "the cut, then the shift"),
     Case("a box of which 9 % is left", (_MANY[1:2], _WINDOW, 0.4), _SHARE),
-    Case("exactly min_visible is left", (_HALF, _WINDOW, 0.5), "at least: equal counts as enough"),
+    Case("exactly min_visible is left", (_HALF, _WINDOW, 0.5), "the limit: equal counts as enough"),
     Case(
         "60 % is left, and 70 % is required",
         (torch.tensor([[0.0, 40.0, 50.0, 60.0]]), _WINDOW, 0.7),
@@ -293,7 +293,7 @@ WINDOW_SLIPS = (
     ),
     Slip(
         _in_window(strict=True),
-        "at least: a box of which exactly min_visible is left stays (≥, not >)",
+        "the limit: a box of which exactly min_visible is left stays (≥, not >)",
     ),
     Slip(
         lambda b, w, m: _in_window()(b, w, 1 - m),

@@ -14,7 +14,10 @@ MATCH_CASES = (
     Case("one detection on one object", ([[0.8]], 0.5), "the threshold", expected=[0]),
     Case("a poor box", ([[0.3]], 0.5), "the threshold: below it, -1", expected=[-1]),
     Case(
-        "an IoU of exactly the threshold", ([[0.5]], 0.5), "at least t: 0.5 is enough", expected=[0]
+        "an IoU of exactly the threshold",
+        ([[0.5]], 0.5),
+        "the threshold: an IoU of exactly t is enough",
+        expected=[0],
     ),
     Case("two detections on one object", ([[0.8], [0.9]], 0.5), _TAKEN, expected=[0, -1]),
     Case(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torchvision.ops import box_iou
@@ -111,8 +112,9 @@ def seeds(rows: Mapping[str, Sequence[float]]) -> Figure:
     figure = Figure(figsize=(7.2, 3.4), layout="constrained")
     ax = figure.subplots()
     names = list(rows)
-    for seed, aps in enumerate(zip(*rows.values())):
-        color = LIGHT.label(seed)
+    runs = list(zip(*rows.values()))
+    colors = colormaps["viridis"](np.linspace(0, 0.9, len(runs)))
+    for seed, (aps, color) in enumerate(zip(runs, colors)):
         ax.plot(names, aps, "o-", color=color, linewidth=1, alpha=0.8, label=f"seed {seed}")
     ax.plot(names, [np.mean(rows[name]) for name in names], "_", color=LIGHT.ink, markersize=26)
     ax.set_ylabel("AP")

@@ -22,7 +22,6 @@ from . import population
 FILE = Path(__file__).parent / "assigners.json"
 METHODS = {  # name: year, how far from fixed rules to matching (0..1), group
     "anchors + IoU": (2017.6, 0.04, "rule"),
-    "GIoU": (2019.15, 0.62, "loss"),
     "FSAF": (2019.3, 0.48, "loss"),
     "FCOS": (2019.6, 0.14, "rule"),
     "SAPD": (2019.95, 0.56, "loss"),

@@ -121,6 +121,7 @@ def test_data_coco_prints_the_command_that_trains_on_its_images(
         )
         assert data.train_json == str(folder / "annotations" / "subset25_train.json")
         assert data.val_json == str(folder / "annotations" / "subset25_val.json")
+        assert parsed[0].config.train.warmup_steps == 2
     else:
         assert (data.source, data.root) == ("coco", str(root))
 

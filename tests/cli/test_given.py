@@ -132,6 +132,53 @@ def test_weights_of_a_run_are_evaluated_on_its_data(name, run_dir, parsed):
     assert (parsed[2].data.val_json, parsed[2].data.val_images) == ("b.json", "own")
 
 
+def test_weights_of_a_run_are_evaluated_on_its_data_from_any_folder(run_dir, parsed, tmp_path):
+    """The paths in config.json are relative to where the run began."""
+    path = run_dir / "config.json"
+    values = json.loads(path.read_text())
+    home = tmp_path / "home" / "data"
+    found = {}
+    for source, folder in (("files", "a/b"), ("scenes", "scenes/4e5b"), ("coco", "coco/x")):
+        json_path = home / folder / "val.json"
+        json_path.parent.mkdir(parents=True)
+        values["sets"] = {"val": {"json": str(json_path), "images": str(json_path.parent)}}
+        values["data"]["source"] = source
+        if source != "files":
+            values["data"] |= {"val_json": "", "val_images": ""}
+        path.write_text(json.dumps(values))
+        assert main(["evaluate", str(run_dir / "best.safetensors")]) == 0
+        found[source] = parsed[-1].data.val_json or "data"  # the set is not there any more
+        json_path.write_text("{}")
+        assert main(["evaluate", str(run_dir / "best.safetensors")]) == 0
+        data = parsed[-1].data
+        if source == "files":
+            assert (data.val_json, data.val_images) == (str(json_path), str(json_path.parent))
+        else:
+            assert data.root == str(home)
+    assert found == {"files": "own.json", "scenes": "data", "coco": "data"}
+
+
+def test_options_that_the_source_does_not_have_are_refused(run_dir, parsed, capsys):
+    for args, option in [
+        (["evaluate", str(run_dir / "best.safetensors"), "--data.root", "x"], "--data.root"),
+        (["train", "tiny", *OWN, "--data.root=x"], "--data.root"),
+        (["train", "r50", "--data.scenes.seed", "1"], "--data.scenes.seed"),
+    ]:
+        assert main(args) == 2
+        assert f"{option} is given, but the data source is" in capsys.readouterr().err
+    assert not parsed
+
+
+@pytest.mark.parametrize(
+    ("option", "said"), [("seed", "give --seeds"), ("steps", "give --steps"), ("epochs", "steps")]
+)
+def test_an_ablation_has_its_own_seeds_and_steps(option, said, parsed, capsys):
+    assert main(["ablation", f"--train.{option}", "7"]) == 2 and not parsed
+    assert said in capsys.readouterr().err
+    assert main(["ablation", "--train.lr", "0.02", "--data.scenes.detail", "1"]) == 0
+    assert (parsed[0].train.lr, parsed[0].data.scenes.detail) == (0.02, 1)
+
+
 def test_results_have_the_training_set_s_own_category_ids(weights, photos, tmp_path):
     out = tmp_path / "found"
     assert main(["predict", str(photos), "--weights", str(weights), "--out", str(out)]) == 0

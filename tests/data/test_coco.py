@@ -134,7 +134,7 @@ def test_each_unusable_annotation_is_counted_and_not_trained_on(make):
             ),
             images=[
                 *BASE["images"],
-                {"id": 10, "file_name": "a.jpg", "width": 10, "height": 10},
+                {"id": 10, "file_name": "a.jpg", "width": 64, "height": 48},
                 {"id": 50, "file_name": "a.jpg", "width": 64, "height": 48},
             ],
         )
@@ -189,7 +189,7 @@ def test_ids_sizes_areas_and_boxes_may_be_written_in_other_ways(make, tmp_path):
     assert coco_metrics(path, [])["instances"] == 3
 
 
-def test_a_size_that_was_not_found_is_looked_for_again(make, tmp_path):
+def test_sizes_are_read_from_the_files_each_time(make, tmp_path):
     images = [{"id": i, "file_name": f"{i}.png", "width": 8, "height": 9} for i in range(100)]
     path = make(images=images, annotations=[{**ENTRY, "image_id": 7, "bbox": [1, 1, 5, 5]}])
     path.write_text(path.read_text().replace('"width": 8', '"width": null'))
@@ -197,7 +197,12 @@ def test_a_size_that_was_not_found_is_looked_for_again(make, tmp_path):
     assert len(CocoDataset(path, tmp_path / "images", train=False)) == 99
     (tmp_path / "7.png").rename(tmp_path / "images" / "7.png")
     dataset = CocoDataset(path, tmp_path / "images", train=False)
-    assert dataset[7]["boxes"].tolist() == [[1, 1, 6, 6]] and dataset.index.file is not None
+    assert dataset[7]["boxes"].tolist() == [[1, 1, 6, 6]]
+    (tmp_path / "small").mkdir()
+    for i in range(100):
+        Image.new("RGB", (4, 3)).save(tmp_path / "small" / f"{i}.png")
+    small = CocoDataset(path, tmp_path / "small", train=False)
+    assert small[7]["boxes"].tolist() == [[1, 1, 4, 3]]
 
 
 @pytest.mark.parametrize(
@@ -206,6 +211,8 @@ def test_a_size_that_was_not_found_is_looked_for_again(make, tmp_path):
         ("images", {"id": 10, "file_name": "b.jpg", "width": 9, "height": 9}, "id 10 is also that of 'a.jpg'"),
         ("categories", {"id": 7, "name": "tram"}, "id 7 is also that of 'train'"),
         ("categories", {"id": 8, "name": "train"}, "another id has the same name"),
+        ("images", {"id": 10, "file_name": "a.jpg", "width": 9, "height": 9}, "id 10 has two sizes"),
+        ("images", {"id": 11, "file_name": None}, "its file_name is not text"),
         ("images", {"id": "x7", "file_name": "b.jpg"}, "its id is 'x7', not a whole number"),
         ("annotations", {**ENTRY, "image_id": 1.5}, "its image_id is 1.5, not a whole number"),
     ],
@@ -223,6 +230,22 @@ def test_area_id_and_iscrowd_may_be_left_out(make):
     entries = [dict(ENTRY), {k: v for k, v in ENTRY.items() if k not in ("id", "area", "iscrowd")}]
     index = open_index(make(annotations=entries))
     assert len(index.boxes) == 2 and not index.iscrowd.any()
+
+
+def test_equal_boxes_and_boxes_that_look_like_corners_are_counted(make):
+    equal = [dict(ENTRY), {**ENTRY, "id": 2}, {**ENTRY, "id": 3, "category_id": 90}]
+    assert (
+        "1 boxes equal to another of their class" in open_index(make(annotations=equal)).summary()
+    )
+    corners = [{**ENTRY, "id": i, "bbox": [20 + i, 20, 90, 47]} for i in range(10)]
+    path = make(annotations=corners)
+    assert "10 boxes clipped (are they x y w h?)" in open_index(path).summary()
+
+
+@pytest.mark.parametrize(("ignore", "count"), [("0", 1), (0.0, 1), (None, 1), ("1", 0), (True, 0)])
+def test_ignore_may_be_text(ignore, count, make):
+    index = open_index(make(annotations=[{**ENTRY, "ignore": ignore}]))
+    assert len(index.boxes) == count
 
 
 def test_training_leaves_out_images_without_box_and_small_ones(make, tmp_path):

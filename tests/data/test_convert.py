@@ -53,12 +53,13 @@ def test_class_names_of_every_kind_of_yaml(kind, tmp_path):
     assert content["annotations"][0]["category_id"] == 2
 
 
-@pytest.mark.parametrize("layout", ["images/labels", "split", "beside"])
+@pytest.mark.parametrize("layout", ["images/labels", "split", "beside", "beside, in images"])
 def test_yolo_boxes_come_back(layout, tmp_path):
     images, labels = {
         "images/labels": ("train/images", "train/labels"),
         "split": ("images/train", "labels/train"),
         "beside": ("set", "set"),
+        "beside, in images": ("images/cells", "images/cells"),
     }[layout]
     lines = []
     for x1, y1, x2, y2 in BOXES[:4]:
@@ -108,6 +109,39 @@ def test_voc_boxes_come_back(tmp_path):
     dataset = same(tmp_path / "out.json", tmp_path, expected)
     assert dataset.class_names == ("cat", "dog")
     assert "5 annotations marked 'ignore' not trained on" in dataset.summary()
+
+
+def test_keypoints_are_left_out_or_refused(tmp_path):
+    picture(tmp_path / "images" / "a.jpg")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 .5 .5 .25 .25 .1 .1 2 .9 .9 1 .2 .3 0")
+    (tmp_path / "classes.txt").write_text("person")
+    with pytest.raises(FSAFError, match="13 values are neither a box nor a polygon"):
+        convert("yolo", tmp_path, tmp_path / "out.json")
+    for shape, more in (("[3, 3]", ""), ("[4, 2]", " .7")):  # with and without visibility
+        (tmp_path / "data.yaml").write_text(f"names: [person]\nkpt_shape: {shape}\n")
+        line = (tmp_path / "labels" / "a.txt").read_text()
+        (tmp_path / "labels" / "a.txt").write_text(line + more)
+        convert("yolo", tmp_path, tmp_path / "out.json")
+        same(tmp_path / "out.json", tmp_path, {"a": np.array([[24, 36, 40, 60]])})
+
+
+def test_a_renamed_image_keeps_its_own_xml(tmp_path):
+    """001.xml and 001.jpg were renamed together; the xml still names 002.jpg."""
+    for name in ("001", "002"):
+        picture(tmp_path / f"{name}.jpg")
+        voc(tmp_path, name, "002.jpg")
+    convert("voc", tmp_path, tmp_path / "out.json")
+    same(tmp_path / "out.json", tmp_path, {"001": BOXES, "002": BOXES})
+
+
+def test_a_classes_file_lists_what_does_not_occur(tmp_path):
+    picture(tmp_path / "val" / "a.jpg")
+    voc(tmp_path / "val", "a", "a.jpg")
+    (tmp_path / "classes.txt").write_text("dog\nowl\n")
+    convert("voc", tmp_path / "val", tmp_path / "out.json")
+    dataset = same(tmp_path / "out.json", tmp_path / "val", {"a": BOXES})
+    assert dataset.class_names == ("dog", "owl", "cat")
 
 
 @pytest.mark.parametrize(

@@ -484,6 +484,22 @@ def test_pretrained_weights_that_cannot_be_fetched_say_the_way_out(root, tmp_pat
     )  # the same folder, as no run was begun there
 
 
+def test_random_weights_are_not_frozen(root, tmp_path):
+    for changes in ({"frozen_stages": 1}, {"backbone_norm": "frozen"}):
+        config = tiny_config(root)
+        config = replace(config, model=replace(config.model, **changes))
+        with pytest.raises(fsaf.FSAFError, match=r"tiny starts from random weights.*start --from"):
+            train.train(config, tmp_path / "run", "cpu")
+
+
+def test_a_warm_up_longer_than_half_of_the_training_is_said(root, tmp_path, capsys):
+    said = "the learning rate rises for 3 of {} steps, more than half"
+    for steps in (5, 6):
+        config = tiny_config(root, steps=steps, validate_every=100)
+        train.train(config, tmp_path / str(steps), "cpu")
+        assert (said.format(steps) in capsys.readouterr().out) == (steps == 5)
+
+
 def test_a_step_needs_all_its_micro_batches(root, tmp_path):
     with pytest.raises(fsaf.FSAFError, match="24 micro-batches are less than one step of 48"):
         train.train(tiny_config(root, batch_size=48, accumulate=48), tmp_path / "run", "cpu")

@@ -186,6 +186,8 @@ def test_results_are_x_y_w_h_with_the_set_s_own_ids():
     assert to_coco_results([8, 9], [nothing, found], (3, 7)) == [
         {"image_id": 9, "category_id": 7, "bbox": [10.0, 20.0, 20.5, 40.0], "score": 0.5}
     ]
+    found["boxes"] = found["boxes"].double()
+    to_coco_results([9], [found], (3, 7))
     assert found["boxes"][0, 2] == 30.5  # the detections themselves stay as they were
 
 

@@ -132,11 +132,13 @@ def test_images_without_targets_are_refused(detector):
         detector.train()([torch.from_numpy(PICTURE).permute(2, 0, 1)] * 2, [target([], [])])
 
 
-@pytest.mark.parametrize("kind", ["float", "nan", "16 bits", "bool", "four", "text", "empty"])
+@pytest.mark.parametrize(
+    "kind", ["float", "nan", "16 bits", "gray", "bool", "four", "text", "empty"]
+)
 def test_an_array_that_is_no_picture_is_one_sentence(kind, detector):
     array = {
         "float": PICTURE / 255, "nan": np.full((64, 96), NAN, np.float32), "16 bits": PICTURE.astype(np.uint16),
-        "bool": PICTURE[..., :2] > 3, "four": PICTURE[None], "text": np.array(["a"]), "empty": np.zeros((0, 5, 3), np.uint8),
+        "gray": PICTURE[..., 0].astype(np.int32), "bool": PICTURE[..., :2] > 3, "four": PICTURE[None], "text": np.array(["a"]), "empty": np.zeros((0, 5, 3), np.uint8),
     }[kind]  # fmt: skip
     with pytest.raises(
         FSAFError,

@@ -591,6 +591,14 @@ def test_an_image_means_the_same_alone_and_in_a_batch_with_a_larger_one(detector
     )
 
 
+@pytest.mark.parametrize("center", [0.0, 0.1, 0.3, 0.5, 0.7, 1.0])
+def test_the_padding_is_the_same_for_every_center_of_a_cell(center, detector):
+    detector.config = replace(SMALL, cell_center=center)
+    nothing = [target([], [])] * 2
+    valid = detector.assign(random_outputs(2), nothing, [(64, 96), (50, 61)]).valid
+    assert valid[1].sum() == 8 * 8 + 4 * 4 + 2 * 2 + 1 + 1
+
+
 def vars_of(outputs):
     return outputs.cls_logits, outputs.box_offsets
 

@@ -47,12 +47,23 @@ def test_nine_anchors_a_cell_of_three_sizes_and_ratios_centred_on_the_cells_corn
     assert side.prod(1).sqrt().tolist() == pytest.approx([32, 40, 50] * 3, rel=0.03)
 
 
-def test_anchors_are_torchvisions():
+def test_anchors_are_torchvisions_where_each_stride_divides_the_image():
+    levels = [torch.zeros(1, 1, *shape) for shape in shapes_of(256, 384)]
     generator = retinanet_resnet50_fpn(
         weights=None, weights_backbone=None, num_classes=2
     ).anchor_generator
-    want = generator(ImageList(torch.zeros(1, 3, HEIGHT, WIDTH), [(HEIGHT, WIDTH)]), maps(1, 0))[0]
-    torch.testing.assert_close(torch.cat(AnchorBased(STRIDES).anchors(maps(1, 0))), want)
+    want = generator(ImageList(torch.zeros(1, 3, 256, 384), [(256, 384)]), levels)[0]
+    torch.testing.assert_close(torch.cat(AnchorBased(STRIDES).anchors(levels)), want)
+
+
+def test_anchors_are_a_stride_apart_whatever_the_padding():
+    """800 px hold 13 locations of P6 and 7 of P7; torchvision's would be 61 and 114 px apart."""
+    shapes = shapes_of(800, 1344)
+    levels = AnchorBased(STRIDES).anchors([torch.zeros(1, 1, *shape) for shape in shapes])
+    for (rows, columns), stride, level in zip(shapes, STRIDES, levels):
+        centers = level.view(rows, columns, 9, 2, 2).mean(3)
+        assert torch.equal(centers[:, 0, 0, 1], stride * torch.arange(rows).float())
+        assert torch.equal(centers[0, :, 0, 0], stride * torch.arange(columns).float())
 
 
 def test_the_focal_loss_over_anchors_is_torchvisions():

@@ -36,6 +36,18 @@ def pictures(*sizes: tuple[int, int]) -> list[np.ndarray]:
 MIXED = pictures((60, 96), (64, 64), (30, 48), (96, 60), (60, 90), (200, 100), (64, 64))
 
 
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_holds_at_least_an_image(batch_size, detector):
+    with pytest.raises(fsaf.FSAFError, match=f"batch_size is {batch_size}: give at least 1"):
+        detector.predict(MIXED, batch_size=batch_size)
+
+
+def test_outputs_of_more_images_than_sizes_are_refused(detector):
+    outputs = detector.head_outputs(torch.zeros(2, 3, 64, 64))
+    with pytest.raises(ValueError, match="zip"):
+        detector.postprocess(outputs, [(64, 64)])
+
+
 def assert_same(found: list[dict], want: list[dict]) -> None:
     for ours, theirs in zip(found, want, strict=True):
         assert len(ours["scores"]) == len(theirs["scores"]) > 0

@@ -71,6 +71,11 @@ def test_targets_of_another_kind_or_scale_are_named(target, said, unchecked):
         pack_ground_truth([target], CPU, 3, [(60, 96)])
 
 
+def test_a_box_of_the_first_pixel_is_no_fraction():
+    one = {"boxes": torch.tensor([[0.0, 0, 1, 1]]), "labels": torch.tensor([1])}
+    assert pack_ground_truth([one], CPU, 3, [(50, 61)]).counts == [1]
+
+
 def test_labels_may_be_of_any_whole_type_and_of_none_of_any():
     box, no_box = (
         torch.tensor([[9.0, 9, 40, 40]]),

@@ -36,6 +36,7 @@ def test_the_t_interval_is_wider_than_the_bootstrap():
     low, high = t_interval(values)
     assert (low, high) == pytest.approx((2 - 2.7764 * 0.1**0.5, 2 + 2.7764 * 0.1**0.5), abs=1e-4)
     assert low < bootstrap_interval(values)[0] and high > bootstrap_interval(values)[1]
+    assert t_interval(np.full(5, 2.0)) == (2.0, 2.0)
 
 
 def test_a_single_seed_has_no_spread():

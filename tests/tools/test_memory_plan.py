@@ -40,21 +40,25 @@ def test_a_gpu_that_is_too_small_is_named():
 
 
 @pytest.mark.parametrize(
-    ("memory", "advice"),
+    ("memory", "size", "advice"),
     [
-        (1, "1 images at once, --train.accumulate 16"),
-        (7.9, "4 images at once, --train.accumulate 4"),
-        (16, "16 images at once, no accumulation"),
-        (99, "16 images at once, no accumulation"),
+        (1, 16, "1 images at once, --train.accumulate 16"),
+        (7.9, 16, "4 images at once, --train.accumulate 4"),
+        (16, 16, "16 images at once, no accumulation"),
+        (99, 16, "16 images at once, no accumulation"),
+        (8, 12, "6 images at once, --train.accumulate 2"),
+        (12, 12, "12 images at once, no accumulation"),
+        (9, 1, "1 images at once, no accumulation"),
     ],
 )
 def test_the_largest_micro_batch_that_fits_is_named_with_its_accumulation(
-    memory, advice, monkeypatch
+    memory, size, advice, monkeypatch
 ):
     monkeypatch.setattr(
         "fsaf_core.tools.memory_plan.step_memory", lambda config, batch: batch * GIB
     )
-    config = dataclasses.replace(TINY, train=dataclasses.replace(TINY.train, batch_size=16))
-    assert f"on a GPU of {memory:g} GiB: {advice} for the recipe's batch of 16" in plan(
-        config, memory
-    )
+    config = dataclasses.replace(TINY, train=dataclasses.replace(TINY.train, batch_size=size))
+    said = plan(config, memory)
+    assert f"on a GPU of {memory:g} GiB: {advice} for the recipe's batch of {size}" in said
+    half = dataclasses.replace(config, train=dataclasses.replace(config.train, amp="bf16"))
+    assert "not counted" not in said and "(--train.amp)" in plan(half, memory)

@@ -110,6 +110,13 @@ def test_a_training_step_is_timed_and_moves_the_weights(monkeypatch):
     assert not torch.equal(detector.network.head.af_cls.weight, before)
 
 
+def test_a_row_without_a_published_file_is_refused(tmp_path):
+    with pytest.raises(fsaf.FSAFError, match="no published file of 'r50_joint': take rows of r50"):
+        reproduce.reproduce(
+            tmp_path, tmp_path, DataConfig(), ("r50_joint",), torch.device("cpu"), "http://none"
+        )
+
+
 def test_a_set_of_other_classes_is_refused(tmp_path):
     data = DataConfig(
         source="scenes",

@@ -92,6 +92,16 @@ def test_own_parts_take_the_place_of_fsafs():
     assert torch.equal(losses["af_cls"], plain["af_cls"])
 
 
+def test_no_location_in_the_padding_learns_with_an_own_assigner():
+    detector = fsaf.build_detector(SMALL, parts=Parts(assigner=first_box))
+    whole, cut = (
+        detector.assign(random_outputs(0), TARGETS, [(64, 96), size])
+        for size in ((64, 96), (33, 40))
+    )
+    assert (whole.assigned == 1).sum() == whole.assigned.shape[1]
+    assert torch.equal(cut.assigned[1] >= 0, cut.valid[1]) and not cut.valid[1].all()
+
+
 def test_detectors_with_and_without_a_box_loss_select_the_same_levels():
     outputs = random_outputs(1)
     own, plain = (

@@ -316,6 +316,12 @@ def test_curves_show_the_log(run_dir):
     assert [part.get_label() for part in levels.collections] == ["P3", "P4", "P5", "P6"]
 
 
+def test_the_row_of_objects_without_a_level_is_below_all_levels():
+    """The heuristic names P3, and no object has selected it."""
+    (ax,) = plots.levels_against_size([10, 20, 40], [4, -1, 5], [3, 4, 5]).axes
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["none", "P3", "P4", "P5"]
+
+
 def test_what_a_run_did_not_write_is_not_drawn(tmp_path):
     assert plots.write_run_figures(tmp_path) == []
     (tmp_path / "log.jsonl").write_text("")

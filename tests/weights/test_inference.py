@@ -21,6 +21,33 @@ def test_the_copy_is_in_channels_last_and_leaves_the_detector_alone():
     assert all(torch.equal(value, before[name]) for name, value in detector.state_dict().items())
 
 
+class NormFirst(nn.Module):
+    """A backbone whose norm comes before the convolution of its name."""
+
+    out_channels = (4, 4, 4)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 4, 3, 8, 1), nn.BatchNorm2d(3)
+        nn.init.constant_(self.bn1.running_mean, 0.5)
+
+    def forward(self, images):
+        first = self.conv1(self.bn1(images))
+        return [first, *(nn.functional.max_pool2d(first, factor) for factor in (2, 4))]
+
+
+def test_a_users_backbone_is_not_folded():
+    model = fsaf.presets.get("tiny").model
+    detector = fsaf.build_detector(model, parts=fsaf.Parts(backbone=NormFirst)).eval()
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        pairs = zip(
+            detector.network.features(images), for_inference(detector).network.features(images)
+        )
+        for ours, theirs in pairs:
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
 def test_folded_norms_give_equal_outputs():
     torch.manual_seed(1)
     config = ModelConfig(backbone="resnet18", channels=16, tower_depth=1)
