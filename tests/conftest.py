@@ -3,6 +3,7 @@
 import os
 import runpy
 import shutil
+import signal
 from pathlib import Path
 
 import jaxtyping
@@ -19,6 +20,10 @@ for name, value in {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
 }.items():
     os.environ.setdefault(name, value)
+
+# A shell's background jobs ignore Ctrl-C, and so would their children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # For this process, and for its children by the environment.
 runpy.run_path(str(OFFLINE / "sitecustomize.py"))
