@@ -176,7 +176,7 @@ def _as_in_its_run(weights: Path) -> Evaluate:
         data = _where_it_lies(data, values.get("sets", {}).get("val", {}))
         evaluate = replace(default.evaluate, **values["evaluate"])
         return replace(default, data=data, evaluate=evaluate, amp=values["train"]["amp"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, FSAFError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, FSAFError) as error:
         raise FSAFError(
             f"{path} is damaged ({excerpt(error)}): "
             "repair it, or copy the weights to another folder."

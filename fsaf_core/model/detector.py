@@ -220,7 +220,7 @@ class Detector(Predictor):
             return assignment
         # Only locations in an image's own padded extent are valid. x: column, y: row.
         xy = locations.centers / locations.stride[:, None] - self.config.rules.cell_center
-        xy = xy.round()  # 0.1 cells are no float
+        xy = xy.round()  # whole numbers but for rounding: 0.1 has no exact float
         inside = (xy < locations.extent[:, locations.level]).all(2)
         valid = inside if assignment.valid is None else assignment.valid & inside
         assigned = assignment.assigned.masked_fill(~inside, -1)

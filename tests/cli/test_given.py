@@ -158,6 +158,16 @@ def test_weights_of_a_run_are_evaluated_on_its_data_from_any_folder(run_dir, par
     assert found == {"files": "own.json", "scenes": "data", "coco": "data"}
 
 
+@pytest.mark.parametrize("val_set", [[], {"json": 3}, {"json": "/etc/passwd", "images": "/etc"}])
+def test_a_damaged_record_of_the_set_is_one_sentence(val_set, run_dir, parsed, capsys):
+    path = run_dir / "config.json"
+    values = json.loads(path.read_text())
+    values["data"] |= {"source": "coco", "val_json": "", "val_images": ""}
+    path.write_text(json.dumps(values | {"sets": {"val": val_set}}))
+    assert main(["evaluate", str(run_dir / "best.safetensors")]) == 2 and not parsed
+    assert "config.json is damaged" in capsys.readouterr().err
+
+
 def test_options_that_the_source_does_not_have_are_refused(run_dir, parsed, capsys):
     for args, option in [
         (["evaluate", str(run_dir / "best.safetensors"), "--data.root", "x"], "--data.root"),
