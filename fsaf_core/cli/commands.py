@@ -29,6 +29,7 @@ from ..config import (
 )
 from ..data.images import image_files, load_image
 from ..data.loader import Loader, open_dataset
+from ..engine.run_dir import refuse_run_dir
 from ..engine.train import train
 from ..evaluation.coco_metrics import table, to_coco_results
 from ..evaluation.evaluator import EvaluationStopped, evaluate
@@ -121,12 +122,14 @@ class Evaluate(Checked):
     data: DataConfig = field(default_factory=DataConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     amp: Amp = "none"  # number format; weights of a run: that run's
-    #: Folder for metrics.json, detections.json, levels.json and the pictures.
+    #: Folder for metrics.json, detections.json, levels.json and the pictures; not that of a run.
     out: Path | None = None
     device: Device = "auto"  # auto: the GPU if there is one
 
     def __call__(self) -> None:
         """Evaluate and print."""
+        if self.out is not None:
+            refuse_run_dir(self.out)
         detector = open_detector(self.weights, self.device, self.amp)
         dataset = open_dataset(self.data, "val")
         print(f"evaluating {self.weights} on {dataset.json_path}: {dataset.summary()}", flush=True)

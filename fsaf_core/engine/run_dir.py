@@ -1,5 +1,6 @@
 """The run directory: is it free or resumable, who may write into it, and its log."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -14,19 +15,23 @@ from ..utils.classes import list_some
 from ..utils.files import write_atomically
 from ..utils.parts import Parts
 
-# Fields that a resumed run may change, because they have no effect on its results: the sets are
-# recognized by the SHA-256 of their jsons.
+# Fields that a resumed run may change, because they have no effect on its results: the sets and the
+# weights to start from are recognized by their SHA-256.
 RESUMABLE_FIELDS = {
-    *("data.root", "data.workers", "train.keep"),
+    *("data.root", "data.workers", "train.keep", "from.file"),
     *(f"data.{name}" for name in PATHS),
     *("sets.train.json", "sets.train.images", "sets.val.json", "sets.val.images"),
 }
 
 
 def run_record(
-    config: Config, train_set: CocoDataset, val_set: CocoDataset, parts: Parts = Parts()
+    config: Config,
+    train_set: CocoDataset,
+    val_set: CocoDataset,
+    parts: Parts = Parts(),
+    weights: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Return what config.json holds: the configuration, which the sets are, names of own parts."""
+    """Return what config.json holds: configuration, sets, weights to start from, own parts."""
     sets = {
         split: {
             "json": str(dataset.json_path.resolve()),
@@ -35,7 +40,17 @@ def run_record(
         }
         for split, dataset in (("train", train_set), ("val", val_set))
     }
-    return {**asdict(config), "parts": parts.import_paths, "sets": sets}
+    start = {} if weights is None else _file_record(Path(weights))
+    return {**asdict(config), "parts": parts.import_paths, "from": start, "sets": sets}
+
+
+def _file_record(file: Path) -> dict[str, str]:
+    """Return which file it is; nothing if it cannot be read, which its loading will explain."""
+    try:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return {}
+    return {"file": str(file.resolve()), "sha256": digest}
 
 
 def validate_run_dir(run_dir: Path, record: Mapping[str, Any], resume: bool) -> list[str]:
@@ -119,6 +134,20 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             values[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
     return values
+
+
+def refuse_run_dir(folder: Path) -> None:
+    """Raise if a folder is that of a run, whose metrics an evaluation must not replace.
+
+    Raises:
+        FSAFError: "runs/tiny is the folder of a run, whose metrics.json comes from its training:
+            take another --out."
+    """
+    if (folder / "config.json").exists():
+        raise FSAFError(
+            f"{folder} is the folder of a run, whose metrics.json comes from its training: "
+            "take another --out."
+        )
 
 
 def relevant(changed: Mapping[str, str]) -> list[str]:

@@ -112,7 +112,7 @@ def train(
         )
         config = replace(config, model=replace(config.model, class_names=train_set.class_names))
         if context.is_main:
-            record = run_record(config, train_set, val_set, parts)
+            record = run_record(config, train_set, val_set, parts, weights)
             for line in validate_run_dir(run_dir, record, resume):
                 print(line)
         data = Loader(train_set, config, True, context.rank, context.size)

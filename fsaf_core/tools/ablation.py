@@ -87,7 +87,7 @@ def ablation_table(results: Results, steps: int) -> str:
     interval; with fewer seeds a difference means nothing.
 
     Args:
-        results: of each row, in percent.
+        results: of each row, in percent, from seed 0 on. A row may have fewer seeds than the first.
         steps: of each run.
     """
     first = next(iter(results))
@@ -100,7 +100,7 @@ def ablation_table(results: Results, steps: int) -> str:
         spread = f" ± {ap.std(ddof=1):.1f}" if len(ap) > 1 else ""
         cells = [row, f"{len(ap)}", f"{ap.mean():.1f}{spread}", f"{ap50.mean():.1f}"]
         if row != first and len(ap) >= MIN_SEEDS:
-            paired = ap - np.array(results[first]["AP"])
+            paired = ap - np.array(results[first]["AP"][: len(ap)])
             intervals = t_interval(paired), bootstrap_interval(paired)
             cells += [f"{paired.mean():+.1f}"]
             cells += [f"[{low:+.1f}, {high:+.1f}]" for low, high in intervals]

@@ -132,6 +132,14 @@ def test_weights_of_a_run_are_evaluated_on_its_data(name, run_dir, parsed):
     assert (parsed[2].data.val_json, parsed[2].data.val_images) == ("b.json", "own")
 
 
+def test_an_evaluation_does_not_replace_the_metrics_of_a_run(run_dir, capsys):
+    (run_dir / "metrics.json").write_text("{}")
+    assert main(["evaluate", str(run_dir / "best.safetensors"), "--out", str(run_dir)]) == 2
+    said = capsys.readouterr().err
+    assert f"{run_dir} is the folder of a run" in said and "take another --out" in said
+    assert (run_dir / "metrics.json").read_text() == "{}"
+
+
 def test_weights_of_a_run_are_evaluated_on_its_data_from_any_folder(run_dir, parsed, tmp_path):
     """The paths in config.json are relative to where the run began."""
     path = run_dir / "config.json"

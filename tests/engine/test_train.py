@@ -1,6 +1,7 @@
 """Training: learning rate, processes and micro-batches, the run directory, and what can go wrong."""
 
 import copy
+import hashlib
 import json
 import math
 import multiprocessing
@@ -270,6 +271,24 @@ def test_a_run_starts_from_the_weights_of_a_file(root, tmp_path, finished, capsy
     start = fsaf.load(tmp_path / "run" / "snapshots" / "step_000000000.safetensors").state_dict()
     for name, tensor in other.state_dict().items():
         assert "af_cls" in name or torch.allclose(start[name], tensor, atol=1e-3), name
+
+
+def test_a_run_records_the_weights_it_started_from(root, tmp_path):
+    """A stopped run is resumed with the same weights, wherever they lie now."""
+    config, run = tiny_config(root, steps=1, validate_every=100), tmp_path / "run"
+    files = [tmp_path / f"{name}.safetensors" for name in ("one", "moved", "other")]
+    for file in files[::2]:
+        fsaf.save(fsaf.build_detector(config.model), file)
+    train.train(config, run, "cpu", weights=files[0])
+    start = json.loads((run / "config.json").read_text())["from"]
+    digest = hashlib.sha256(files[0].read_bytes()).hexdigest()
+    assert start == {"file": str(files[0].resolve()), "sha256": digest}
+    (run / "model.safetensors").unlink()  # the run looks stopped
+    with pytest.raises(fsaf.FSAFError, match=rf"\(from.sha256: {digest} -> \w+\)"):
+        train.train(config, run, "cpu", weights=files[2])
+    files[0].rename(files[1])
+    train.train(config, run, "cpu", weights=files[1])
+    assert json.loads((run / "config.json").read_text())["from"]["sha256"] == digest
 
 
 def test_the_summary_names_the_changed_fields_and_the_folders(root, tmp_path, capsys):

@@ -26,6 +26,14 @@ def test_the_table_has_the_mean_the_spread_and_the_paired_difference_to_the_firs
     assert two.startswith("| two | 5 | 32.0 ± 16.4 | 41.0 | +2.0 | [+1.1, +2.9] | [+1.")
 
 
+def test_a_row_of_fewer_seeds_is_paired_with_the_same_seeds_of_the_first_row():
+    results = {
+        "one": {"AP": [10.0, 30, 50, 20, 40, 99], "AP50": [20.0] * 6},
+        "two": {"AP": [11.0, 32, 53, 22, 42], "AP50": [21.0] * 5},
+    }
+    assert "| two | 5 | 32.0 ± 16.4 | 21.0 | +2.0 | [+1.1, +2.9] |" in ablation_table(results, 100)
+
+
 def test_few_seeds_give_no_difference():
     results = {row: {"AP": [10.0, 30, 50, 20], "AP50": [20.0, 40, 60, 30]} for row in ("a", "b")}
     assert ablation_table(results, 100).endswith("| b | 4 | 27.5 ± 17.1 | 37.5 | - | - | - |")

@@ -337,7 +337,7 @@ def test_a_notebook_stores_the_same_bytes_each_time(explorer, snapshots) -> None
 def test_the_picture_says_in_words_what_it_shows(explorer) -> None:
     level = explorer.answer["levels"][1]
     words = explorer.picture().alt
-    assert words.startswith("Box 0 of 2, circle.") and f"P4 {level['loss']:.3f}" in words
+    assert words.startswith("Box 0, circle, one of 2.") and f"P4 {level['loss']:.3f}" in words
     assert f"Selected: P{explorer.answer['selected'][0]}" in words
 
 

@@ -61,7 +61,7 @@ class StaticView:
         )
         by_size = level_name(self.answer["heuristic"][index])
         return (
-            f"Box {index} of {len(chosen)}, {self._class(index)}. "
+            f"Box {index}, {self._class(index)}, one of {len(chosen)}. "
             f"Loss at each level: {', '.join(losses)}. "
             f"Selected: {level_name(chosen[index])}; by size: {by_size}."
         )
