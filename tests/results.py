@@ -28,7 +28,7 @@ def tiny() -> str:
     names = ("AP", "AP50", "AP75", "APs", "APm", "APl")
     head = "| command | steps | minutes | " + " | ".join(names) + " |"
     row = (
-        f"| `fsaf train tiny` | {last['step']:,} | {last['seconds'] / 60:.1f} | "
+        f"| `fsaf train tiny --train.seed 1` | {last['step']:,} | {last['seconds'] / 60:.1f} | "
         + " | ".join(f"{100 * metrics[name]:.1f}" for name in names)
         + " |"
     )

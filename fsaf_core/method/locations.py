@@ -59,7 +59,7 @@ def pyramid_locations(
         device: where the tensors lie.
 
     Source: c = 0 is MMDetection's (`AnchorGenerator`, center_offset 0) and the literal reading of
-        the paper's formula. c = 0.5 is the choice of SAPD, a later paper by the same authors.
+        the paper's formula. c = 0.5 is the choice of SAPD, a later paper with two of the authors.
     """
     centers, stride, level = [], [], []
     for index, ((rows, columns), step) in enumerate(zip(shapes, strides)):

@@ -108,15 +108,15 @@ def gallery(examples: Mapping[str, Mapping]) -> Figure:
 
 
 def seeds(rows: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw the AP of each row as dots, joined by seed."""
+    """Draw the AP of each row as dots, joined by seed. A row may have fewer seeds."""
     figure = Figure(figsize=(7.2, 3.4), layout="constrained")
     ax = figure.subplots()
-    names = list(rows)
-    runs = list(zip(*rows.values()))
-    colors = colormaps["viridis"](np.linspace(0, 0.9, len(runs)))
-    for seed, (aps, color) in enumerate(zip(runs, colors)):
+    colors = colormaps["viridis"](np.linspace(0, 0.9, max(map(len, rows.values()))))
+    for seed, color in enumerate(colors):
+        names = [name for name in rows if seed < len(rows[name])]
+        aps = [rows[name][seed] for name in names]
         ax.plot(names, aps, "o-", color=color, linewidth=1, alpha=0.8, label=f"seed {seed}")
-    ax.plot(names, [np.mean(rows[name]) for name in names], "_", color=LIGHT.ink, markersize=26)
+    ax.plot([*rows], [np.mean(aps) for aps in rows.values()], "_", color=LIGHT.ink, markersize=26)
     ax.set_ylabel("AP")
     ax.tick_params(axis="x", labelsize=8)
     ax.legend(fontsize=7, ncols=2)

@@ -24,14 +24,14 @@ def test_gallery_has_a_panel_for_each_cause() -> None:
 
 
 def test_seeds_are_joined() -> None:
-    rows = {"a": [1.0, 2, 3], "b": [4.0, 5, 7]}
+    rows = {"a": [1.0, 2, 3], "b": [4.0, 5, 7], "c": [6.0]}
     (ax,) = pictures.seeds(rows).axes
     *lines, means = ax.lines
     assert [
         line.get_ydata().tolist() if hasattr(line.get_ydata(), "tolist") else list(line.get_ydata())
         for line in lines
-    ] == [[1, 4], [2, 5], [3, 7]]
-    assert list(means.get_ydata()) == pytest.approx([2, 16 / 3])
+    ] == [[1, 4, 6], [2, 5], [3, 7]]
+    assert list(means.get_ydata()) == pytest.approx([2, 16 / 3, 6])
 
 
 def test_differences_show_both_intervals() -> None:
