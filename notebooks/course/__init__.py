@@ -2,7 +2,7 @@
 
 All notebooks use one scene and one instance: the star of validation scene 238. `make course-model`
 trains the model again and rewrites the files in this folder, except those that `fsaf ablation`
-wrote (ablation.json, detail.json).
+(ablation.json, detail.json) and make_assigners.py (assigners.json) wrote.
 """
 
 import io
