@@ -101,7 +101,7 @@ def test_the_design_page_states_the_rules_and_names_as_they_are() -> None:
     assert {name: values for name, *values in rows} == {
         name: [str(paper[name]), str(reference[name])] for name in paper
     }
-    named = section(page, "The way of one image") + section(page, "The two conventions")
+    named = section(page, "The path of one image") + section(page, "The two conventions")
     names = {name.rpartition(".")[2] for name in re.findall(r"`([A-Za-z_.]{3,})`", named)} - {"py"}
     core = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "fsaf_core").rglob("*.py"))
     assert {name for name in names if not re.search(rf"\b{name}\b", core)} == set(), (
