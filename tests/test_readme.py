@@ -4,6 +4,9 @@ import json
 
 import pytest
 import results
+from peer import PEER
+
+from fsaf_core.tools.ablation import MIN_SEEDS
 
 
 def test_every_table_is_what_its_command_wrote():
@@ -17,7 +20,9 @@ def test_every_table_is_what_its_command_wrote():
 def test_an_ablation_is_that_of_its_recorded_runs(name):
     ablation = json.loads((results.COURSE / f"{name}.json").read_text())
     for row, values in ablation["rows"].items():
-        for seed in range(len(values["AP"])):
+        seeds = MIN_SEEDS if row == PEER else ablation["seeds"]
+        assert len(values["AP"]) == seeds
+        for seed in range(seeds):
             run = results.RECORDS / name / f"{row}_seed{seed}"
             metrics = json.loads((run / "metrics.json").read_text())
             for metric, kept in values.items():

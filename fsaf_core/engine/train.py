@@ -71,7 +71,8 @@ def train(
         resume: require that there is a run to resume.
         weights: a file to start from, as in `load_any`; classes of the same name keep their rows
             of the class layer. Without it the backbone starts from torchvision's IMAGENET1K_V1
-            weights, if they exist and `config.train.pretrained_backbone` is set.
+            weights, if they exist and `config.train.pretrained_backbone` is set. A run is resumed
+            with the same file.
         preset: name of the configuration, where `config` is None.
         train_json, train_images, val_json, val_images: your own sets, COCO-format jsons and the
             folders of their images, in place of the configuration's.
